@@ -1,0 +1,52 @@
+# Targets for people and for CI; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+.DEFAULT_GOAL := help
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/core
+
+train: $(VENV)/core  ## Install, create a default run file and train it.
+	test -f run.yaml || $(BIN)/gym-loop create-default --run-config run.yaml
+	$(BIN)/gym-loop train -c run.yaml
+
+test: lint types  ## Lint, types, tests and documentation, each with warnings as errors.
+	$(BIN)/python -m pytest -n $(JOBS)
+	$(MAKE) docs
+
+lint: $(VENV)/dev  ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev  ## Check types.
+	$(BIN)/mypy
+
+docs: $(VENV)/dev  ## Build the documentation into docs/_build/html.
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+learning: $(VENV)/dev  ## Slow tests: agents must learn, killed runs must resume (up to an hour).
+	$(BIN)/python -m pytest -m learning -n $(JOBS) --timeout 3600
+
+bench: $(VENV)/dev  ## Measure the loop, start-up, memory and checkpoints.
+	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/checkpoint.py
+
+clean:  ## Remove what the other targets made, runs excepted.
+	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
+
+.PHONY: help train test lint types docs learning bench clean

@@ -1,0 +1,36 @@
+"""gym-loop: one YAML file runs any agent on any Gymnasium environment.
+
+From Python::
+
+    import gym_loop
+
+    config = gym_loop.load_config("run.yaml")
+    trained = gym_loop.train(config)
+    evaluated = gym_loop.evaluate(config, run=trained.run)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gym_loop.config import load_config
+    from gym_loop.experiment import evaluate, train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "load_config", "train"]
+
+_HOMES = {
+    "evaluate": "gym_loop.experiment",
+    "load_config": "gym_loop.config",
+    "train": "gym_loop.experiment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public functions when they are first used, so that the package stays light."""
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'gym_loop' has no attribute {name!r}")

@@ -1,0 +1,6 @@
+"""``python -m gym_loop``: the same as the ``gym-loop`` command."""
+
+from gym_loop.cli import main
+
+if __name__ == "__main__":
+    main()

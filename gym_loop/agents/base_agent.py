@@ -1,0 +1,139 @@
+"""The agent contract: everything that a loop knows about an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gym_loop.state_tree import capture_attributes, restore_attributes
+from gym_loop.transition import Transition
+
+
+class BaseAgent:
+    """An agent chooses actions, remembers what came of them, and learns.
+
+    Write ``get_default_parameters``, ``act``, ``memorize`` and ``update``; the rest has
+    working defaults. This is how a loop calls them::
+
+        agent = MyAgent(**parameters)               # defaults updated by the run file
+        for episode_num in range(max_episodes):
+            last_ob, info = env.reset()
+            done = False
+            while not done:
+                action = agent.act(last_ob, episode_num)
+                ob, reward, terminated, truncated, info = env.step(action)
+                agent.observe(Transition(last_ob, action, reward, terminated, truncated, ob, info))
+                agent.update(episode_num)
+                done = terminated or truncated
+                last_ob = ob
+        with agent.evaluating():                    # evaluation: act() only
+            ...
+
+    Attributes:
+        parameters: the defaults of `get_default_parameters`, updated by the run file, and by
+            the runner with ``observation_space``, ``action_space``, ``n_envs`` and ``seed``.
+        supports_batch: True when every array the agent takes and gives has a leading axis
+            ``N`` (environments); VectorLoop needs it. Default False.
+        training: False inside ``with agent.evaluating():``.
+    """
+
+    supports_batch = False
+    training = True
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self.parameters = self.get_default_parameters()
+        self.parameters.update(params)
+
+    @staticmethod
+    def get_default_parameters() -> dict[str, Any]:
+        """Name every parameter that a run file may set, with its default value.
+
+        Describe them under a heading ``Parameters:`` in this docstring, one a line, as
+        ``name (type): text``; the run file's comments and the type checks come from there.
+        """
+        return {}
+
+    @staticmethod
+    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
+        """Name what is wrong with the values of a run file: ``{name: problem}``, default none.
+
+        Types are checked without it; this is for ranges and for values that exclude each other.
+        """
+        return {}
+
+    def act(self, state: Any, episode_num: int) -> Any:
+        """Choose an action.
+
+        Args:
+            state: the observation; ``[N, ...]`` where `supports_batch`.
+            episode_num: number of the episode, from 0 over the whole training; in a
+                VectorLoop the number of episodes finished so far.
+
+        Returns:
+            An element of the action space (``[N, ...]`` where `supports_batch`).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define act(state, episode_num)")
+
+    def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
+        """Remember one step; called after each, before `update`. Override this or `observe`."""
+
+    def update(self, episode_num: int) -> None:
+        """Learn; called after each step, right after `memorize`."""
+
+    def observe(self, transition: Transition) -> None:
+        """Remember one step, with ``terminated`` and ``truncated`` told apart.
+
+        Override it in place of `memorize` when the difference matters: a value is
+        bootstrapped through truncation, and never through termination.
+        """
+        last_ob, action, reward, terminated, truncated, ob, _ = transition
+        self.memorize(last_ob, action, reward, terminated | truncated, ob)
+
+    def metrics(self, episode_num: int) -> dict[str, float]:
+        """Values to log, by name; they appear as ``agent/<name>``."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as data.
+
+        The default takes every attribute but ``parameters``: numbers, text, arrays, containers,
+        random generators, torch modules and optimisers, and plain objects made of these.
+
+        Raises:
+            StateError: an attribute is no data, such as an open file; the message names it.
+        """
+        return capture_attributes(self, exclude=("parameters",))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` gave.
+
+        Raises:
+            StateError: the state does not fit this agent.
+        """
+        restore_attributes(self, state, exclude=("parameters",))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[BaseAgent]:
+        """Neither learn nor explore inside this context; `training` is False there."""
+        before = self.training
+        self.training = False
+        try:
+            yield self
+        finally:
+            self.training = before
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The agent's own random generator, derived from the run's seed; draw from this one."""
+        if "_rng" not in self.__dict__:
+            seed = getattr(self, "parameters", {}).get("seed")
+            self._rng = np.random.default_rng(seed)
+        return self._rng
+
+    @rng.setter
+    def rng(self, generator: np.random.Generator) -> None:
+        self._rng = generator

@@ -1,0 +1,166 @@
+"""Everything that can be wrong before a training, found at once."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gym_loop.config import RunConfig, load_config
+from gym_loop.envs.making import close_quietly
+from gym_loop.errors import ConfigError, GymLoopError
+from gym_loop.experiment import Experiment, check_visible
+from gym_loop.runs import manifest
+from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.seeding import Seeds
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of ``gym-loop check``.
+
+    Args:
+        level: ``ok``, ``warning`` or ``error``.
+        subject: what was looked at.
+        text: what was found.
+    """
+
+    level: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level:<8} {self.subject}: {self.text}"
+
+
+def check(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()
+) -> list[CheckResult]:
+    """Look at the file, the classes, the environment, the directories and the machine.
+
+    Nothing is left on disk, and nothing that fails keeps the rest from being looked at.
+    """
+    try:
+        config = load_config(source, overrides)
+    except ConfigError as error:
+        return [CheckResult("error", "config", str(finding)) for finding in error.findings]
+    checker = _Checker(config)
+    results = [
+        CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
+        *checker.directories(),
+        *checker.classes_and_environment(),
+        *checker.pictures(),
+        _versions(),
+    ]
+    return results
+
+
+def _versions() -> CheckResult:
+    found = manifest.versions()
+    return CheckResult("ok", "versions", ", ".join(f"{name} {found[name]}" for name in found))
+
+
+class _Checker:
+    """The parts of a check, each with its own results."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+    def directories(self) -> Iterator[CheckResult]:
+        """Each parent directory can be written, or made."""
+        for name, path in directories(self.config.loop.parameters).items():
+            place = path
+            while not place.exists() and place != place.parent:
+                place = place.parent
+            if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+                yield CheckResult("error", f"loop.parameters.{name}", f"{path} cannot be written")
+        yield CheckResult("ok", "directories", "looked at")
+
+    def classes_and_environment(self) -> Iterator[CheckResult]:
+        """Environment and agent are made, reset, and play one step together."""
+        run = TrainingRun(Seeds(self.config.seed or 0))
+        made: list[Experiment] = []
+        with _collected() as results:
+            _attempt(
+                results, "environment and agent", lambda: made.append(Experiment(self.config, run))
+            )
+        yield from results
+        if not made:
+            return
+        experiment = made[0]
+        yield CheckResult(
+            "ok",
+            "spaces",
+            f"observations {experiment.env.observation_space}, actions {experiment.env.action_space}",
+        )
+        with _collected() as results:
+            _attempt(results, "one step", lambda: _one_step(experiment))
+            _attempt(results, "agent state", lambda: run.state_of(experiment.loop))
+        close_quietly(experiment.env)
+        yield from results
+
+    def pictures(self) -> Iterator[CheckResult]:
+        """A window opens and a frame is encoded, for what the file asks for."""
+        parameters = self.config.loop.parameters
+        for prefix in ("", "eval_"):
+            render = bool(parameters.get(f"{prefix}render"))
+            record = bool(parameters.get(f"{prefix}record"))
+            if not render and not record:
+                continue
+            subject = " and ".join(
+                name
+                for name, wish in ((f"{prefix}render", render), (f"{prefix}record", record))
+                if wish
+            )
+            with _collected() as results:
+                _attempt(
+                    results,
+                    subject,
+                    lambda render=render, record=record: check_visible(
+                        self.config, render=render, record=record
+                    ),
+                )
+            yield from results
+
+
+def _one_step(experiment: Experiment) -> None:
+    """What a loop does in its first step, without an update."""
+    from gym_loop.transition import Transition
+
+    env, agent = experiment.env, experiment.agent
+    seed = experiment.run.seeds.integer("environment")
+    ob, _ = env.reset(seed=seed)
+    if not env.observation_space.contains(ob):
+        raise ConfigError(f"the first observation is not in {env.observation_space}: {ob!r}")
+    action = agent.act(ob, 0)
+    if not env.action_space.contains(action):
+        raise ConfigError(f"the agent's action is not in {env.action_space}: {action!r}")
+    next_ob, reward, terminated, truncated, info = env.step(action)
+    agent.observe(Transition(ob, action, reward, terminated, truncated, next_ob, info))
+
+
+@contextmanager
+def _collected() -> Iterator[list[CheckResult]]:
+    """Gather results, the warnings raised meanwhile among them."""
+    results: list[CheckResult] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield results
+    seen = dict.fromkeys(str(one.message) for one in caught)
+    results.extend(CheckResult("warning", "said meanwhile", text) for text in seen)
+
+
+def _attempt(results: list[CheckResult], subject: str, work: Callable[[], Any]) -> None:
+    try:
+        work()
+    except GymLoopError as error:
+        results.append(CheckResult("error", subject, str(error)))
+    except Exception:  # noqa: BLE001 - whatever a user's class raises is a finding
+        results.append(CheckResult("error", subject, traceback.format_exc().rstrip()))
+    else:
+        results.append(CheckResult("ok", subject, "works"))

@@ -1,0 +1,197 @@
+"""From a class string to the class: ``package.module:Class`` or ``path/to/file.py:Class``.
+
+"There is no such module", "the module broke while it was imported" and "it has no such
+class" are three different errors, because they have three different remedies.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gym_loop.errors import (
+    ClassLoadError,
+    ClassMissingError,
+    ModuleBrokenError,
+    ModuleMissingError,
+    WrongClassError,
+)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near:
+        folded = {other.lower(): other for other in known}
+        near = [
+            folded[match]
+            for match in difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+        ]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def load_class(
+    class_string: str,
+    base: type | None = None,
+    *,
+    kind: str = "class",
+    search: Sequence[Path] = (),
+) -> type[Any]:
+    """Import the class that a string names.
+
+    Args:
+        class_string: ``package.module:Class`` or ``path/to/file.py:Class``; ``~`` is the
+            home directory.
+        base: the class that the result must derive from; None takes any class.
+        kind: what is looked for, for messages: "agent", "loop", "wrapper"...
+        search: directories that a relative path is tried in, after the working directory.
+
+    Raises:
+        ClassLoadError: the string is not of either form.
+        ModuleMissingError: no such module or file.
+        ModuleBrokenError: the module raised while it was imported.
+        ClassMissingError: the module has no such class.
+        WrongClassError: it is not a class, or does not derive from ``base``.
+    """
+    module_name, colon, class_name = class_string.rpartition(":")
+    if not colon or not module_name or not class_name.isidentifier():
+        raise ClassLoadError(
+            f"{class_string!r} names no {kind}: write package.module:Class or path/to/file.py:Class"
+        )
+    module = load_module(module_name, search=search)
+    found = getattr(module, class_name, None)
+    if found is None:
+        names = [name for name, value in vars(module).items() if inspect.isclass(value)]
+        raise ClassMissingError(
+            f"{module_name} has no class {class_name}{did_you_mean(class_name, names)}"
+        )
+    if not inspect.isclass(found):
+        raise WrongClassError(f"{class_string} is a {type(found).__name__}, not a class")
+    if base is not None and not issubclass(found, base):
+        raise WrongClassError(
+            f"{class_string} is no {kind}: it must derive from {public_name(base)}"
+        )
+    return found
+
+
+def load_module(name: str, *, search: Sequence[Path] = ()) -> ModuleType:
+    """Import ``package.module``, or a ``.py`` file; see `load_class` for the errors."""
+    return _load_file(name, search) if name.endswith(".py") else _load_installed(name)
+
+
+def public_name(cls: type) -> str:
+    """The name by which a user imports a class of ours: ``gym_loop.agents.BaseAgent``."""
+    parent = cls.__module__.rpartition(".")[0]
+    exported = getattr(sys.modules.get(parent), cls.__name__, None) is cls
+    return f"{parent if exported else cls.__module__}.{cls.__name__}"
+
+
+def find_file(path: str, search: Sequence[Path]) -> Path | None:
+    """The first existing file: as written, then below each directory of ``search``."""
+    wanted = Path(path).expanduser()
+    for directory in (Path.cwd(), *search):
+        if (directory / wanted).is_file():
+            return (directory / wanted).resolve()
+    return None
+
+
+def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
+    path = find_file(name, search)
+    if path is None:
+        places = ", ".join(dict.fromkeys(str(place) for place in (Path.cwd(), *search)))
+        raise ModuleMissingError(f"there is no file {name} (looked in {places})")
+    # Unique by path, so that a user's random.py can never stand in for an installed module.
+    unique = (
+        f"gym_loop_file_{hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()[:12]}"
+    )
+    if unique in sys.modules:
+        return sys.modules[unique]
+    _make_importable(path.parent)
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[unique]
+        raise ModuleBrokenError(
+            f"{name} failed while it was imported: {_summary(error)}",
+            _own_traceback(error, str(path)),
+        ) from error
+    return module
+
+
+def _load_installed(name: str) -> ModuleType:
+    if name.startswith("."):
+        raise ModuleMissingError(f"there is no module {name}: write its full name, package.module")
+    _make_importable(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise ModuleMissingError(
+                f"there is no module {name}{_nearest_module(name)}"
+                " (install its package, or name a file: path/to/file.py)"
+            ) from None
+        raise ModuleBrokenError(
+            f"{name} failed while it was imported: {_summary(error)}", _own_traceback(error, name)
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ModuleBrokenError(
+            f"{name} failed while it was imported: {_summary(error)}", _own_traceback(error, name)
+        ) from error
+
+
+def _make_importable(directory: Path) -> None:
+    """Let a file import its neighbours; last in the path, so that nothing installed is shadowed."""
+    if str(directory) not in sys.path:
+        sys.path.append(str(directory))
+
+
+def _summary(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _own_traceback(error: BaseException, place: str) -> str:
+    """The traceback without the frames of the import machinery and of this file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename != __file__
+        and not frame.filename.startswith("<frozen importlib")
+        and "importlib" not in Path(frame.filename).parts
+    ]
+    return "".join(
+        [
+            f"Traceback of {place} (most recent call last):\n",
+            *traceback.format_list(own),
+            *traceback.format_exception_only(error),
+        ]
+    )
+
+
+def _nearest_module(name: str) -> str:
+    """Suggest a neighbour of a misspelt last part, where the package itself exists."""
+    import pkgutil
+
+    parent, _, last = name.rpartition(".")
+    try:
+        package = importlib.import_module(parent) if parent else None
+    except ImportError:
+        return ""
+    if package is None or not hasattr(package, "__path__"):
+        return ""
+    siblings = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return did_you_mean(last, siblings)

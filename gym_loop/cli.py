@@ -1,0 +1,364 @@
+"""The ``gym-loop`` command: a few lines a command, and heavy imports inside them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gym_loop import __version__
+from gym_loop.errors import GymLoopError
+
+# Plain help: the coloured one costs more start-up time than everything else together.
+app = typer.Typer(
+    name="gym-loop",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "One YAML file runs any agent on any Gymnasium environment.\n\n"
+        "\b\n"
+        "Examples:\n"
+        "  gym-loop create-default --run-config run.yaml\n"
+        "  gym-loop train -c run.yaml\n"
+        "  gym-loop evaluate -c run.yaml --episodes 100\n"
+        "  gym-loop new agent my_agent.py"
+    ),
+)
+
+Config = Annotated[
+    Path, typer.Option("--run-config", "-c", help="The run file.", show_default=False)
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one value, in YAML syntax: --set agent.parameters.learning_rate=1e-3. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gym-loop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def gym_loop(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that belong to no single command."""
+
+
+@app.command()
+def create_default(
+    run_config: Annotated[
+        Path, typer.Option("--run-config", "-c", help="The file to write.", show_default=False)
+    ],
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent", "-a", metavar="CLASS", help="Class string of the agent; else RandomAgent."
+        ),
+    ] = None,
+    loop: Annotated[
+        str | None,
+        typer.Option(
+            "--loop", "-l", metavar="CLASS", help="Class string of the loop; else DefaultLoop."
+        ),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            "--env", "-e", metavar="NAME", help="Id of the environment; else Pendulum-v1."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Overwrite the file if it exists.")
+    ] = False,
+) -> None:
+    """Write a run file with every parameter, its default and what it means.
+
+    \b
+    Examples:
+      gym-loop create-default -c run.yaml
+      gym-loop create-default -c mine.yaml -a "~/my_agent.py:MyAgent" -e CartPole-v1
+    """
+    from gym_loop.config import default_config
+    from gym_loop.files import write_new
+
+    text = default_config(agent, loop, env).to_yaml(comments=True)
+    write_new({run_config: text}, force=force)
+    typer.echo(f"wrote {run_config}; next: gym-loop train -c {run_config}")
+
+
+@app.command()
+def train(
+    run_config: Config,
+    set_: Set = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of the run; by default the file's name and a number.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[RUN]",
+            help="Continue a run from its newest checkpoint; the newest run of the file, "
+            "if none is named.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")] = False,
+    json: Json = False,
+) -> None:
+    """Train the agent.
+
+    \b
+    Examples:
+      gym-loop train -c run.yaml
+      gym-loop train -c run.yaml --seed 7 --set loop.parameters.max_episodes=500
+      gym-loop train -c run.yaml --resume
+    """
+    from gym_loop.experiment import train as run_training
+    from gym_loop.terminal import training_summary
+
+    result = run_training(
+        run_config,
+        set_ or (),
+        seed=seed,
+        name=name,
+        resume=True if resume == NEWEST else resume or False,
+        quiet=quiet or json,
+    )
+    if json:
+        _print_json(result.as_dict())
+    elif not quiet:
+        typer.echo(training_summary(result, run_config), err=True)
+    if result.signal is not None:
+        raise typer.Exit(128 + result.signal)
+
+
+@app.command()
+def evaluate(
+    run_config: Config,
+    set_: Set = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The run to evaluate; by default the newest of the file.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="latest|best|PATH", help="Which state of the agent.")
+    ] = "latest",
+    episodes: Annotated[
+        int | None,
+        typer.Option(help="Episodes, in place of eval_episodes.", show_default=False),
+    ] = None,
+    record: Annotated[
+        bool | None,
+        typer.Option(
+            "--record/--no-record",
+            help="Record every episode, or none, in place of eval_record.",
+            show_default=False,
+        ),
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Show the episodes in a window.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Evaluate the agent: no learning, no exploration.
+
+    \b
+    Examples:
+      gym-loop evaluate -c run.yaml
+      gym-loop evaluate -c run.yaml --run run-3 --checkpoint best --episodes 100 --record
+    """
+    from gym_loop.experiment import evaluate as run_evaluation
+    from gym_loop.terminal import evaluation_table
+
+    result = run_evaluation(
+        run_config,
+        set_ or (),
+        run=run,
+        checkpoint=checkpoint,
+        episodes=episodes,
+        record=record,
+        render=render or None,
+        seed=seed,
+        quiet=json,
+    )
+    if json:
+        _print_json(result.as_dict())
+    else:
+        typer.echo(evaluation_table(result))
+
+
+@app.command()
+def check(run_config: Config, set_: Set = None) -> None:
+    """Find everything that can be wrong before training, all at once.
+
+    \b
+    Example:
+      gym-loop check -c run.yaml
+    """
+    from gym_loop.checking import check as find
+
+    findings = find(run_config, set_ or ())
+    for finding in findings:
+        typer.echo(str(finding))
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(metavar="agent|loop|env", help="What to begin.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH.py", help="The file to write.")],
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Overwrite the files if they exist.")
+    ] = False,
+) -> None:
+    """Write a short commented template that trains as it is, and its run file beside it.
+
+    \b
+    Example:
+      gym-loop new agent my_agent.py && gym-loop train -c my_agent.yaml
+    """
+    from gym_loop.files import write_new
+    from gym_loop.scaffold import scaffold
+
+    files = scaffold(kind, path)
+    write_new(files, force=force)
+    *_, run_file = files
+    names = " and ".join(str(file) for file in files)
+    typer.echo(f"wrote {names}; next: gym-loop train -c {run_file}")
+
+
+@app.command()
+def runs(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The logdir of your run files.")
+    ] = Path("logs"),
+    json: Json = False,
+) -> None:
+    """List the runs on disk: what they were, how they stand, what they reached.
+
+    \b
+    Example:
+      gym-loop runs logs
+    """
+    from gym_loop.runs.listing import list_runs
+    from gym_loop.terminal import runs_table
+
+    found = list_runs(directory)
+    if json:
+        _print_json({"runs": [vars(one) for one in found]})
+    else:
+        typer.echo(runs_table(found) if found else f"there are no runs in {directory}")
+
+
+@app.command()
+def verify_resume(
+    run_config: Config,
+    set_: Set = None,
+    steps: Annotated[int, typer.Option(min=4, help="Length of the training, in steps.")] = 2_000,
+) -> None:
+    """Prove that a run resumes bit for bit: train with and without a kill, and compare.
+
+    \b
+    Example:
+      gym-loop verify-resume -c run.yaml --steps 5000
+    """
+    from gym_loop.terminal import verification_report
+    from gym_loop.verification import verify_resume as verify
+
+    result = verify(run_config, set_ or (), steps=steps)
+    typer.echo(verification_report(result))
+    if not result.identical:
+        raise typer.Exit(1)
+
+
+NEWEST = "the newest run of the file"
+
+
+def _with_resume_value(arguments: list[str]) -> list[str]:
+    """Let ``--resume`` stand alone: give it a value where the next argument is none."""
+    complete = []
+    for index, argument in enumerate(arguments):
+        complete.append(argument)
+        following = arguments[index + 1 : index + 2]
+        if argument == "--resume" and (not following or following[0].startswith("-")):
+            complete[-1] = f"--resume={NEWEST}"
+    return complete
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(value))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what gym-loop refuses is one clear line and an exit status."""
+    warnings.formatwarning = _short_warning  # type: ignore[assignment]
+    try:
+        app(_with_resume_value(sys.argv[1:] if arguments is None else arguments))
+    except GymLoopError as error:
+        typer.echo(f"gym-loop: {error}", err=True)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        typer.echo(
+            "gym-loop: stopped at once; what came after the last checkpoint is lost", err=True
+        )
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the agent's, the environment's or our own failure
+        typer.echo(_their_traceback(error), err=True)
+        sys.exit(1)
+
+
+def _their_traceback(error: Exception) -> str:
+    """The traceback from the loop on: what lies above is the command line's own."""
+    start = here = error.__traceback__
+    while here is not None:
+        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "experiment.py")):
+            start = here.tb_next or here
+        here = here.tb_next
+    return "".join(traceback.format_exception(type(error), error, start)).rstrip()
+
+
+def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:
+    return f"warning: {message}\n"

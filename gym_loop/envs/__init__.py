@@ -1,0 +1,1 @@
+"""Environments: how they are made, and how their state is saved and brought back."""

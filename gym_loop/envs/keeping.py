@@ -1,0 +1,54 @@
+"""From an environment of any kind to the keeper of its state."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+from gym_loop.envs.layers import layers_of
+from gym_loop.envs.single_state import METHODS, RESTART, EnvState, SingleState, methods_for
+from gym_loop.envs.vector_state import AsyncState, SyncState, async_methods
+from gym_loop.errors import StateError
+
+
+def keep_state(env: Any, method: str | None = None) -> EnvState:
+    """Make the keeper of an environment's state, before the environment is first reset.
+
+    Args:
+        env: a `gymnasium.Env`, or a `VectorEnv` of any kind, with all its wrappers.
+        method: as in a `Verdict`; None takes the first that fits, unproved.
+
+    Raises:
+        StateError: there is no such method, or it cannot be used here.
+    """
+    if method is None:
+        method = candidates(env)[0]
+    name = copies_method(method)
+    if name not in METHODS:
+        raise StateError(
+            f"{method!r} is no way to keep an environment's state; use {list(METHODS)}"
+        )
+    core = layers_of(env)[-1]
+    if isinstance(core, SyncVectorEnv):
+        return SyncState(env, name)
+    if isinstance(core, AsyncVectorEnv):
+        return AsyncState(env, name)
+    return SingleState(env, name)
+
+
+def candidates(env: Any) -> list[str]:
+    """The methods that can be tried on an environment, best first; ``restart`` is the last."""
+    core = layers_of(env)[-1]
+    if isinstance(core, SyncVectorEnv):
+        return [f"sync[{name}]" for name in [*methods_for(core.envs[0]), RESTART]]
+    if isinstance(core, AsyncVectorEnv):
+        return [f"async[{name}]" for name in [*async_methods(env), RESTART]]
+    return [*methods_for(env), RESTART]
+
+
+def copies_method(method: str) -> str:
+    """The method of the copies in ``sync[own]`` or ``async[own]``; ``own`` itself otherwise."""
+    match = re.fullmatch(r"(?:sync|async)\[(\w+)\]", method)
+    return match[1] if match else method

@@ -1,0 +1,272 @@
+"""From the ``env`` section of a run file to a working environment."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from gym_loop.class_loader import did_you_mean, load_class, load_module
+from gym_loop.errors import (
+    EnvError,
+    EnvPackageMissingError,
+    EnvParametersError,
+    EnvUnknownError,
+    GymLoopError,
+    RenderError,
+)
+
+# Packages that register their environments only when they are imported.
+_REGISTERED_BY = {"ALE": ("ale_py", "ale-py")}
+
+
+@dataclass(frozen=True)
+class WrapperSpec:
+    """One wrapper: its class string and the keyword arguments after the environment."""
+
+    class_name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Everything that makes one environment.
+
+    Args:
+        name: id in Gymnasium's registry.
+        imports: modules or ``.py`` files that register environments.
+        parameters: keyword arguments of the environment.
+        wrappers: applied in this order, the last one outermost.
+        max_episode_steps: time limit in steps; None keeps the registered one.
+        search: directories in which relative file names are tried after the working directory.
+    """
+
+    name: str
+    imports: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: Sequence[WrapperSpec] = ()
+    max_episode_steps: int | None = None
+    search: Sequence[Path] = ()
+
+
+def import_env_modules(spec: EnvSpec) -> None:
+    """Import what registers the environment.
+
+    Raises:
+        ClassLoadError: a module is missing, or broke while it was imported.
+    """
+    for name in spec.imports:
+        load_module(name, search=spec.search)
+    namespace = spec.name.partition("/")[0]
+    if "/" in spec.name and namespace in _REGISTERED_BY:
+        module, package = _REGISTERED_BY[namespace]
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise EnvPackageMissingError(
+                f"{spec.name} needs the package {package}: pip install {package}"
+            ) from None
+
+
+def check_registered(spec: EnvSpec) -> None:
+    """Find the environment in the registry.
+
+    Raises:
+        EnvUnknownError: there is none of this name; the message says the nearest.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an outdated version is said when it is made
+        try:
+            gym.spec(spec.name)
+        except gym.error.Error as error:
+            raise EnvUnknownError(_unknown(spec.name, error)) from None
+        except ModuleNotFoundError as error:
+            raise EnvUnknownError(
+                f"{spec.name} names a module that does not exist: {error.name}"
+            ) from None
+
+
+def _unknown(name: str, error: gym.error.Error) -> str:
+    """One sentence: what is wrong with the name and what is near it."""
+    base = name.rpartition("-v")[0] or name
+    versions = sorted(known for known in gym.registry if known.rpartition("-v")[0] == base)
+    if versions:
+        return f"there is no environment {name}; use {versions[-1]}"
+    if isinstance(error, gym.error.NamespaceNotFound):
+        namespace = name.partition("/")[0]
+        return (
+            f"there is no environment {name}: nothing has registered the namespace {namespace};"
+            " name the module that does in env.imports"
+        )
+    hint = did_you_mean(name, gym.registry) or did_you_mean(f"{base}-v1", gym.registry)
+    return f"there is no environment {name}{hint or '; name the module that registers it in env.imports'}"
+
+
+def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """Make and wrap one environment.
+
+    Args:
+        spec: what to make.
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+
+    Raises:
+        EnvUnknownError: no such environment.
+        EnvPackageMissingError: it needs a package that is not installed.
+        EnvParametersError: it, or a wrapper, refused its parameters.
+        RenderError: it cannot render in this mode.
+        ClassLoadError: a wrapper or an import cannot be loaded.
+    """
+    import_env_modules(spec)
+    check_registered(spec)
+    keywords = dict(spec.parameters)
+    if render_mode is not None:
+        _check_render_mode(spec, render_mode)
+        keywords["render_mode"] = render_mode
+    try:
+        env = gym.make(spec.name, max_episode_steps=spec.max_episode_steps, **keywords)
+    except GymLoopError:
+        raise
+    except gym.error.DependencyNotInstalled as error:
+        raise EnvPackageMissingError(f"{spec.name} needs a missing package: {error}") from None
+    except ModuleNotFoundError as error:
+        raise EnvPackageMissingError(
+            f"{spec.name} needs the module {error.name}: pip install {error.name}"
+        ) from None
+    except Exception as error:
+        raise EnvParametersError(_refused(spec, error)) from error
+    for wrapper in spec.wrappers:
+        env = _wrap(env, wrapper, spec)
+    return env
+
+
+def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.Env[Any, Any]:
+    wrapper_class = load_class(wrapper.class_name, gym.Wrapper, kind="wrapper", search=spec.search)
+    try:
+        wrapped: gym.Env[Any, Any] = wrapper_class(env, **wrapper.parameters)
+    except Exception as error:
+        env.close()
+        raise EnvParametersError(
+            f"env.wrappers: {wrapper.class_name} refused {dict(wrapper.parameters)}:"
+            f" {type(error).__name__}: {error}{_accepted(wrapper_class, skip=2)}"
+        ) from error
+    return wrapped
+
+
+def _refused(spec: EnvSpec, error: Exception) -> str:
+    accepted = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        entry_point = gym.spec(spec.name).entry_point
+    if isinstance(error, TypeError):
+        try:
+            creator = gym.envs.registration.load_env_creator(entry_point)  # type: ignore[attr-defined]
+            accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0)
+        except (ImportError, AttributeError, TypeError):
+            pass
+    return (
+        f"env.parameters: {spec.name} refused {dict(spec.parameters)}:"
+        f" {type(error).__name__}: {error}{accepted}"
+    )
+
+
+def _accepted(creator: Any, skip: int) -> str:
+    """Name the keyword arguments that a constructor takes."""
+    function = creator.__init__ if inspect.isclass(creator) else creator
+    try:
+        names = list(inspect.signature(function).parameters)[skip:]
+    except (TypeError, ValueError):
+        return ""
+    names = [name for name in names if name not in ("render_mode", "kwargs", "args")]
+    return f" (it takes {', '.join(names) or 'no parameters'})"
+
+
+def _check_render_mode(spec: EnvSpec, render_mode: str) -> None:
+    """Refuse a render mode before Gymnasium warns and carries on without it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        entry_point = gym.spec(spec.name).entry_point
+    try:
+        creator = gym.envs.registration.load_env_creator(entry_point)  # type: ignore[attr-defined]
+    except (ImportError, AttributeError, TypeError, gym.error.Error):
+        return  # making it reports this better
+    modes = (getattr(creator, "metadata", None) or {}).get("render_modes")
+    if modes is None or render_mode in modes:
+        return
+    if render_mode == "human" and "rgb_array" in modes:
+        return  # Gymnasium shows the frames in a window of its own
+    wish = "a window (render)" if render_mode == "human" else "frames (record)"
+    raise RenderError(
+        f"{spec.name} cannot give {wish}: its render modes are {', '.join(modes) or 'none'};"
+        " set render and record to false"
+    )
+
+
+def make_visible_env(
+    spec: EnvSpec, *, render: bool = False, record: bool = False
+) -> gym.Env[Any, Any]:
+    """Make an environment that shows itself in a window, gives frames to a recorder, or both."""
+    if not render:
+        if record and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # Frames need no display, and pygame complains about a missing one.
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        return make_env(spec, render_mode="rgb_array" if record else None)
+    if not record:
+        return make_env(spec, render_mode="human")
+    return gym.wrappers.HumanRendering(make_env(spec, render_mode="rgb_array"))
+
+
+def frame_source(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """The environment whose ``render()`` gives frames, below a window's wrapper."""
+    return env.env if isinstance(env, gym.wrappers.HumanRendering) else env
+
+
+def check_window(env: gym.Env[Any, Any], name: str) -> None:
+    """Show the first frame; the environment must be made for a window and not reset yet.
+
+    Raises:
+        RenderError: there is no display.
+    """
+    try:
+        env.reset()
+        env.render()
+    except Exception as error:
+        raise RenderError(
+            f"{name} cannot open a window here: {type(error).__name__}: {error}"
+            " (set render to false; record: true needs no display)"
+        ) from error
+
+
+def describe(error: BaseException) -> str:
+    """One line of an exception that came out of an environment."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+
+
+def close_quietly(env: Any) -> None:
+    """Close an environment whose failure to close would hide what matters more."""
+    try:
+        env.close()
+    except Exception:  # noqa: BLE001, S110 - a broken environment may break again here
+        pass
+
+
+__all__ = [
+    "EnvError",
+    "EnvSpec",
+    "WrapperSpec",
+    "check_registered",
+    "check_window",
+    "close_quietly",
+    "describe",
+    "frame_source",
+    "import_env_modules",
+    "make_env",
+    "make_visible_env",
+]

@@ -1,0 +1,261 @@
+"""The proof that an environment comes back exactly: play, save, restore elsewhere, compare."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+
+from gym_loop.envs.keeping import candidates, copies_method, keep_state
+from gym_loop.envs.layers import layers_of
+from gym_loop.envs.replay import ReplayMethod
+from gym_loop.envs.single_state import RESTART
+from gym_loop.errors import StateError
+from gym_loop.seeding import capture_global_streams, restore_global_streams
+from gym_loop.state_tree import capture
+
+# Wall-clock times in an info dictionary; no two runs agree on them.
+TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
+REMEDY = (
+    "give the environment's class get_state(), which returns all of its state as plain data, "
+    "random streams included, and set_state(state), which takes it back; until then a resumed "
+    "run begins a new episode in place of the one that was under way"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a stopped run can go on exactly, as far as its environment is concerned.
+
+    Args:
+        exact: the environment continued bit for bit in the proof.
+        method: what to give to `keep_state`.
+        reason: how it was proved, or what differed first.
+        remedy: what to do about it; empty if exact.
+    """
+
+    exact: bool
+    method: str
+    reason: str
+    remedy: str
+
+    @property
+    def word(self) -> str:
+        """``exact`` or ``approximate``, as the manifest says it."""
+        return "exact" if self.exact else "approximate"
+
+
+def prove(
+    make_env: Callable[[], Any], seed: int, steps: int = 32, method: str | None = None
+) -> Verdict:
+    """Find the best method that brings an environment back bit for bit.
+
+    One fresh copy is played and saved, its state goes into another, and both take the same
+    actions. Observations, rewards and flags must agree, and whatever in info is data but
+    for times. No global random stream, and no environment but the two copies, is touched.
+
+    Args:
+        make_env: makes a fresh copy; it is called twice a method, and the copies are closed.
+        seed: of the first reset and of the actions.
+        steps: number of steps before the state is saved, and again after it.
+        method: prove only this one; None tries all that fit, best first.
+    """
+    streams = capture_global_streams()
+    try:
+        return _prove(make_env, seed, steps, method)
+    finally:
+        restore_global_streams(streams)
+
+
+def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | None) -> Verdict:
+    first = make_env()
+    names = [method] if method else candidates(first)
+    core = layers_of(first)[-1]
+    failures: list[str] = []
+    for name in names:
+        if copies_method(name) != RESTART:
+            env = first if not failures else make_env()  # each method gets copies of its own
+            difference = _difference(env, make_env, name, seed, steps)
+            if not difference:
+                return Verdict(True, name, f"equal for {steps} steps after a restore by {name}", "")
+            failures.append(f"{name}: {difference}")
+    if not failures:
+        first.close()
+        failures.append(_why_no_method(core))
+    kind = names[-1].partition("[")
+    restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
+    return Verdict(False, restart, "; ".join(failures), REMEDY)
+
+
+def _why_no_method(core: Any) -> str:
+    if isinstance(core, AsyncVectorEnv):
+        return "the copies in the worker processes are no StatefulEnv and cannot answer"
+    if isinstance(core, gymnasium.Env):
+        return f"{RESTART} begins a new episode"
+    return (
+        f"{type(core).__name__} keeps its state outside Python's data, and its copies end their "
+        "episodes at different times, so that no replay can begin from a common reset"
+    )
+
+
+def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, steps: int) -> str:
+    """What differs first after a restore; empty if nothing does."""
+    other = None
+    try:
+        original = keep_state(env, method)
+        before = capture_global_streams()
+        player = _Player(env, seed)
+        player.begin(original.env, steps)
+        tree = _copy_of_data(original.snapshot())
+        streams = capture_global_streams()
+        expected = player.go_on(original.env, steps)
+        if copies_method(method) == ReplayMethod.name and _differs(streams, before):
+            return (
+                "it draws from the global random streams, which the agent draws from too, so "
+                "that a replay would draw other numbers"
+            )
+        other = make_env()
+        restored = keep_state(other, method)
+        restored.restore(tree)
+        restore_global_streams(streams)
+        actual = player.go_on(restored.env, steps)
+    except StateError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+        return f"{type(error).__name__} was raised while it was tried: {error}"
+    finally:
+        env.close()
+        if other is not None:
+            other.close()
+    for number, (want, have) in enumerate(zip(expected, actual, strict=False), 1):
+        found = first_difference(want, have)
+        if found:
+            return f"step {number} after a restore: {found}"
+    return ""
+
+
+class _Player:
+    """Plays seeded random actions, with resets, and notes what the environment answers."""
+
+    def __init__(self, env: Any, seed: int) -> None:
+        # A copy: a space that belongs to the class must not be re-seeded.
+        self._space = copy.deepcopy(env.action_space)
+        self._seed = seed
+        self._vector = isinstance(layers_of(env)[-1], VectorEnv)
+
+    def begin(self, env: Any, steps: int) -> None:
+        """Two episodes, the second one unseeded, so that it follows from the first."""
+        self._space.seed(self._seed)
+        env.reset(seed=self._seed)
+        for _ in self._steps(env, steps // 2):
+            pass
+        env.reset()
+        for _ in self._steps(env, steps - steps // 2):
+            pass
+
+    def go_on(self, env: Any, steps: int) -> list[Any]:
+        """The rest of the episode under way, and another one; every answer as data."""
+        self._space.seed(self._seed + 1)
+        notes = list(self._steps(env, steps // 2))
+        notes.append(_note(*env.reset()))
+        notes.extend(self._steps(env, steps - steps // 2))
+        return notes
+
+    def _steps(self, env: Any, count: int) -> Iterator[Any]:
+        for _ in range(count):
+            observation, reward, terminated, truncated, info = env.step(self._space.sample())
+            yield _note(observation, info, reward, terminated, truncated)
+            if self._vector:
+                if env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED:
+                    over = np.logical_or(terminated, truncated)
+                    if over.any():
+                        yield _note(*env.reset(options={"reset_mask": over}))
+            elif terminated or truncated:
+                yield _note(*env.reset())
+
+
+def _note(observation: Any, info: Any, *answers: Any) -> Any:
+    """An answer as data, with the parts of info that can be noted."""
+    names = ("reward", "terminated", "truncated")
+    note = {"observation": capture(observation, path="the observation")}
+    note.update(zip(names, capture(list(answers)), strict=False))
+    note["info"] = _info_note(info)
+    return note
+
+
+def _info_note(info: Any) -> Any:
+    if isinstance(info, dict):
+        return {str(key): _info_note(item) for key, item in info.items() if key not in TIMES}
+    try:
+        return capture(info)
+    except StateError:
+        return None
+
+
+def first_difference(want: Any, have: Any, place: str = "") -> str:
+    """Where two trees differ first, in words; empty if they are equal bit for bit."""
+    if type(want) is not type(have):
+        return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
+    if isinstance(want, dict):
+        if want.keys() != have.keys():
+            return f"{place or 'it'} has the keys {sorted(have)} instead of {sorted(want)}"
+        below = ((f"{place}.{key}".lstrip("."), want[key], have[key]) for key in want)
+        return next(filter(None, (first_difference(w, h, at) for at, w, h in below)), "")
+    if isinstance(want, (list, tuple)):
+        if len(want) != len(have):
+            return f"{place or 'it'} has {len(have)} items instead of {len(want)}"
+        items = enumerate(zip(want, have, strict=True))
+        return next(
+            filter(None, (first_difference(w, h, f"{place}[{i}]") for i, (w, h) in items)), ""
+        )
+    if isinstance(want, (np.ndarray, np.generic)):
+        return _array_difference(np.asarray(want), np.asarray(have), place)
+    if want == have or (want != want and have != have):
+        return ""
+    return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
+
+
+def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:
+    if want.dtype != have.dtype or want.shape != have.shape:
+        return (
+            f"{place} has dtype {have.dtype} and shape {have.shape} instead of {want.dtype} and "
+            f"{want.shape}"
+        )
+    if want.tobytes() == have.tobytes():
+        return ""
+    for index in np.ndindex(want.shape):
+        if want[index].tobytes() != have[index].tobytes():
+            where = f"[{', '.join(map(str, index))}]" if index else ""
+            return f"{place}{where} is {have[index]!r} instead of {want[index]!r}"
+    return ""
+
+
+def _differs(one: Any, other: Any) -> bool:
+    return bool(first_difference(one, other))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _copy_of_data(tree: Any) -> Any:
+    """A copy that holds nothing but what a checkpoint can hold.
+
+    Raises:
+        StateError: something else is in it.
+    """
+    if isinstance(tree, dict) and all(type(key) is str for key in tree):
+        return {key: _copy_of_data(item) for key, item in tree.items()}
+    if type(tree) is list:
+        return [_copy_of_data(item) for item in tree]
+    if isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind not in "OV":
+        return tree.copy()
+    if tree is None or type(tree) in (bool, int, float, str, bytes):
+        return tree
+    raise StateError(f"a {type(tree).__name__} is no data; get_state() must return plain data")

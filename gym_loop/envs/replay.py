@@ -1,0 +1,202 @@
+"""The last exact resort: play the episode's actions again, from the state before its reset.
+
+It needs nothing of the environment but that an episode follows from the random stream, the
+plain attributes before the reset, and the actions. It costs a copy of each action, and at a
+restore the time of the steps since the last reset.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from gym_loop.envs.layers import Tree, capture_data, restore_layer
+from gym_loop.errors import StateError
+from gym_loop.state_tree import capture, restore
+
+
+class ActionLog:
+    """Actions in the order they were taken; arrays of one kind are packed as bytes."""
+
+    def __init__(self) -> None:
+        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of packed arrays
+        self._packed = bytearray()
+        self._others: list[Any] = []
+
+    def append(self, action: Any) -> None:
+        """Add an action, copied if it can change."""
+        if type(action) is int or isinstance(action, np.generic):
+            self._others.append(action)
+        elif type(action) is np.ndarray:
+            kind = (action.dtype, action.shape)
+            if kind == self._kind or self._begin(kind):
+                self._packed += action.tobytes()
+            else:
+                self._others.append(action.copy())
+        else:
+            self._others.append(copy.deepcopy(action))
+
+    def _begin(self, kind: tuple[np.dtype[Any], tuple[int, ...]]) -> bool:
+        """Pack from now on if this is the first action; else stop packing for good."""
+        if (
+            self._kind is None
+            and not self._others
+            and kind[0].kind not in "OV"
+            and 0 not in kind[1]
+        ):
+            self._kind = kind
+            return True
+        self._others[:0] = self._unpacked()
+        self._kind = None
+        self._packed.clear()
+        return False
+
+    def _unpacked(self) -> np.ndarray[Any, Any] | tuple[()]:
+        if self._kind is None:
+            return ()
+        dtype, shape = self._kind
+        return np.frombuffer(bytes(self._packed), dtype).reshape(-1, *shape)
+
+    def tree(self) -> Tree:
+        """The actions as data."""
+        if self._kind is not None and not self._others:
+            return {"arrays": self._unpacked()}
+        kinds = {type(action) for action in self._others}
+        if len(kinds) == 1 and issubclass(kinds.pop(), np.generic):
+            return {"scalars": np.array(self._others)}
+        return {"others": capture(self._others, path="an action")}
+
+
+def actions_of(tree: Tree) -> Iterator[Any]:
+    """The actions of an `ActionLog` tree, each of the type that it was taken with."""
+    if "arrays" in tree:
+        for index in range(len(tree["arrays"])):
+            yield tree["arrays"][index, ...].copy()
+    elif "scalars" in tree:
+        yield from tree["scalars"]
+    else:
+        yield from restore(None, tree["others"], path="an action")
+
+
+class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
+    """Notes what an episode follows from: the state before its reset, and its actions.
+
+    Args:
+        env: the environment with all its wrappers.
+        layers: its layers, outermost first.
+    """
+
+    not_state = ("before", "seed", "options", "actions")
+
+    def __init__(self, env: gymnasium.Env[Any, Any], layers: Sequence[Any]) -> None:
+        super().__init__(env)
+        self._layers = layers
+        self._no_data: list[set[str]] = [set() for _ in layers]
+        self._old_world = _keeps_world(layers[-1])
+        # Their episodes follow from the random stream alone; the rest is much, to be drawn.
+        self._stream_only = type(layers[-1]).__module__.startswith("gymnasium.envs.box2d.")
+        self.before: list[Tree] | None = None  # None: never reset
+        self.seed: int | None = None
+        self.options: dict[str, Any] | None = None
+        self.actions = ActionLog()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset, noting what the episode follows from."""
+        core = self._layers[-1]
+        if self._old_world:
+            _renew_world(core)
+        if self._stream_only:
+            self._no_data[-1] = vars(core).keys() - {"_np_random"}
+        self.before = [
+            capture_data(layer, self._layers, no_data)
+            for layer, no_data in zip(self._layers, self._no_data, strict=True)
+        ]
+        self.seed, self.options = seed, copy.deepcopy(options)
+        self.actions = ActionLog()
+        result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
+        return result
+
+    def step(self, action: Any) -> Any:
+        """Step, noting the action."""
+        self.actions.append(action)
+        return self.env.step(action)
+
+
+def _keeps_world(core: Any) -> bool:
+    """Whether the core keeps its physics world from one episode to the next."""
+    walker = sys.modules.get("gymnasium.envs.box2d.bipedal_walker")
+    return walker is not None and isinstance(core, walker.BipedalWalker)
+
+
+def _renew_world(core: Any) -> None:
+    """Give a BipedalWalker a new world, as LunarLander makes itself one at each reset.
+
+    A world that has seen episodes solves its contacts in another order than a new one, so
+    that an episode would follow from all that were played before it.
+    """
+    core._destroy()
+    core.world = type(core.world)()
+
+
+class ReplayMethod:
+    """Set the state before the last reset, reset, and take the same actions again."""
+
+    name = "replay"
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self._layers = layers
+        self.recorder = Recorder(layers[0], layers)
+
+    @staticmethod
+    def fits(layers: Sequence[Any]) -> bool:
+        """Whether it can be tried on these layers."""
+        # The copies in a vector environment end their episodes at different times: there is
+        # no last reset to begin from.
+        return isinstance(layers[-1], gymnasium.Env)
+
+    def snapshot(self) -> Tree:
+        """The state as data."""
+        recorder = self.recorder
+        return {
+            "before": recorder.before,
+            "seed": recorder.seed,
+            "options": capture(recorder.options, path="the options of the last reset"),
+            "actions": recorder.actions.tree(),
+        }
+
+    def restore(self, tree: Tree) -> None:
+        """Put the state back."""
+        if tree["before"] is None:
+            return
+        core = self._layers[-1]
+        shown = getattr(core, "render_mode", None) == "human"
+        if shown:
+            core.render_mode = None  # or the replay would take as long as the episode did
+        try:
+            self._restore_before(tree["before"])
+            options = restore(None, tree["options"], path="the options of the last reset")
+            self.recorder.reset(seed=tree["seed"], options=options)
+            for action in actions_of(tree["actions"]):
+                self.recorder.step(action)
+        finally:
+            if shown:
+                core.render_mode = "human"
+
+    def _restore_before(self, before: list[Tree]) -> None:
+        try:
+            self._put_before(before)
+        except StateError:
+            # Objects that the environment makes in its first reset have no place yet.
+            self._layers[0].reset()
+            self._put_before(before)
+
+    def _put_before(self, before: list[Tree]) -> None:
+        for layer, saved in zip(self._layers, before, strict=True):
+            restore_layer(layer, saved, self._layers)

@@ -1,0 +1,159 @@
+"""Every error that a user can cause, in one tree.
+
+Each message names the value, the place and the remedy. The command line prints the
+message alone and ends with ``exit_status``; from Python the exceptions are raised as
+they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class GymLoopError(Exception):
+    """The root: whatever gym-loop refuses, with one clear sentence why."""
+
+    exit_status = 2
+
+
+# -- what is written in a run file, or on the command line ---------------------------------
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong in a run file.
+
+    Args:
+        place: dotted path of the value, such as ``loop.parameters.max_episodes``.
+        problem: what is wrong with it and what to do.
+        source: the file, or the option, that holds the value.
+        line: line number in the file, from 1, where it is known.
+    """
+
+    place: str
+    problem: str
+    source: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.source, self.line) if part)
+        return ": ".join(part for part in (where, self.place, self.problem) if part)
+
+
+class ConfigError(GymLoopError):
+    """A run configuration that cannot be used; holds every finding, not only the first."""
+
+    def __init__(self, findings: Sequence[Finding] | str) -> None:
+        if isinstance(findings, str):
+            findings = [Finding("", findings)]
+        self.findings = list(findings)
+        super().__init__("\n".join(str(finding) for finding in self.findings))
+
+
+class UsageError(GymLoopError):
+    """Arguments that do not fit together, or a file that is in the way."""
+
+
+# -- classes named by a string --------------------------------------------------------------
+
+
+class ClassLoadError(GymLoopError):
+    """A class string that does not lead to a usable class."""
+
+
+class ModuleMissingError(ClassLoadError):
+    """There is no such module or file."""
+
+
+class ModuleBrokenError(ClassLoadError):
+    """The module exists, but raised while it was imported; ``traceback`` is its own."""
+
+    def __init__(self, message: str, traceback: str) -> None:
+        self.traceback = traceback
+        super().__init__(f"{message}\n{traceback.rstrip()}")
+
+
+class ClassMissingError(ClassLoadError):
+    """The module was imported, but has no such class."""
+
+
+class WrongClassError(ClassLoadError):
+    """The class exists, but is not an agent, a loop, or whatever was asked for."""
+
+
+# -- environments ------------------------------------------------------------------------------
+
+
+class EnvError(GymLoopError):
+    """An environment that cannot be made or used."""
+
+
+class EnvUnknownError(EnvError):
+    """No environment is registered under this name."""
+
+
+class EnvPackageMissingError(EnvError):
+    """The environment is known, but the package that it needs is not installed."""
+
+
+class EnvParametersError(EnvError):
+    """The environment's constructor, or a wrapper's, refused its parameters."""
+
+
+class SpaceError(GymLoopError):
+    """An agent or a loop that cannot handle the spaces of the environment."""
+
+
+class RenderError(EnvError):
+    """The environment cannot be shown or recorded on this machine."""
+
+
+# -- what a run keeps on disk --------------------------------------------------------------------
+
+
+class RunError(GymLoopError):
+    """A run directory that is missing, in use, or cannot be written."""
+
+
+class RunLockedError(RunError):
+    """Another process is working on this run."""
+
+
+class CheckpointError(RunError):
+    """No usable checkpoint."""
+
+
+class CheckpointMissingError(CheckpointError):
+    """There is no checkpoint where one was expected."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """A checkpoint that is truncated or altered; it is never half-loaded."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint that was made by something else than what it is loaded into."""
+
+
+class StateError(GymLoopError):
+    """A value that cannot be saved as data, or data that does not fit what it is loaded into."""
+
+
+class RecordingError(GymLoopError):
+    """No video can be encoded here."""
+
+
+# -- contracts --------------------------------------------------------------------------------------
+
+
+class ContractError(GymLoopError):
+    """An agent, a loop or an environment that does not keep its contract."""
+
+    exit_status = 1
+
+
+class TrainingFailed(GymLoopError):
+    """The agent or the environment raised during training; its exception is the cause."""
+
+    exit_status = 1

@@ -1,0 +1,27 @@
+"""Files that a command writes for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gym_loop.errors import UsageError
+
+
+def write_new(files: Mapping[Path, str], *, force: bool = False) -> None:
+    """Write text files, all or none.
+
+    Raises:
+        UsageError: one exists and ``force`` is off, or one cannot be written.
+    """
+    if not force:
+        for path in files:
+            if path.exists():
+                raise UsageError(
+                    f"{path} exists; choose another name, or overwrite it with --force"
+                )
+    for path, text in files.items():
+        try:
+            path.expanduser().write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,253 @@
+"""One agent, one environment, one episode after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gym_loop.loops.base_loop import BaseLoop
+from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
+from gym_loop.results import EpisodeResult
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import isolated
+from gym_loop.transition import Transition
+
+
+class DefaultLoop(BaseLoop):
+    """Train and evaluate an agent on a single environment.
+
+    To change what happens around an episode, override `begin_episode` or `end_episode` and
+    call the original.
+    """
+
+    @staticmethod
+    def get_default_parameters() -> dict[str, Any]:
+        """The parameters of a run file.
+
+        Parameters:
+            checkpoint_dir (str): Parent directory of the runs' checkpoints.
+            episodes_per_checkpoint (int or null): Save a checkpoint every so many episodes;
+                null for none. One is always saved at the end.
+            episodes_per_eval (int or null): Evaluate every so many episodes on an environment of
+                its own and keep the best checkpoint; null for never.
+            eval_episodes (int): Episodes of one evaluation.
+            eval_logdir (str): Parent directory of the evaluations' results.
+            eval_record (bool or int): Record videos of evaluation: true for episodes 0, 1, 8, 27,
+                ... 1000, 2000, ..., a number N for every N-th episode.
+            eval_record_dir (str): Parent directory of the videos of evaluation.
+            eval_render (bool): Show evaluation in a window.
+            keep_checkpoints (int): Keep this many checkpoints, the newest ones; the best is kept
+                besides.
+            logdir (str): Parent directory of logs: TensorBoard events, metrics.csv, manifest.
+            loggers (list): Further loggers, each a class string or a mapping of class and
+                parameters.
+            max_episode_len (int or null): Cut (truncate) an episode after so many steps; null for
+                the environment's own limit.
+            max_episodes (int or null): Train for so many episodes; null for no limit.
+            max_steps (int or null): Train for so many environment steps; null for no limit.
+                Training ends with whichever limit comes first.
+            random_episodes (int): Begin with so many episodes of random actions, which the agent
+                observes without an update; they count in max_episodes.
+            record (bool or int): Record videos of training: true for episodes 0, 1, 8, 27, ...
+                1000, 2000, ..., a number N for every N-th episode.
+            record_dir (str): Parent directory of the videos of training.
+            render (bool): Show training in a window.
+            steps_per_checkpoint (int or null): Save a checkpoint every so many steps as well, in the
+                middle of episodes too; null for episodes alone.
+            time_per_checkpoint (float or null): Save a checkpoint every so many seconds as well;
+                null for episodes alone.
+        """
+        return {
+            "checkpoint_dir": "./checkpoints",
+            "episodes_per_checkpoint": 10,
+            "episodes_per_eval": None,
+            "eval_episodes": 10,
+            "eval_logdir": "./eval_logs",
+            "eval_record": False,
+            "eval_record_dir": "./eval_records",
+            "eval_render": False,
+            "keep_checkpoints": 3,
+            "logdir": "./logs",
+            "loggers": [],
+            "max_episode_len": 5000,
+            "max_episodes": 5,
+            "max_steps": None,
+            "random_episodes": 0,
+            "record": False,
+            "record_dir": "./episode_records",
+            "render": False,
+            "steps_per_checkpoint": None,
+            "time_per_checkpoint": None,
+        }
+
+    @staticmethod
+    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
+        """Ranges: counts are positive, and something ends the training."""
+        problems = {}
+        least = {
+            "episodes_per_checkpoint": 1,
+            "episodes_per_eval": 1,
+            "eval_episodes": 1,
+            "keep_checkpoints": 1,
+            "max_episode_len": 1,
+            "max_episodes": 1,
+            "max_steps": 1,
+            "random_episodes": 0,
+            "record": 0,
+            "steps_per_checkpoint": 1,
+            "eval_record": 0,
+        }
+        for name, minimum in least.items():
+            value = parameters.get(name)
+            if value is not None and value < minimum:
+                problems[name] = f"{value} is too small; it must be at least {minimum}"
+        seconds = parameters.get("time_per_checkpoint")
+        if seconds is not None and not seconds > 0:
+            problems["time_per_checkpoint"] = (
+                f"{seconds} is too small; use seconds above 0, or null"
+            )
+        for name in parameters:
+            if name.endswith("dir") and not parameters[name]:
+                problems[name] = "is empty; name a directory"
+        return problems
+
+    def __init__(
+        self, agent: Any, env: Any, run: TrainingRun | None = None, **parameters: Any
+    ) -> None:
+        super().__init__(agent, env, run, **parameters)
+        self.ob: Any = None  # what the agent sees now
+        self.in_episode = False
+        self.episode_return = 0.0
+        self.episode_length = 0
+        self._capture: Callable[[], None] | None = None  # takes a frame, where one is wanted
+        self.upkeep = Upkeep(self)
+
+    def train(self) -> None:
+        """Train until ``max_episodes`` or ``max_steps``, or until the run is asked to stop."""
+        self.upkeep.start()
+        if self.in_episode:  # resumed in the middle of one
+            self._start_video()
+        while self.upkeep.wants_more():
+            if not self.in_episode:
+                self.begin_episode()
+            if self.play():
+                self.end_episode()
+            else:
+                self.upkeep.look_up()
+        self.upkeep.finish()
+
+    def begin_episode(self) -> None:
+        """Reset the environment; the very first time with the run's seed."""
+        seed = self.run.seeds.integer("environment") if self.steps == 0 else None
+        self.ob, _ = self.env.reset(seed=seed)
+        self.episode_return, self.episode_length = 0.0, 0
+        self.in_episode = True
+        self._start_video()
+
+    def play(self) -> bool:
+        """Step to the end of the episode, or until something else is due.
+
+        Returns:
+            Whether the episode ended.
+        """
+        # Local names: an attribute access a step is what a loop's cost consists of.
+        agent, env, upkeep, episode = self.agent, self.env, self.upkeep, self.episode
+        act, observe, update, step = agent.act, agent.observe, agent.update, env.step
+        warming_up = episode < self.parameters["random_episodes"]
+        longest = self.parameters["max_episode_len"] or float("inf")
+        capture = self._capture
+        ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
+        over = False
+        try:
+            while not over and steps < upkeep.attention_at:
+                # The agent chooses,
+                action = env.action_space.sample() if warming_up else act(ob, episode)
+                # the world answers;
+                next_ob, reward, terminated, truncated, info = step(action)
+                length += 1
+                if length >= longest:
+                    truncated = True
+                # the agent remembers, then learns.
+                observe(Transition(ob, action, reward, terminated, truncated, next_ob, info))
+                if not warming_up:
+                    update(episode)
+                ob = next_ob
+                total += reward
+                steps += 1
+                over = terminated or truncated
+                if capture is not None:
+                    capture()
+        finally:
+            self.ob, self.episode_return, self.episode_length, self.steps = ob, total, length, steps
+        return bool(over)
+
+    def end_episode(self) -> None:
+        """Count the episode, log it, and do what is due after it."""
+        self.in_episode = False
+        self.episode += 1
+        if self.run.recorder is not None:
+            self.run.recorder.end()
+        self.upkeep.episode_finished(float(self.episode_return), self.episode_length)
+
+    def _start_video(self) -> None:
+        recorder = self.run.recorder
+        recorded = recorder is not None and recorder.begin(self.episode, self.steps)
+        self._capture = recorder.capture if recorder is not None and recorded else None
+
+    def evaluate(self, seeds: Sequence[int] | None = None) -> list[EpisodeResult]:
+        """Play one episode a seed without learning; nothing of the training is disturbed.
+
+        Uses the run's evaluation environment, or the loop's own where the run has none.
+        """
+        env = self.run.evaluation_env()
+        if env is None:
+            env, self.in_episode = self.env, False
+        spaces = [env.action_space, self.agent.parameters.get("action_space")]
+        spaces = [space for space in spaces if space is not None]
+        with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
+            results = []
+            for number, seed in enumerate(evaluation_seeds(self, seeds)):
+                reseed(seed)
+                results.append(self._evaluate_episode(env, seed, number))
+        return results
+
+    def _evaluate_episode(self, env: Any, seed: int, number: int) -> EpisodeResult:
+        ob, _ = env.reset(seed=seed)
+        longest = self.parameters["max_episode_len"] or float("inf")
+        recorder = self.run.evaluation_recorder
+        recorded = recorder is not None and recorder.begin(number, self.steps)
+        total, length, over = 0.0, 0, False
+        while not over and length < longest:
+            ob, reward, terminated, truncated, _ = env.step(self.agent.act(ob, self.episode))
+            total += reward
+            length += 1
+            over = terminated or truncated
+            if recorder is not None and recorded:
+                recorder.capture()
+        if recorder is not None:
+            recorder.end()
+        return EpisodeResult(seed, float(total), length)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters and the episode under way."""
+        return {
+            **super().state_dict(),
+            "ob": self.ob,
+            "in_episode": self.in_episode,
+            "episode_return": self.episode_return,
+            "episode_length": self.episode_length,
+            "upkeep": self.upkeep.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where `state_dict` was called, in the middle of an episode too."""
+        super().load_state_dict(state)
+        self.ob = state["ob"]
+        self.in_episode = state["in_episode"]
+        self.episode_return = state["episode_return"]
+        self.episode_length = state["episode_length"]
+        self.upkeep.load_state_dict(state["upkeep"])
+
+    def begin_new_episode(self) -> None:
+        """Give up the episode under way; the next one starts with a reset."""
+        self.in_episode = False

@@ -1,0 +1,253 @@
+"""What is due between two steps, or between two episodes: the part that all loops share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gym_loop.results import EvaluationResult
+
+if TYPE_CHECKING:
+    from gym_loop.loops.base_loop import BaseLoop
+
+# A loop looks up about this often (seconds), and never after more steps than this, so that
+# neither fast environments feel it nor slow ones delay a signal, a checkpoint or the progress.
+LOOK_UP_SECONDS = 0.1
+LOOK_UP_STEPS = 2_048
+RETURNS_SHOWN = 100
+
+
+class Upkeep:
+    """Logs, progress, periodic evaluations and checkpoints of one loop.
+
+    A loop steps while ``steps < attention_at``, then calls `look_up`; after every episode it
+    calls `episode_finished`.
+
+    Args:
+        loop: the loop; its ``parameters`` say how often things are due.
+    """
+
+    def __init__(self, loop: BaseLoop) -> None:
+        self.loop = loop
+        self.attention_at: float = 0
+        self.last_returns: deque[float] = deque(maxlen=RETURNS_SHOWN)
+        self.checkpoint_episode = 0  # episodes finished at the last periodic checkpoint
+        self._saved: tuple[int, int] | None = None
+        parameters = loop.parameters
+        self._max_steps = parameters.get("max_steps")
+        self._max_episodes = parameters.get("max_episodes")
+        self._episodes_per_checkpoint = parameters.get("episodes_per_checkpoint")
+        self._steps_per_checkpoint = parameters.get("steps_per_checkpoint")
+        self._time_per_checkpoint = parameters.get("time_per_checkpoint")
+        self._episodes_per_eval = parameters.get("episodes_per_eval")
+        self._step_limit = float("inf") if self._max_steps is None else self._max_steps
+        self._log = loop.run.log
+        self._agent_metrics = loop.agent.metrics
+        loop.run.on_stop(self._attend_now)
+        self.start()
+
+    def start(self) -> None:
+        """Begin to measure time here; a loop calls it when its training begins."""
+        now = time.monotonic()
+        self._looked = self._checkpointed = self._began = now
+        self._looked_steps = self._began_steps = self.loop.steps
+        self._window = self._mark = (now, self.loop.steps)
+        self._chunk = 1
+        self.steps_per_second = 0.0
+        self._schedule()
+
+    def _attend_now(self) -> None:
+        self.attention_at = 0
+
+    def _schedule(self) -> None:
+        soon = min(self.loop.steps + self._chunk, self._step_limit)
+        if self._steps_per_checkpoint:
+            every = self._steps_per_checkpoint
+            soon = min(soon, (self.loop.steps // every + 1) * every)
+        self.attention_at = soon
+        if self.loop.run.stop_requested:  # a signal may have come between the two lines
+            self.attention_at = 0
+
+    def wants_more(self) -> bool:
+        """Whether the training is to go on: budget left, and nobody asked to stop."""
+        return not self.loop.run.stop_requested and not self.is_used_up()
+
+    def is_used_up(self) -> bool:
+        """Whether the budget of episodes or steps is used up."""
+        loop = self.loop
+        return loop.steps >= self._step_limit or (
+            self._max_episodes is not None and loop.episode >= self._max_episodes
+        )
+
+    # -- between steps --------------------------------------------------------------------
+
+    def look_up(self) -> None:
+        """Show the progress, save if time asks for it, and decide when to look up again."""
+        now = time.monotonic()
+        loop, elapsed = self.loop, now - self._looked
+        if elapsed < LOOK_UP_SECONDS and loop.steps < self.attention_at:
+            return
+        every = self._steps_per_checkpoint
+        if every and loop.steps % every == 0 and loop.steps:
+            self.save("periodic")
+        done = loop.steps - self._looked_steps
+        if elapsed > 0 and done > 0:
+            per_look_up = int(done * LOOK_UP_SECONDS / elapsed)
+            self._chunk = max(1, min(per_look_up, 4 * self._chunk, LOOK_UP_STEPS))
+        self._looked, self._looked_steps = now, loop.steps
+        self._measure(now)
+        self._show(now)
+        if self._time_per_checkpoint is not None:
+            if now - self._checkpointed >= self._time_per_checkpoint:
+                self.save("periodic")
+        self._schedule()
+
+    def _measure(self, now: float) -> None:
+        """Steps per second over the last one to two seconds."""
+        if now - self._mark[0] >= 1.0:
+            self._window, self._mark = self._mark, (now, self.loop.steps)
+        began, steps = self._window
+        self.steps_per_second = (self.loop.steps - steps) / max(now - began, 1e-9)
+
+    def _show(self, now: float, *, last: bool = False) -> None:
+        loop = self.loop
+        returns = self.last_returns
+        loop.run.console.progress(
+            loop.episode,
+            loop.steps,
+            sum(returns) / len(returns) if returns else None,
+            self.steps_per_second,
+            None if last else self._seconds_left(now),
+            last=last,
+        )
+
+    def _seconds_left(self, now: float) -> float | None:
+        loop = self.loop
+        rate = (loop.steps - self._began_steps) / max(now - self._began, 1e-9)
+        if rate <= 0:
+            return None
+        left = []
+        if self._max_steps is not None:
+            left.append((self._max_steps - loop.steps) / rate)
+        if self._max_episodes is not None and loop.episode:
+            per_episode = loop.steps / loop.episode
+            left.append((self._max_episodes - loop.episode) * per_episode / rate)
+        return max(0.0, min(left)) if left else None
+
+    # -- between episodes -------------------------------------------------------------------
+
+    def episode_finished(self, episode_return: float, length: int) -> None:
+        """Log an episode; evaluate and save if it is time. ``loop.episode`` counts it already."""
+        loop = self.loop
+        self.last_returns.append(episode_return)
+        scalars: dict[str, float] = {
+            "train/episode_return": episode_return,
+            "train/episode_length": length,
+            "train/steps_per_second": self.steps_per_second,
+        }
+        for name, value in self._agent_metrics(loop.episode).items():
+            scalars["agent/" + name] = value
+        self._log(loop.steps, scalars)
+        if self._episodes_per_eval and loop.episode % self._episodes_per_eval == 0:
+            self.evaluate()
+        if (
+            self._episodes_per_checkpoint
+            and loop.episode - self.checkpoint_episode >= self._episodes_per_checkpoint
+        ):
+            self.checkpoint_episode = loop.episode
+            self.save("periodic")
+        self.look_up()
+
+    def evaluate(self) -> None:
+        """Evaluate the agent as it is now; keep its checkpoint if it is the best so far."""
+        loop, run = self.loop, self.loop.run
+        seeds = run.seeds.integers("periodic_evaluation", loop.parameters["eval_episodes"])
+        started = time.monotonic()
+        episodes = loop.evaluate(seeds)
+        result = EvaluationResult(episodes)
+        self._log(loop.steps, evaluation_scalars(result))
+        self._write_episodes(result)
+        mean = result.returns.mean
+        if run.best_evaluation is None or mean > run.best_evaluation:
+            run.best_evaluation = mean
+            self.save("periodic", best=True)
+        # Steps per second measure training alone.
+        pause = time.monotonic() - started
+        self._window = (self._window[0] + pause, self._window[1])
+        self._mark = (self._mark[0] + pause, self._mark[1])
+        self._looked += pause
+        self._began += pause
+
+    def _write_episodes(self, result: EvaluationResult) -> None:
+        """Note the seed of every episode; named by step, so that a resumed run writes it again."""
+        run = self.loop.run
+        if run.directory is None or "eval_logdir" not in run.directory.parents:
+            return
+        directory = run.directory.path("eval_logdir")
+        write_evaluation(
+            directory / f"step-{self.loop.steps:09d}.json", result, run.console.warning
+        )
+
+    def save(self, reason: str, *, best: bool = False, wait: bool = False) -> None:
+        """Write a checkpoint, unless the last one stands at this very step."""
+        loop = self.loop
+        self._checkpointed = time.monotonic()
+        here = (loop.steps, loop.episode)
+        if here == self._saved and not best and not wait:
+            return
+        self._saved = here
+        loop.run.save(loop, best=best, wait=wait, reason=reason)
+
+    def finish(self) -> None:
+        """Show the last state of things."""
+        self._measure(time.monotonic())
+        self._show(time.monotonic(), last=True)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must go on unbroken: the returns shown and the episodes since the last checkpoint."""
+        return {
+            "last_returns": list(self.last_returns),
+            "checkpoint_episode": self.checkpoint_episode,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        self.last_returns.clear()
+        self.last_returns.extend(state["last_returns"])
+        self.checkpoint_episode = state["checkpoint_episode"]
+        self._saved = (self.loop.steps, self.loop.episode)
+
+
+def evaluation_scalars(result: EvaluationResult) -> dict[str, float]:
+    """The metrics of an evaluation, by name."""
+    returns, lengths = result.returns, result.lengths
+    return {
+        "eval/return_mean": returns.mean,
+        "eval/return_std": returns.std,
+        "eval/return_median": returns.median,
+        "eval/return_min": returns.min,
+        "eval/return_max": returns.max,
+        "eval/length_mean": lengths.mean,
+    }
+
+
+def write_evaluation(path: Path, result: EvaluationResult, warn: Any) -> None:
+    """Write an evaluation as JSON; a full disk is warned about and stops nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        warn(f"the evaluation could not be written to {path}: {error.strerror}")
+
+
+def evaluation_seeds(loop: BaseLoop, seeds: Sequence[int] | None) -> Sequence[int]:
+    """The given seeds, or ``eval_episodes`` of them from the run's seed."""
+    if seeds is not None:
+        return seeds
+    return loop.run.seeds.integers("evaluation", loop.parameters["eval_episodes"])

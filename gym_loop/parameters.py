@@ -1,0 +1,144 @@
+"""The parameters of an agent or a loop: their documentation and the checks that follow from it.
+
+Names and defaults live in ``get_default_parameters()``; text and types in its docstring::
+
+    Parameters:
+        learning_rate (float): Step size of the optimiser.
+        record (bool or int): true, or N for every N-th episode.
+        device ("cpu" or "cuda"): Where the network lives.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gym_loop.class_loader import did_you_mean
+
+_ENTRY = re.compile(r"^(\w+)(?: \(([^)]*)\))?: (.*)$")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "list": list,
+    "dict": dict,
+    "null": type(None),
+}
+
+
+@dataclass(frozen=True)
+class ParameterDoc:
+    """What the docstring says of one parameter.
+
+    Args:
+        name: the parameter.
+        types: such as ``"bool or int"``; empty where none is written.
+        text: one paragraph.
+    """
+
+    name: str
+    types: str
+    text: str
+
+
+@lru_cache(maxsize=256)
+def documentation(cls: type) -> Mapping[str, ParameterDoc]:
+    """Read the ``Parameters:`` sections of a class, those of its bases first."""
+    docs: dict[str, ParameterDoc] = {}
+    for base in reversed(cls.__mro__):
+        method = vars(base).get("get_default_parameters")
+        docs.update(_entries(inspect.getdoc(base) if method else None))
+        docs.update(_entries(inspect.getdoc(getattr(method, "__func__", method))))
+    return docs
+
+
+def _entries(docstring: str | None) -> dict[str, ParameterDoc]:
+    lines = iter((docstring or "").splitlines())
+    for line in lines:
+        if line.strip() == "Parameters:":
+            break
+    entries: dict[str, ParameterDoc] = {}
+    name = ""
+    for line in lines:
+        if line and not line.startswith(" "):
+            break
+        found = _ENTRY.match(line.strip())
+        indent = len(line) - len(line.lstrip())
+        if found and indent <= 4:
+            name = found[1]
+            entries[name] = ParameterDoc(name, found[2] or "", found[3])
+        elif name and line.strip():
+            known = entries[name]
+            entries[name] = ParameterDoc(name, known.types, f"{known.text} {line.strip()}")
+    return entries
+
+
+def check_parameters(cls: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check values against a class's defaults and documentation.
+
+    Returns:
+        The defaults updated by the values (a whole float is taken where an integer is
+        wanted, ``1e6`` for example), and the problems by parameter name.
+    """
+    defaults: dict[str, Any] = dict(cls.get_default_parameters())  # type: ignore[attr-defined]
+    docs = documentation(cls)
+    merged, problems = dict(defaults), {}
+    for name, value in values.items():
+        if name not in defaults:
+            problems[name] = f"unknown{did_you_mean(str(name), defaults)}" + _offer(defaults, name)
+            continue
+        merged[name], problem = check_value(value, defaults[name], docs.get(name))
+        if problem:
+            problems[name] = problem
+    if not problems:
+        problems.update(cls.check_parameters(merged))  # type: ignore[attr-defined]
+    return merged, problems
+
+
+def _offer(defaults: Mapping[str, Any], name: str) -> str:
+    if did_you_mean(str(name), defaults):
+        return ""
+    return f"; known are {', '.join(sorted(defaults))}" if defaults else "; there are no parameters"
+
+
+def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any, str]:
+    """Return the value, converted where that loses nothing, and what is wrong with it or ``""``."""
+    words = doc.types.split(" or ") if doc and doc.types else _types_like(default)
+    choices = [word.strip("\"'") for word in words if word[:1] in "\"'"]
+    kinds = [word for word in words if word in _TYPES]
+    if not choices and not kinds:
+        return value, ""
+    if value in choices and isinstance(value, str):
+        return value, ""
+    for kind in kinds:
+        if isinstance(value, bool) and kind != "bool":
+            continue
+        if isinstance(value, _TYPES[kind]):
+            return (float(value) if kind == "float" else value), ""
+    if "int" in kinds and isinstance(value, float) and value.is_integer():
+        return int(value), ""
+    wanted = " or ".join([*kinds, *(f'"{choice}"' for choice in choices)])
+    hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
+    return value, f"{value!r} is {_kind_of(value)}, but must be {wanted}{hint}"
+
+
+def _types_like(default: Any) -> list[str]:
+    """The types that an undocumented parameter takes, to judge by its default."""
+    if isinstance(default, bool):
+        return ["bool"]
+    if isinstance(default, int):
+        return ["int", "float"]
+    for kind in ("float", "str", "list", "dict"):
+        if isinstance(default, _TYPES[kind]):
+            return [kind]
+    return []
+
+
+def _kind_of(value: Any) -> str:
+    names = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)

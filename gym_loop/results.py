@@ -1,0 +1,159 @@
+"""What training and evaluation give back, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One finished episode of an evaluation.
+
+    Args:
+        seed: what the environment was reset with; the same seed replays the episode.
+        episode_return: sum of the rewards.
+        length: steps.
+    """
+
+    seed: int
+    episode_return: float
+    length: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean, spread and range of some values, with a 95 % bootstrap interval of the mean."""
+
+    mean: float
+    std: float
+    median: float
+    min: float
+    max: float
+    ci95: tuple[float, float]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistics:
+        """Summarise at least one value; ``std`` is that of the population."""
+        array = np.asarray(values, np.float64)
+        return cls(
+            mean=float(array.mean()),
+            std=float(array.std()),
+            median=float(np.median(array)),
+            min=float(array.min()),
+            max=float(array.max()),
+            ci95=bootstrap_interval(array),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers by name, ready for JSON."""
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "median": self.median,
+            "min": self.min,
+            "max": self.max,
+            "ci95": list(self.ci95),
+        }
+
+
+def bootstrap_interval(
+    values: np.ndarray[Any, Any], resamples: int = 10_000
+) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the mean (Efron, 1979).
+
+    The resampling uses a fixed seed: the same values always give the same interval.
+    """
+    rng = np.random.default_rng(0)
+    rows = max(1, 2_000_000 // max(1, len(values)))  # bounds the memory of one batch
+    means = [
+        values[rng.integers(0, len(values), (min(rows, resamples - start), len(values)))].mean(1)
+        for start in range(0, resamples, rows)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The episodes of one evaluation, in the order of their seeds.
+
+    Args:
+        episodes: at least one.
+        run: id of the run that was evaluated, or None for an untrained agent.
+        checkpoint: its checkpoint, or None for an untrained agent.
+    """
+
+    episodes: Sequence[EpisodeResult]
+    run: str | None = None
+    checkpoint: str | None = None
+
+    @property
+    def returns(self) -> Statistics:
+        """Statistics of the episodes' returns."""
+        return Statistics.of([episode.episode_return for episode in self.episodes])
+
+    @property
+    def lengths(self) -> Statistics:
+        """Statistics of the episodes' lengths, in steps."""
+        return Statistics.of([episode.length for episode in self.episodes])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``gym-loop evaluate --json`` prints."""
+        return {
+            "run": self.run,
+            "checkpoint": self.checkpoint,
+            "episodes": len(self.episodes),
+            "return": self.returns.as_dict(),
+            "length": self.lengths.as_dict(),
+            "per_episode": [
+                {"seed": one.seed, "return": one.episode_return, "length": one.length}
+                for one in self.episodes
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to.
+
+    Args:
+        run: id of the run.
+        exit_reason: ``"finished"``, or ``"stopped"`` by a signal.
+        episodes: finished episodes, those before a resume counted in.
+        steps: environment steps, likewise.
+        seconds: time spent training, likewise.
+        mean_return: mean return of the last 100 episodes, None if none was finished.
+        best_evaluation: best mean return of a periodic evaluation, None without one.
+        directories: where the run's files are, by parameter name.
+        checkpoint: the last checkpoint.
+    """
+
+    run: str
+    exit_reason: str
+    episodes: int
+    steps: int
+    seconds: float
+    mean_return: float | None
+    best_evaluation: float | None
+    directories: dict[str, Path] = field(default_factory=dict)
+    checkpoint: Path | None = None
+    signal: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``gym-loop train --json`` prints."""
+        return {
+            "run": self.run,
+            "exit_reason": self.exit_reason,
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "mean_return": self.mean_return,
+            "best_evaluation": self.best_evaluation,
+            "directories": {name: str(path) for name, path in self.directories.items()},
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+        }

@@ -1,0 +1,182 @@
+"""Which run of a file is meant, and whether the file still describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gym_loop.config import RunConfig, flatten, load_config
+from gym_loop.errors import CheckpointMissingError, ConfigError, RunError
+from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
+from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
+from gym_loop.runs.training_run import directories
+
+# Where files go, and what is shown, may differ without changing what a run computes.
+_FREE = (
+    "episodes_per_checkpoint",
+    "eval_record",
+    "eval_render",
+    "keep_checkpoints",
+    "loggers",
+    "record",
+    "render",
+    "steps_per_checkpoint",
+    "time_per_checkpoint",
+)
+
+
+def find_run(config: RunConfig, run_id: str | None) -> RunDirectory:
+    """The run of this id, or the newest one of the config's file.
+
+    Raises:
+        RunError: there is none.
+    """
+    parents = directories(config.loop.parameters)
+    if "logdir" not in parents:
+        raise RunError(
+            f"the loop {config.loop.class_name} has no logdir, so its runs can't be found"
+        )
+    if run_id is not None:
+        return RunDirectory.open(run_id, parents)
+    newest = _newest(config, parents["logdir"])
+    if newest is None:
+        raise RunError(
+            f"there is no run of {config.path or 'this config'} in {parents['logdir']};"
+            " start one without --resume"
+        )
+    return RunDirectory.open(newest, parents)
+
+
+def _newest(config: RunConfig, logdir: Path) -> str | None:
+    path = config.path.resolve() if config.path else None
+    if path is not None and path.name == RUN_FILE and path.parent.parent == logdir.resolve():
+        return path.parent.name  # the run's own resolved file
+    for run_id in reversed(run_ids(logdir)):
+        made_from = RunDirectory(run_id, {"logdir": logdir}).manifest().get("config")
+        if made_from == (str(path) if path else None):
+            return run_id
+    return None
+
+
+def resumed_config(config: RunConfig, directory: RunDirectory) -> RunConfig:
+    """The config to continue a run with: the file's, if it still describes the run.
+
+    Raises:
+        ConfigError: it differs in keys that ``--set`` does not name; the message shows them.
+    """
+    before = _resolved(directory)
+    config = _with_recorded_overrides(config, directory)
+    if config.seed is None:
+        config = config.with_seed(before["seed"])
+    portable = config.portable()
+    now = flatten(portable.as_dict())
+    meant = set(config.overridden)
+    differing = [
+        f"{key}: the run has {before.get(key)!r}, this file {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and key not in meant and not _is_free(key)
+    ]
+    if differing:
+        raise ConfigError(
+            f"this file no longer describes {directory.run_id}:\n  "
+            + "\n  ".join(differing)
+            + "\nchange it back, name each key that is meant to change with --set, or start a new run"
+        )
+    return config
+
+
+def _with_recorded_overrides(config: RunConfig, directory: RunDirectory) -> RunConfig:
+    """Repeat what was set beside the file when the run was started, unless it is set anew."""
+    recorded = directory.manifest().get("overrides") or {}
+    missing = {key: value for key, value in recorded.items() if key not in config.overridden}
+    return load_config(config, missing) if missing else config
+
+
+def _is_free(key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    return section == "loop.parameters" and (name in _FREE or name.endswith("dir"))
+
+
+def _resolved(directory: RunDirectory) -> dict[str, Any]:
+    """The flat values of the run's own resolved file."""
+    path = directory.logs / RUN_FILE
+    if not path.is_file():
+        raise RunError(f"{path} is missing: without it {directory.run_id} cannot be continued")
+    return flatten(load_config(path).as_dict())
+
+
+def trained_config(
+    config: RunConfig, run_id: str | None, checkpoint: str | Path, warn: Callable[[str], None]
+) -> tuple[RunConfig, RunDirectory | None, Checkpoint | None]:
+    """What an evaluation loads: the config with the agent that was trained, its run, its state.
+
+    The agent's section is the run's own, because its checkpoint fits no other; the rest is
+    the file's. Without any checkpoint the agent is the file's, untrained, and that is said.
+
+    Raises:
+        RunError: the run or the checkpoint that was asked for is not there.
+    """
+    asked = run_id is not None or str(checkpoint) not in ("latest", "best")
+    is_path = str(checkpoint) not in ("latest", "best")
+    try:
+        directory = None if is_path and run_id is None else find_run(config, run_id)
+        found = (
+            read_checkpoint(Path(checkpoint).expanduser())
+            if is_path
+            else _store(directory, warn).find(str(checkpoint))
+        )
+    except (RunError, CheckpointMissingError) as error:
+        if asked or (checkpoint == "best" and not _is_untrained(config)):
+            raise
+        warn(f"evaluating the untrained agent: {error}")
+        return config, None, None
+    if directory is None:
+        directory = _run_of(config, found)
+    if directory is not None:
+        config = _with_recorded_overrides(config, directory)
+        config = _with_trained_agent(config, directory, warn)
+    return config, directory, found
+
+
+def _is_untrained(config: RunConfig) -> bool:
+    try:
+        find_run(config, None)
+    except RunError:
+        return True
+    return False
+
+
+def _store(directory: RunDirectory | None, warn: Callable[[str], None]) -> CheckpointStore:
+    assert directory is not None
+    if "checkpoint_dir" not in directory.parents:
+        raise CheckpointMissingError("the loop has no checkpoint_dir")
+    return CheckpointStore(directory.path("checkpoint_dir"), warn=warn)
+
+
+def _run_of(config: RunConfig, checkpoint: Checkpoint) -> RunDirectory | None:
+    """The run that a checkpoint given by its path belongs to, where it is still there."""
+    run_id = checkpoint.info.get("run")
+    try:
+        return find_run(config, run_id) if run_id else None
+    except RunError:
+        return None
+
+
+def _with_trained_agent(
+    config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]
+) -> RunConfig:
+    try:
+        trained = load_config(directory.logs / RUN_FILE)
+    except ConfigError as error:
+        warn(f"{directory.run_id}: its own run file cannot be used ({error}); using {config.path}")
+        return config
+    seed = config.seed if config.seed is not None else trained.seed
+    now, then = flatten(config.portable().as_dict()), flatten(trained.as_dict())
+    differing = [key for key in then if key.startswith("agent.") and now.get(key) != then[key]]
+    if differing:
+        warn(
+            f"{', '.join(differing)}: {directory.run_id} was trained with other values; using those"
+        )
+    return replace(config, agent=trained.agent, seed=seed)

@@ -1,0 +1,272 @@
+"""Checkpoints: complete or invisible, checked when read, data and never code.
+
+A checkpoint is a directory, ``step-000012000``, with ``state.json`` and
+``arrays.safetensors``. It is written under another name, flushed to the disk, and renamed
+when it is complete; whatever happens in between leaves those before it as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
+from gym_loop.runs import array_file, tree_file
+from gym_loop.runs.checkpoint_files import (
+    Checkpoint,
+    flush_directory,
+    read_checkpoint,
+    state_text,
+    write_durably,
+    write_files,
+)
+
+__all__ = ["Checkpoint", "CheckpointStore", "read_checkpoint"]
+
+SMALL = 32 << 20  # bytes up to which a state is copied and written in the background
+_NAME = re.compile(r"step-(\d{9,})")
+_SAVING, _REPLACED, _BEST = ".saving-", ".replaced-", "best.json"
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Only one store at a time may save to a directory (the run's lock sees to that); any
+    number may read.
+
+    Args:
+        directory: where the checkpoints are; made when the first one is saved.
+        keep: how many of the last ones to keep, at least 1; the best one is kept besides.
+        warn: told what went wrong where that is no reason to stop: a full disk, a damaged
+            checkpoint that was passed over. Default: Python's warnings.
+    """
+
+    def __init__(self, directory: Path, keep: int = 3, warn: Callable[[str], None] = _warn) -> None:
+        self.directory = Path(directory)
+        self.keep = max(1, keep)
+        self._warn = warn
+        self._thread: threading.Thread | None = None
+        self._problem = ""  # of the thread, to be told at the next call
+        self._swept = False
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def save(
+        self,
+        step: int,
+        tree: dict[str, Any],
+        info: dict[str, Any],
+        *,
+        best: bool = False,
+        wait: bool = False,
+    ) -> None:
+        """Write a checkpoint; a disk that is full or gone costs a warning, not the training.
+
+        A small state is copied at once and written in the background. A large one is streamed
+        to the disk before this returns, because its arrays may change afterwards.
+
+        Args:
+            step: environment steps so far.
+            tree: the state, as ``gym_loop.state_tree.capture`` gives it; not changed, and not
+                looked at after this returned.
+            info: plain data about what it was made with.
+            best: keep it as the best one.
+            wait: return only when it is on the disk.
+
+        Raises:
+            StateError: the tree holds something that is no plain data.
+        """
+        self.wait()
+        coded, arrays = tree_file.encode(tree)
+        text = state_text(step, coded, tree_file.encode_plain(info))
+        if array_file.total_bytes(arrays) > SMALL:
+            self._write(step, text, arrays, best)
+            self._tell()
+            return
+        self._thread = threading.Thread(
+            target=self._write,
+            args=(step, text, array_file.as_bytes(arrays), best),
+            name=f"checkpoint-{step}",
+        )
+        self._thread.start()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when everything that was begun is on the disk."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._tell()
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self.wait()
+
+    def _tell(self) -> None:
+        if self._problem:
+            problem, self._problem = self._problem, ""
+            self._warn(problem)
+
+    def _write(self, step: int, text: str, arrays: bytes | tree_file.Arrays, best: bool) -> None:
+        name = f"step-{step:09d}"
+        temporary = self.directory / f"{_SAVING}{name}"
+        try:
+            self._sweep()
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            write_files(temporary, text, arrays)
+            self._publish(temporary, self.directory / name)
+            self._note_best(step, best)
+            self._prune(step)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            self._problem = (
+                f"the checkpoint of step {step:,} could not be written to {self.directory} "
+                f"({error.strerror or error}); the training goes on and the earlier checkpoints "
+                "are intact, but make room there, or this one's progress may be lost"
+            )
+
+    def _sweep(self) -> None:
+        """Put away what a killed run left behind, once."""
+        if self._swept:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for path in self.directory.iterdir():
+            if path.name.startswith(_SAVING):
+                shutil.rmtree(path)
+            elif path.name.startswith(_REPLACED):
+                final = self.directory / path.name.removeprefix(_REPLACED)
+                if final.exists():
+                    shutil.rmtree(path)
+                else:  # killed between the two renames of _publish
+                    os.rename(path, final)
+        self._swept = True
+
+    def _publish(self, temporary: Path, final: Path) -> None:
+        """Give the complete checkpoint its name; one of the same step makes way."""
+        replaced = self.directory / f"{_REPLACED}{final.name}"
+        if final.exists():
+            os.rename(final, replaced)
+        try:
+            os.rename(temporary, final)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, final)
+            raise
+        flush_directory(self.directory)
+        if replaced.exists():
+            shutil.rmtree(replaced)
+
+    def _note_best(self, step: int, best: bool) -> None:
+        """Note which one is the best, and whether the run has gone back to before it."""
+        noted = self._read_best()
+        if not best and noted is None:
+            return
+        best_step = step if best or noted is None else noted["step"]
+        new = {"step": best_step, "ahead": best_step > step}
+        if new != noted:
+            temporary = self.directory / f".{_BEST}"
+            write_durably(temporary, (json.dumps(new) + "\n").encode())
+            os.replace(temporary, self.directory / _BEST)
+            flush_directory(self.directory)
+
+    def _prune(self, step: int) -> None:
+        """Delete all but the last ones and the best one.
+
+        What is ahead of the step just saved is a future that the run left by resuming from an
+        earlier checkpoint.
+        """
+        noted = self._read_best()
+        steps = self.steps()
+        last = [each for each in steps if each <= step][-self.keep :]
+        for each in steps:
+            if each not in last and (noted is None or each != noted["step"]):
+                shutil.rmtree(self.path(each), ignore_errors=True)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, in ascending order."""
+        try:
+            names = [path.name.removeprefix(_REPLACED) for path in self.directory.iterdir()]
+        except OSError:
+            return []
+        return sorted({int(match[1]) for match in map(_NAME.fullmatch, names) if match})
+
+    def newest(self) -> Checkpoint:
+        """The last checkpoint that is not damaged; those passed over are warned about.
+
+        Raises:
+            CheckpointMissingError: there is none.
+        """
+        noted = self._read_best()
+        steps = self.steps()[::-1]
+        if noted is not None and noted["ahead"] and noted["step"] in steps:
+            steps.remove(noted["step"])  # the run has gone back to before it
+            steps.append(noted["step"])
+        for step in steps:
+            try:
+                return read_checkpoint(self.path(step))
+            except CheckpointCorruptError as error:
+                self._warn(f"{error}; it is passed over for the one before")
+        what = f"all {len(steps)} of them are damaged" if steps else "there is none"
+        raise CheckpointMissingError(
+            f"no checkpoint to load in {self.directory}: {what}; train first, or give another run"
+        )
+
+    def best(self) -> Checkpoint:
+        """The checkpoint that was saved as the best one.
+
+        Raises:
+            CheckpointMissingError: none was.
+            CheckpointCorruptError: it is damaged.
+        """
+        noted = self._read_best()
+        if noted is None:
+            raise CheckpointMissingError(
+                f"no checkpoint in {self.directory} was kept as the best one; set "
+                "loop.parameters.episodes_per_eval, or ask for the latest"
+            )
+        return read_checkpoint(self.path(noted["step"]))
+
+    def find(self, which: str | Path) -> Checkpoint:
+        """A checkpoint by its name.
+
+        Args:
+            which: ``latest``, ``best``, or the path of a checkpoint's directory.
+
+        Raises:
+            CheckpointMissingError: there is no such checkpoint.
+            CheckpointCorruptError: it is damaged.
+        """
+        if str(which) == "latest":
+            return self.newest()
+        if str(which) == "best":
+            return self.best()
+        return read_checkpoint(Path(which).expanduser())
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is."""
+        path = self.directory / f"step-{step:09d}"
+        replaced = self.directory / f"{_REPLACED}{path.name}"
+        return replaced if replaced.exists() and not path.exists() else path
+
+    def _read_best(self) -> dict[str, Any] | None:
+        try:
+            noted = json.loads((self.directory / _BEST).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        fits = type(noted) is dict and type(noted.get("step")) is int
+        return {"step": noted["step"], "ahead": noted.get("ahead") is True} if fits else None

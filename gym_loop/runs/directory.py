@@ -1,0 +1,208 @@
+"""Run ids, the directories of a run, and the lock that keeps a run to one process."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from gym_loop.class_loader import did_you_mean
+from gym_loop.errors import RunError, RunLockedError
+from gym_loop.runs.manifest import read_manifest, write_manifest
+
+try:
+    import fcntl
+except ImportError:  # no record locks on this system: runs are then not protected
+    fcntl = None  # type: ignore[assignment]
+
+MANIFEST = "manifest.json"
+RUN_FILE = "run.yaml"
+_NAME = re.compile(r"^[A-Za-z0-9][\w.+=-]*$")
+# Record locks do not exclude the process that holds them, so it remembers them itself.
+_held: set[Path] = set()
+
+
+class RunDirectory:
+    """Where one run keeps its files: ``<parent>/<run id>/`` below each directory parameter.
+
+    Args:
+        run_id: such as ``run-3``.
+        parents: directory parameters of the loop by name; ``logdir`` is required.
+    """
+
+    def __init__(self, run_id: str, parents: Mapping[str, Path]) -> None:
+        self.run_id = run_id
+        self.parents = dict(parents)
+        self._lock: IO[bytes] | None = None
+
+    @classmethod
+    def create(
+        cls, stem: str, parents: Mapping[str, Path], *, name: str | None = None
+    ) -> RunDirectory:
+        """Take a new run id, ``<stem>-<n>``, or exactly ``name``, and lock it.
+
+        The id is taken by making the directories: two runs that start together get two ids.
+
+        Raises:
+            RunError: the name is taken or cannot be a directory's, or nothing can be written here.
+        """
+        if name is not None and not _NAME.match(name):
+            raise RunError(
+                f"--name {name!r}: a run's name is made of letters, digits and . _ + = -,"
+                " and starts with a letter or a digit"
+            )
+        owned = [parents[key] for key in ("logdir", "checkpoint_dir") if key in parents]
+        for parent in owned:
+            _make_parent(parent)
+        while True:
+            run_id = name or f"{stem}-{_next_number(stem, parents.values())}"
+            taken = _take(run_id, list(dict.fromkeys(path.resolve() for path in owned)))
+            if taken:
+                run = cls(run_id, parents)
+                run.lock()
+                return run
+            if name is not None:
+                raise RunError(
+                    f"there is a run {name} already; choose another --name, or continue it with"
+                    f" --resume {name}"
+                )
+
+    @classmethod
+    def open(cls, run_id: str, parents: Mapping[str, Path]) -> RunDirectory:
+        """The directories of an existing run.
+
+        Raises:
+            RunError: there is no such run; the message names the nearest.
+        """
+        run = cls(run_id, parents)
+        if not run.logs.is_dir():
+            known = run_ids(parents["logdir"])
+            hint = did_you_mean(run_id, known) or (
+                f"; the newest is {known[-1]}" if known else "; there are no runs there"
+            )
+            raise RunError(f"there is no run {run_id} in {parents['logdir']}{hint}")
+        return run
+
+    @property
+    def logs(self) -> Path:
+        """The directory of logs, manifest and resolved run file."""
+        return self.path("logdir")
+
+    def path(self, parameter: str) -> Path:
+        """The run's own directory below the one that a parameter names (not made yet)."""
+        return self.parents[parameter] / self.run_id
+
+    def lock(self) -> None:
+        """Claim the run for this process until `unlock`, or until the process dies.
+
+        Raises:
+            RunLockedError: another process, or this one, is working on it.
+        """
+        path = self.logs.resolve() / "lock"
+        if path in _held or not (handle := _try_lock(path)):
+            raise RunLockedError(
+                f"run {self.run_id} is in use by another process"
+                f" ({self.logs}); wait for it or stop it first"
+            )
+        _held.add(path)
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Give the run free."""
+        if self._lock is not None:
+            _held.discard(Path(self._lock.name))
+            self._lock.close()
+            self._lock = None
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says; empty if there is none that can be read."""
+        return read_manifest(self.logs / MANIFEST)
+
+    def note(self, **entries: Any) -> None:
+        """Update entries of ``manifest.json``."""
+        write_manifest(self.logs / MANIFEST, {**self.manifest(), **entries})
+
+
+def is_running(logs: Path) -> bool:
+    """Whether a living process holds the run whose log directory this is."""
+    path = logs.resolve() / "lock"
+    if path in _held:
+        return True
+    if not path.exists():
+        return False
+    handle = _try_lock(path)
+    if handle is None:
+        return True
+    handle.close()
+    return False
+
+
+def run_ids(logdir: Path) -> list[str]:
+    """Ids of the runs below a log directory, oldest first."""
+    found = [entry for entry in _entries(logdir) if (entry / MANIFEST).is_file()]
+    started = {entry: read_manifest(entry / MANIFEST).get("started", "") for entry in found}
+    return [entry.name for entry in sorted(found, key=lambda entry: (started[entry], entry.name))]
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return [entry for entry in directory.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
+
+
+def _next_number(stem: str, parents: Any) -> int:
+    pattern = re.compile(rf"^{re.escape(stem)}-(\d+)$")
+    numbers = [
+        int(found[1])
+        for parent in set(parents)
+        for entry in _entries(parent)
+        if (found := pattern.match(entry.name))
+    ]
+    return max(numbers, default=0) + 1
+
+
+def _make_parent(parent: Path) -> None:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"the directory {parent} cannot be made: {error.strerror}; choose another in the run file"
+        ) from None
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"the directory {parent} cannot be written; choose another in the run file")
+
+
+def _take(run_id: str, parents: list[Path]) -> bool:
+    """Make the run's directories; False, and nothing made, if another run was faster."""
+    made: list[Path] = []
+    for parent in parents:
+        try:
+            (parent / run_id).mkdir()
+        except FileExistsError:
+            for path in made:
+                path.rmdir()
+            return False
+        except OSError as error:
+            raise RunError(
+                f"the directory {parent / run_id} cannot be made: {error.strerror}"
+            ) from None
+        made.append(parent / run_id)
+    return True
+
+
+def _try_lock(path: Path) -> IO[bytes] | None:
+    # A record lock, because worker processes inherit the other kind and would outlive us with it.
+    try:
+        handle = open(path, "ab")  # noqa: SIM115 - open as long as the run is ours
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from None
+    if fcntl is not None:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            return None
+    return handle

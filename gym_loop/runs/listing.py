@@ -1,0 +1,103 @@
+"""The runs on disk, as ``gym-loop runs`` shows them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from gym_loop.errors import RunError
+from gym_loop.runs.directory import RunDirectory, is_running, run_ids
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run on disk.
+
+    Args:
+        run: its id.
+        agent: class string of the agent.
+        env: id of the environment.
+        seed: of the run.
+        status: ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``.
+        steps: environment steps that were logged.
+        last_return: return of the last episode, None before the first.
+        best_return: the highest of any episode.
+        age: seconds since the run was started.
+    """
+
+    run: str
+    agent: str
+    env: str
+    seed: int | None
+    status: str
+    steps: int
+    last_return: float | None
+    best_return: float | None
+    age: float | None
+
+
+def list_runs(logdir: Path) -> list[RunSummary]:
+    """Every run below a log directory, oldest first.
+
+    Raises:
+        RunError: there is no such directory.
+    """
+    if not logdir.is_dir():
+        raise RunError(f"there is no directory {logdir}; name the logdir of your run files")
+    return [_summary(logdir, run_id) for run_id in run_ids(logdir)]
+
+
+def _summary(logdir: Path, run_id: str) -> RunSummary:
+    manifest = RunDirectory(run_id, {"logdir": logdir}).manifest()
+    steps, last, best = _returns(logdir / run_id / "metrics.csv")
+    return RunSummary(
+        run=run_id,
+        agent=str(manifest.get("agent", "?")),
+        env=str(manifest.get("env", "?")),
+        seed=manifest.get("seed"),
+        status=_status(logdir / run_id, manifest),
+        steps=max(steps, int(manifest.get("steps") or 0)),
+        last_return=last,
+        best_return=best,
+        age=_age(manifest.get("started")),
+    )
+
+
+def _status(logs: Path, manifest: dict[str, Any]) -> str:
+    """What the manifest says, unless it says ``running`` and no living process holds the run."""
+    if is_running(logs):
+        return "running"
+    status = str(manifest.get("status", "killed"))
+    return "killed" if status == "running" else status
+
+
+def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
+    steps, last, best = 0, None, -math.inf
+    try:
+        with open(metrics, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                steps = max(steps, _number(row.get("step"), 0))
+                if row.get("train/episode_return"):
+                    last = _number(row["train/episode_return"], math.nan)
+                    best = max(best, last)
+    except OSError:
+        pass  # nothing was logged yet, or the file has gone
+    return int(steps), last, best if last is not None else None
+
+
+def _number(text: str | None, otherwise: float) -> float:
+    try:
+        return float(text) if text else otherwise
+    except ValueError:  # the last line of a run that is being written
+        return otherwise
+
+
+def _age(started: Any) -> float | None:
+    try:
+        return (datetime.now(timezone.utc) - datetime.fromisoformat(started)).total_seconds()
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,109 @@
+"""``manifest.json``: where a run came from, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "gym-loop",
+    "gymnasium",
+    "numpy",
+    "torch",
+    "ale-py",
+    "box2d",
+    "box2d-py",
+    "mujoco",
+    "pygame",
+    "pygame-ce",
+    "safetensors",
+    "tensorboard",
+)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the microsecond (so that it sorts)."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest; empty if it is missing or no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a manifest in one step: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run computes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and system; the GPU where torch is loaded and sees one."""
+    facts: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "host": platform.node(),
+        "cores": os.cpu_count(),
+    }
+    try:
+        facts["memory_gib"] = round(
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
+        )
+    except (ValueError, OSError, AttributeError):
+        pass
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+        facts["processor"] = models[0] if models else platform.processor()
+    except OSError:
+        facts["processor"] = platform.processor()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def git_state(directory: Path) -> dict[str, Any] | None:
+    """The commit checked out around a directory and whether files differ from it; None outside git."""
+    try:
+        commit = _git(directory, "rev-parse", "HEAD")
+        changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "uncommitted_changes": bool(changed)}
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(directory), *arguments],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=10,
+    )
+    return done.stdout.strip()

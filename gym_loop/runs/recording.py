@@ -1,0 +1,353 @@
+"""Videos of episodes: mp4 files that play in a browser."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gym_loop.errors import GymLoopError, RecordingError, RenderError
+
+DEFAULT_FPS = 30.0
+# The first that this build of FFmpeg has. On 600x400 frames of CartPole, x264's "veryfast"
+# costs 1.2 ms a frame ("ultrafast" 0.7 ms and three times the bytes), rendering them 2.6 ms.
+ENCODERS: dict[str, dict[str, str]] = {
+    "libx264": {"preset": "veryfast", "crf": "23"},
+    "libopenh264": {"b": "2000000"},
+}
+BT709 = 1  # FFmpeg's number for this colour space, its primaries and its transfer
+LIMITED_RANGE = 1
+
+CUBES = frozenset(number**3 for number in range(10))
+
+Frame = npt.NDArray[np.uint8]
+
+
+def is_recorded(episode: int, record: bool | int) -> bool:
+    """Tell whether an episode is to be recorded.
+
+    Args:
+        episode: number of the episode, from 0.
+        record: True: episodes 0, 1, 8, 27... (cubes) below 1000, then every 1000th; a
+            number N: every N-th; False or 0: none.
+    """
+    if record is True:
+        return episode in CUBES if episode < 1000 else episode % 1000 == 0
+    return record > 0 and episode % record == 0
+
+
+class VideoRecorder:
+    """Records chosen episodes of an environment, one file each.
+
+    A failure never reaches the training: the video of that episode is dropped, and the
+    reason is said once. A file has its name only when it is complete.
+
+    Args:
+        env: the environment, made with ``render_mode="rgb_array"``.
+        directory: where the videos go; made when the first one begins.
+        record: which episodes; see `is_recorded`.
+        warn: called with one sentence when a video is dropped.
+        fps: frames a second; by default what the environment's metadata says, else 30.
+        prefix: begins every file name.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        directory: Path,
+        record: bool | int,
+        warn: Callable[[str], None],
+        fps: float | None = None,
+        prefix: str = "",
+    ) -> None:
+        self._env = env
+        self._directory = Path(directory)
+        self._record = record
+        self._warn = warn
+        self._fps = _frame_rate(env) if fps is None else fps
+        self._prefix = prefix
+        self._name = ""
+        self._video: _Video | None = None
+        self._warned: set[tuple[type, type]] = set()
+
+    @property
+    def recording(self) -> bool:
+        """An episode is being recorded."""
+        return self._video is not None
+
+    def begin(self, episode: int, step: int) -> bool:
+        """Begin an episode, just after its reset; return whether it is recorded.
+
+        Only then must ``capture`` be called after every step.
+
+        Args:
+            episode: number of the episode, from 0.
+            step: environment steps taken before it.
+        """
+        self.end()
+        if not is_recorded(episode, self._record):
+            return False
+        self._name = f"{self._prefix}episode-{episode:06d}-step-{step:09d}.mp4"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._video = _Video(self._directory / self._name, self._fps)
+        except Exception as error:  # noqa: BLE001 - a video must not stop a training
+            self._drop(error)
+            return False
+        self.capture()
+        return self.recording
+
+    def capture(self) -> None:
+        """Take one frame of the episode."""
+        if self._video is None:
+            return
+        try:
+            self._video.write(_rendered(self._env))
+        except Exception as error:  # noqa: BLE001 - a video must not stop a training
+            self._drop(error)
+
+    def end(self) -> None:
+        """Finish the episode's file."""
+        if self._video is None:
+            return
+        try:
+            self._video.finish()
+            self._video = None
+        except Exception as error:  # noqa: BLE001 - a video must not stop a training
+            self._drop(error)
+
+    def close(self) -> None:
+        """Finish the file of an episode that is under way."""
+        self.end()
+
+    def _drop(self, error: Exception) -> None:
+        if self._video is not None:
+            self._video.discard()
+            self._video = None
+        kind = type(error), type(error.__cause__)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            reason = str(error) if isinstance(error, GymLoopError) else _described(error)
+            self._warn(
+                f"no video {self._directory / self._name}: {reason}"
+                " (later videos that fail like this are left out silently)"
+            )
+
+
+def check_recording(env: Any, directory: Path | None = None) -> None:
+    """Render and encode one frame, so that what cannot work is known before the training.
+
+    Args:
+        env: the environment to record; it has been reset.
+        directory: where the videos will go; nothing is left there. None leaves it unchecked.
+
+    Raises:
+        RenderError: the environment gives no frames.
+        RecordingError: they cannot be encoded, or not be written there.
+    """
+    frame = _rendered(env)
+    try:
+        with tempfile.TemporaryDirectory(dir=directory and _nearest_existing(directory)) as place:
+            video = _Video(Path(place) / "check.mp4", _frame_rate(env))
+            video.write(frame)
+            video.finish()
+    except GymLoopError:
+        raise
+    except Exception as error:  # whatever the operating system or the encoder refuses
+        raise RecordingError(
+            f"a video cannot be written to {directory or tempfile.gettempdir()}:"
+            f" {_described(error)}; choose another directory, or set record: false"
+        ) from error
+
+
+class _Video:
+    """One mp4 file (H.264, yuv420p, its index at the front), encoded frame by frame.
+
+    Args:
+        path: the file; until it is finished, its name begins with a dot.
+        fps: frames a second.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.part")
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._shape: tuple[int, ...] = ()
+        self._canvas: Frame | None = None  # holds frames that must be padded
+        self._container: Any = None  # opened with the first frame, which tells the size
+        self._stream: Any = None
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame [height, width, 3].
+
+        Raises:
+            RecordingError: there is no encoder, or the frame has another size than the first.
+        """
+        av = _import_av()
+        if self._container is None:
+            self._open(frame.shape)
+        elif frame.shape != self._shape:
+            raise RecordingError(
+                f"the frames changed from {_size(self._shape)} to {_size(frame.shape)} pixels;"
+                " an environment must keep its size during an episode"
+            )
+        picture = av.VideoFrame.from_ndarray(self._padded(frame), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
+        )
+        self._container.mux(self._stream.encode(picture))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds, and give the file its name."""
+        if self._container is not None:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            os.replace(self._temporary, self._path)
+
+    def discard(self) -> None:
+        """Leave no file behind."""
+        try:
+            if self._container is not None:
+                self._container.close()
+        except Exception:  # noqa: BLE001, S110 - it has failed already, for the reason reported
+            pass
+        try:
+            self._temporary.unlink(missing_ok=True)
+        except OSError:  # the directory is out of reach: nothing more can be done there
+            pass
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        av = _import_av()
+        encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
+        if encoder is None:
+            raise RecordingError(
+                "this build of FFmpeg has no H.264 encoder; install PyAV's own wheel"
+                " (pip install --force-reinstall --only-binary av av) or set record: false"
+            )
+        height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
+        if (height, width) != shape[:2]:
+            self._canvas = np.zeros((height, width, 3), np.uint8)
+        self._container = av.open(
+            str(self._temporary), "w", format="mp4", options={"movflags": "faststart"}
+        )
+        stream = self._container.add_stream(encoder, rate=self._rate, options=ENCODERS[encoder])
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        codec = stream.codec_context
+        codec.thread_count = 1  # measured: faster than several at these sizes
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = LIMITED_RANGE
+        self._shape, self._stream = shape, stream
+
+    def _padded(self, frame: Frame) -> Frame:
+        """Repeat the last row and column of an odd size: yuv420p needs even ones."""
+        if self._canvas is None:
+            return np.ascontiguousarray(frame)
+        height, width = frame.shape[:2]
+        self._canvas[:height, :width] = frame
+        self._canvas[height:, :width] = frame[-1]
+        self._canvas[:, width:] = self._canvas[:, width - 1 : width]
+        return self._canvas
+
+
+def _import_av() -> Any:
+    """PyAV, imported only by those who record."""
+    try:
+        import av
+    except ImportError as error:
+        raise RecordingError(
+            f"videos need PyAV, which cannot be imported ({error}): pip install av,"
+            " or set record: false"
+        ) from error
+    return av
+
+
+def _rendered(env: Any) -> Frame:
+    """Render one frame [height, width, 3].
+
+    Raises:
+        RenderError: there is none.
+    """
+    name = _env_name(env)
+    mode = getattr(env, "render_mode", None)
+    modes = (getattr(env, "metadata", None) or {}).get("render_modes") or []
+    # An environment that forgot to keep its render mode (None) may still give frames.
+    if mode not in ("rgb_array", None) or (mode is None and "rgb_array" not in modes):
+        raise RenderError(
+            f"{name} gives no frames: its render mode is {mode}, of"
+            f" {', '.join(map(str, modes)) or 'none'}; make it with render_mode rgb_array,"
+            " or set record: false"
+        )
+    try:
+        frame = env.render()
+    except Exception as error:
+        raise RenderError(
+            f"{name} could not render: {_described(error)}{_remedy(error)}"
+        ) from error
+    if not isinstance(frame, np.ndarray):
+        raise RenderError(
+            f"{name}.render() returned {type(frame).__name__} in render mode {mode}, not an"
+            " array of one frame; make it with render_mode rgb_array, or set record: false"
+        )
+    return _as_rgb(frame, name)
+
+
+def _as_rgb(frame: npt.NDArray[Any], name: str) -> Frame:
+    """Bring grey [H, W] or [H, W, 1] and RGBA [H, W, 4] to [H, W, 3]."""
+    grey = frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1)
+    coloured = frame.ndim == 3 and frame.shape[2] in (3, 4)
+    if frame.dtype != np.uint8 or not (grey or coloured) or 0 in frame.shape:
+        raise RenderError(
+            f"{name}.render() returned a frame of shape {frame.shape} and type {frame.dtype};"
+            " needed is uint8 of (height, width, 3), (height, width, 4) or (height, width);"
+            " mend the environment or set record: false"
+        )
+    if grey:
+        return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
+    return frame[:, :, :3]
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about the usual reasons for which an environment cannot render."""
+    text = f"{type(error).__name__} {error}".lower()
+    if "pip install" in text:
+        return ""
+    if "pygame" in text:
+        return "; pip install 'gymnasium[classic-control]', or set record: false"
+    if isinstance(error, ImportError):
+        return f"; pip install {error.name or 'what is missing'}, or set record: false"
+    if any(word in text for word in ("display", "egl", "opengl", "glfw", "osmesa", "gladload")):
+        return (
+            "; without a display set MUJOCO_GL=egl (or osmesa) for MuJoCo and"
+            " SDL_VIDEODRIVER=dummy for pygame, or set record: false"
+        )
+    return "; mend the environment or set record: false"
+
+
+def _frame_rate(env: Any) -> float:
+    rate = (getattr(env, "metadata", None) or {}).get("render_fps")
+    if isinstance(rate, (int, float, np.number)) and 0.1 <= rate <= 1000:
+        return float(rate)
+    return DEFAULT_FPS
+
+
+def _env_name(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return spec.id if spec is not None else type(getattr(env, "unwrapped", env)).__name__
+
+
+def _nearest_existing(directory: Path) -> Path:
+    directory = Path(directory).absolute()
+    return next(place for place in (directory, *directory.parents) if place.is_dir())
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

@@ -1,0 +1,246 @@
+"""What a loop leaves traces with: logs, checkpoints, videos, progress, and the wish to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gym_loop.envs.making import frame_source
+from gym_loop.errors import CheckpointMismatchError
+from gym_loop.runs.console import Console
+from gym_loop.runs.metrics import Metrics
+from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
+from gym_loop.state_tree import capture, restore
+
+if TYPE_CHECKING:
+    from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
+    from gym_loop.runs.directory import RunDirectory
+    from gym_loop.runs.recording import VideoRecorder
+
+
+class TrainingRun:
+    """The services of one run, handed to the loop as ``loop.run``.
+
+    A loop made by hand gets one that keeps nothing on disk; the runner gives it one with
+    everything.
+
+    Args:
+        seeds: the random streams of the run; drawn by default.
+        directory: where the run's files are; None keeps no files.
+        metrics: where scalars go.
+        checkpoints: where states go; None saves none.
+        console: what a person sees; silent by default.
+    """
+
+    def __init__(
+        self,
+        seeds: Seeds | None = None,
+        *,
+        directory: RunDirectory | None = None,
+        metrics: Metrics | None = None,
+        checkpoints: CheckpointStore | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.seeds = seeds or Seeds(draw_seed())
+        self.directory = directory
+        self.console = console or Console(quiet=True)
+        self.metrics = metrics or Metrics([], self.console.warning)
+        self.checkpoints = checkpoints
+        self.recorder: VideoRecorder | None = None  # of training
+        self.evaluation_recorder: VideoRecorder | None = None
+        self.env_state: Any = None  # gym_loop.envs.state.EnvState of the loop's environment
+        self.environment_info: dict[str, Any] = {}  # noted in every checkpoint, compared at load
+        self.stop_signal: int | None = None
+        self.best_evaluation: float | None = None
+        self._make_evaluation_env: Callable[[], Any] | None = None
+        self._evaluation_record: bool | int = False
+        self._evaluation_env: Any = None
+        self._wake: list[Callable[[], None]] = []
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    # -- time and stopping ---------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent training, those before a resume counted in."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def stop_requested(self) -> bool:
+        """A signal asked the run to finish its step, save and end."""
+        return self.stop_signal is not None
+
+    def request_stop(self, signum: int) -> None:
+        """Ask the loop to stop after the step under way (called by the signal handler)."""
+        self.stop_signal = signum
+        for wake in self._wake:
+            wake()
+
+    def on_stop(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when the run is asked to stop; it may run in the middle of a step."""
+        self._wake.append(wake)
+
+    # -- logging --------------------------------------------------------------------------
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write scalars to every logger, at an environment step."""
+        self.metrics.log(step, scalars, self.seconds)
+
+    # -- evaluation and videos --------------------------------------------------------------
+
+    def prepare_evaluation(self, make_env: Callable[[], Any], record: bool | int) -> None:
+        """Say how the environment of evaluations is made, and which episodes are recorded."""
+        self._make_evaluation_env = make_env
+        self._evaluation_record = record
+
+    def evaluation_env(self) -> Any:
+        """The environment of evaluations, made when it is first asked for; None without one."""
+        if self._evaluation_env is None and self._make_evaluation_env is not None:
+            self._evaluation_env = self._make_evaluation_env()
+            if self._evaluation_record:
+                self.evaluation_recorder = self._recorder(
+                    self._evaluation_env, "eval_record_dir", self._evaluation_record
+                )
+        return self._evaluation_env
+
+    def record_training(self, env: Any, record: bool | int) -> None:
+        """Record episodes of training; ``env`` renders the frames."""
+        self.recorder = self._recorder(env, "record_dir", record)
+
+    def _recorder(self, env: Any, parameter: str, record: bool | int) -> VideoRecorder | None:
+        from gym_loop.runs.recording import VideoRecorder
+
+        if self.directory is None or parameter not in self.directory.parents:
+            return None
+        return VideoRecorder(
+            frame_source(env), self.directory.path(parameter), record, self.console.warning
+        )
+
+    # -- checkpoints ------------------------------------------------------------------------
+
+    def save(
+        self, loop: Any, *, best: bool = False, wait: bool = False, reason: str = "periodic"
+    ) -> None:
+        """Write a checkpoint of the agent, the loop and everything random.
+
+        Args:
+            loop: the loop, between two steps.
+            best: the agent has just evaluated better than ever.
+            wait: return when the files are on disk, and not before.
+            reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
+
+        Raises:
+            StateError: the agent or the loop holds something that is no data.
+        """
+        if self.checkpoints is None:
+            return
+        self.metrics.flush()
+        info = {
+            "run": self.directory.run_id if self.directory else None,
+            "reason": reason,
+            "episode": loop.episode,
+            "agent": type(loop.agent).__qualname__,
+            "loop": type(loop).__qualname__,
+            **self.environment_info,
+        }
+        self.checkpoints.save(loop.steps, self.state_of(loop), info, best=best, wait=wait)
+
+    def state_of(self, loop: Any) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as data."""
+        return {
+            "agent": capture(loop.agent.state_dict()),
+            "loop": capture(loop.state_dict()),
+            "environment": self.env_state.snapshot() if self.env_state is not None else None,
+            "logs": self.metrics.state_dict(),
+            "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
+            "spaces": [capture(space) for space in self._spaces(loop)],
+            "streams": capture_global_streams(),
+        }
+
+    def load(self, loop: Any, checkpoint: Checkpoint) -> None:
+        """Put everything back that `save` noted; the random streams last.
+
+        Raises:
+            CheckpointMismatchError: the checkpoint was made by another agent, loop or environment.
+            StateError: the state does not fit.
+        """
+        self.check_fits(loop, checkpoint)
+        tree = checkpoint.tree
+        self.load_agent(loop.agent, checkpoint)
+        loop.load_state_dict(restore(None, tree["loop"]))
+        if tree["environment"] is not None and self.env_state is not None:
+            self.env_state.restore(tree["environment"])
+            if not self.env_state.continues:
+                loop.begin_new_episode()
+        self.metrics.load_state_dict(tree["logs"])
+        self.best_evaluation = tree["run"]["best_evaluation"]
+        self._seconds_before = tree["run"]["seconds"]
+        self._started = time.monotonic()
+        for space, state in zip(self._spaces(loop), tree["spaces"], strict=True):
+            restore(space, state)
+        restore_global_streams(tree["streams"])
+
+    @staticmethod
+    def load_agent(agent: Any, checkpoint: Checkpoint) -> None:
+        """Put back the agent alone, as an evaluation does."""
+        agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
+
+    def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
+        """Compare what a checkpoint says it was made with.
+
+        Raises:
+            CheckpointMismatchError: the agent's or the loop's class, or a space, differs.
+        """
+        expected = {
+            "agent": type(loop.agent).__qualname__,
+            "loop": type(loop).__qualname__,
+            **{
+                key: self.environment_info.get(key) for key in ("observation_space", "action_space")
+            },
+        }
+        differing = [
+            f"{key} was {checkpoint.info[key]}, is {value}"
+            for key, value in expected.items()
+            if value is not None and checkpoint.info.get(key, value) != value
+        ]
+        if differing:
+            raise CheckpointMismatchError(
+                f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"
+            )
+
+    @staticmethod
+    def _spaces(loop: Any) -> list[Any]:
+        """Spaces whose random streams belong to the run: the environment's and the agent's."""
+        parameters = getattr(loop.agent, "parameters", {})
+        spaces = [
+            loop.env.action_space,
+            loop.env.observation_space,
+            parameters.get("action_space"),
+            parameters.get("observation_space"),
+        ]
+        return [space for space in spaces if space is not None]
+
+    def close(self, exit_reason: str) -> None:
+        """Finish the files: logs, checkpoints, videos, the evaluation's environment."""
+        for recorder in (self.recorder, self.evaluation_recorder):
+            if recorder is not None:
+                recorder.close()
+        if self.checkpoints is not None:
+            self.checkpoints.close()
+        self.metrics.close(exit_reason)
+        if self._evaluation_env is not None:
+            self._evaluation_env.close()
+            self._evaluation_env = None
+        self.console.close()
+
+
+def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The directory parameters of a loop, as paths."""
+    return {
+        name: Path(value).expanduser()
+        for name, value in parameters.items()
+        if name.endswith("dir") and isinstance(value, str)
+    }

@@ -1,0 +1,141 @@
+"""One seed, and every random stream of a run derived from it.
+
+Each stream is named and independent of the others (`numpy.random.SeedSequence` with a spawn
+key of its own), so that one more environment copy or evaluation changes no other stream.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gym_loop.errors import ConfigError
+from gym_loop.state_tree import capture, restore
+
+# The position in this tuple is part of the derivation: append, never reorder.
+STREAMS = (
+    "python",
+    "numpy",
+    "torch",
+    "agent",
+    "environment",
+    "action_space",
+    "observation_space",
+    "evaluation",
+    "periodic_evaluation",
+)
+MAX_SEED = 2**32 - 1
+
+
+def check_seed(seed: int, place: str = "seed") -> int:
+    """Return the seed if it is one: an integer from 0 to 2**32 - 1.
+
+    Raises:
+        ConfigError: it is negative, too large or no integer.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"{place}: {seed!r} is no seed; use an integer from 0 to {MAX_SEED}")
+    return seed
+
+
+def draw_seed() -> int:
+    """A fresh seed from the operating system's randomness."""
+    return secrets.randbits(32)
+
+
+class Seeds:
+    """The named random streams that one seed leads to.
+
+    Args:
+        seed: integer from 0 to 2**32 - 1.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = check_seed(seed)
+
+    def sequence(self, stream: str) -> np.random.SeedSequence:
+        """The seed sequence of a stream named in `STREAMS`."""
+        return np.random.SeedSequence(self.seed, spawn_key=(STREAMS.index(stream),))
+
+    def integer(self, stream: str) -> int:
+        """A 32-bit seed for a library that wants an integer."""
+        return self.integers(stream, 1)[0]
+
+    def integers(self, stream: str, count: int) -> list[int]:
+        """``count`` 32-bit seeds: one an environment copy, or one an evaluation episode."""
+        return [int(word) for word in self.sequence(stream).generate_state(count)]
+
+
+def seed_global_streams(seeds: Seeds) -> None:
+    """Seed Python's ``random``, NumPy's global stream, and torch if it is loaded."""
+    random.seed(seeds.integer("python"))
+    np.random.seed(seeds.integer("numpy"))
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seeds.integer("torch"))
+
+
+def capture_global_streams() -> dict[str, Any]:
+    """The global random streams as data: Python, NumPy, and torch (CUDA too) if it is loaded."""
+    version, words, gauss = random.getstate()
+    state: dict[str, Any] = {
+        "python": {"version": version, "words": np.array(words, np.uint64), "gauss": gauss},
+        "numpy": capture(np.random.get_state(legacy=False)),
+    }
+    if torch := sys.modules.get("torch"):
+        state["torch"] = torch.get_rng_state().numpy().copy()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            state["torch_cuda"] = [one.numpy().copy() for one in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def restore_global_streams(state: Mapping[str, Any]) -> None:
+    """Put the streams back that `capture_global_streams` noted."""
+    python = state["python"]
+    random.setstate(
+        (python["version"], tuple(int(word) for word in python["words"]), python["gauss"])
+    )
+    np.random.set_state(restore(None, state["numpy"]))
+    if (torch := sys.modules.get("torch")) and "torch" in state:
+        torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
+        if "torch_cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(
+                [torch.from_numpy(np.array(one)) for one in state["torch_cuda"]]
+            )
+
+
+@contextmanager
+def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None]]:
+    """Keep the training's random streams untouched by what happens inside.
+
+    Yields a function that seeds everything an episode of evaluation may draw from: the
+    global streams, the agent's own generator and the given spaces. The same seed, agent
+    and environment therefore give the same episode, wherever it is played.
+
+    Args:
+        agent: a `BaseAgent`; its ``rng`` is replaced inside.
+        spaces: Gymnasium spaces that may be sampled from.
+    """
+    streams = capture_global_streams()
+    space_states = [capture(space) for space in spaces]
+    rng = agent.rng
+
+    def reseed(seed: int) -> None:
+        seeds = Seeds(seed)
+        seed_global_streams(seeds)
+        agent.rng = np.random.default_rng(seeds.sequence("agent"))
+        for space in spaces:
+            space.seed(seeds.integer("action_space"))
+
+    try:
+        yield reseed
+    finally:
+        agent.rng = rng
+        for space, state in zip(spaces, space_states, strict=True):
+            restore(space, state)
+        restore_global_streams(streams)

@@ -1,0 +1,50 @@
+"""Where two trees differ, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def first_difference(want: Any, have: Any, place: str = "") -> str:
+    """Where two trees differ first, in words; empty if they are equal bit for bit."""
+    if type(want) is not type(have):
+        return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
+    if isinstance(want, dict):
+        if want.keys() != have.keys():
+            return f"{place or 'it'} has the keys {sorted(have)} instead of {sorted(want)}"
+        below = ((f"{place}.{key}".lstrip("."), want[key], have[key]) for key in want)
+        return next(filter(None, (first_difference(w, h, at) for at, w, h in below)), "")
+    if isinstance(want, (list, tuple)):
+        if len(want) != len(have):
+            return f"{place or 'it'} has {len(have)} items instead of {len(want)}"
+        items = enumerate(zip(want, have, strict=True))
+        return next(
+            filter(None, (first_difference(w, h, f"{place}[{i}]") for i, (w, h) in items)), ""
+        )
+    if isinstance(want, (np.ndarray, np.generic)):
+        return _array_difference(np.asarray(want), np.asarray(have), place)
+    if want == have or (want != want and have != have):
+        return ""
+    return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
+
+
+def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:
+    if want.dtype != have.dtype or want.shape != have.shape:
+        return (
+            f"{place} has dtype {have.dtype} and shape {have.shape} instead of {want.dtype} and "
+            f"{want.shape}"
+        )
+    if want.tobytes() == have.tobytes():
+        return ""
+    for index in np.ndindex(want.shape):
+        if want[index].tobytes() != have[index].tobytes():
+            where = f"[{', '.join(map(str, index))}]" if index else ""
+            return f"{place}{where} is {have[index]!r} instead of {want[index]!r}"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

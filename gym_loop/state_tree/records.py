@@ -1,0 +1,109 @@
+"""Classes that the data may name: named tuples, dataclasses and enumerations.
+
+They are looked up among what the modules of the live objects around already hold; nothing is
+imported, and no constructor runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gym_loop.state_tree.tags import Tree, Way, class_name, module_of
+
+
+def find_class(walk: Any, live: Any, name: str, fits: Callable[[Any], bool]) -> Any:
+    """A class by its name, near the live objects; None where there is none."""
+    if type(live).__name__ == name and fits(type(live)):
+        return type(live)
+    if fits(walk.tuple_types.get(name)):
+        return walk.tuple_types[name]
+    modules = [module_of(owner) for owner in reversed(walk.owners)]
+    for module in (*modules, "gym_loop.transition"):
+        found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+        if fits(found):
+            return found
+    return None
+
+
+def _unknown(walk: Any, name: str, way: Way | None) -> Exception:
+    error: Exception = walk.misfit(
+        way,
+        f"the class {name} is not known here; define it, or import it, at the top of the "
+        "module that uses it",
+    )
+    return error
+
+
+def namedtuple_class(walk: Any, live: Any, name: str, fields: list[str], way: Way | None) -> Any:
+    """The named tuple of this name, which must have the saved fields."""
+    kind = find_class(walk, live, name, _is_namedtuple)
+    if kind is None:
+        raise _unknown(walk, name, way)
+    if list(kind._fields) != list(fields):
+        was, now = ", ".join(fields), ", ".join(kind._fields)
+        raise walk.misfit(way, f"{name} was saved with the fields {was}, but now has {now}")
+    return kind
+
+
+def restore_namedtuple(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """A named tuple, without calling its class."""
+    fields = node["fields"]
+    kind = namedtuple_class(walk, live, node["__namedtuple__"], list(fields), way)
+    olds = live if type(live) is kind else (None,) * len(fields)
+    values = [
+        walk.value(old, item, (way, field))
+        for old, (field, item) in zip(olds, fields.items(), strict=True)
+    ]
+    return tuple.__new__(kind, values)
+
+
+def restore_enum(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """A member of an enumeration, by its name."""
+    name = node["__enum__"]
+    kind = find_class(walk, live, name, _is_enum)
+    if kind is None:
+        raise _unknown(walk, name, way)
+    try:
+        return kind[node["name"]] if "name" in node else kind(node["value"])
+    except (KeyError, ValueError) as error:
+        wanted = node.get("name", node.get("value"))
+        raise walk.misfit(way, f"the enumeration {name} has no member {wanted!r}") from error
+
+
+def new_record(walk: Any, live: Any, wanted: str, way: Way | None) -> Any:
+    """An empty instance of a dataclass; for any other class, a live object must exist."""
+    kind = find_class(walk, None, wanted.rpartition(":")[2], _is_record)
+    if kind is None or class_name(kind) != wanted:
+        raise missing(walk, live, wanted, way)
+    return object.__new__(kind)
+
+
+def missing(walk: Any, live: Any, wanted: str, way: Way | None) -> Exception:
+    """The error for an object that was saved, where now there is none like it."""
+    now = "nothing" if live is None else f"a {class_name(type(live))}"
+    if class_name(type(live)) == wanted:
+        now = "an object that also stands elsewhere"
+    error: Exception = walk.misfit(
+        way,
+        f"a {wanted} was saved here, but {now} is here now; make the object in __init__, or "
+        "override state_dict and load_state_dict",
+    )
+    return error
+
+
+def _is_namedtuple(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
+def _is_record(kind: Any) -> bool:
+    if type(kind) is not type or "__dataclass_fields__" not in vars(kind):
+        return False
+    constructor: Any = kind.__new__
+    return constructor is object.__new__ and not hasattr(kind, "__del__")

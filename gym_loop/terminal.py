@@ -1,0 +1,109 @@
+"""What the commands print at their end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gym_loop.runs.console import format_count, format_duration
+
+if TYPE_CHECKING:
+    from gym_loop.results import EvaluationResult, Statistics, TrainingResult
+    from gym_loop.runs.listing import RunSummary
+    from gym_loop.verification import Verification
+
+
+def training_summary(result: TrainingResult, run_config: Path) -> str:
+    """What a training came to, and the exact commands that come next."""
+    config = shlex.quote(str(run_config))
+    lines = [
+        f"{result.run} {result.exit_reason}: {format_count(result.episodes)} episodes,"
+        f" {format_count(result.steps)} steps, {format_duration(result.seconds)}"
+    ]
+    if result.mean_return is not None:
+        shown = min(result.episodes, 100)
+        lines[0] += f", mean return of the last {shown}: {result.mean_return:.1f}"
+    if result.best_evaluation is not None:
+        lines[0] += f", best evaluation: {result.best_evaluation:.1f}"
+    if result.exit_reason == "stopped":
+        lines.append(f"  resume:    gym-loop train -c {config} --resume {result.run}")
+    lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {result.run}")
+    if "logdir" in result.directories:
+        logs = shlex.quote(str(result.directories["logdir"].parent))
+        lines.append(f"  curves:    tensorboard --logdir {logs}")
+    if "record_dir" in result.directories:
+        lines.append(f"  videos:    {result.directories['record_dir']}")
+    return "\n".join(lines)
+
+
+def evaluation_table(result: EvaluationResult) -> str:
+    """Return and length of the episodes, in rows of statistics."""
+    names = ("mean", "std", "median", "min", "max")
+    rows = [["", *names, "95 % interval of the mean"]]
+    rows += [_row("return", result.returns), _row("length", result.lengths)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    who = f"{result.run}, {result.checkpoint}" if result.checkpoint else "the untrained agent"
+    return f"{len(result.episodes)} episodes of {who}\n{table}"
+
+
+def _row(name: str, values: Statistics) -> list[str]:
+    numbers = (values.mean, values.std, values.median, values.min, values.max)
+    low, high = values.ci95
+    return [name, *(f"{number:.2f}" for number in numbers), f"{low:.2f} to {high:.2f}"]
+
+
+def runs_table(runs: Sequence[RunSummary]) -> str:
+    """One line a run: what it was, how it stands, how long ago it began."""
+    heads = ["run", "status", "agent", "environment", "seed", "steps", "last", "best", "age"]
+    rows = [heads]
+    for one in runs:
+        rows.append(
+            [
+                one.run,
+                one.status,
+                one.agent.rpartition(":")[2],
+                one.env,
+                "" if one.seed is None else str(one.seed),
+                format_count(one.steps),
+                _return(one.last_return),
+                _return(one.best_return),
+                "" if one.age is None else format_duration(one.age),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    left = 4  # the first columns are text, the others numbers
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _return(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def verification_report(result: Verification) -> str:
+    """The verdict of a comparison, and what differs first."""
+    if result.identical:
+        lines = [
+            f"identical: {format_count(result.steps)} steps with a kill in the middle gave the same"
+            " state, random streams and logged values as without"
+        ]
+        lines += [f"  note: {note} (it made no difference)" for note in result.notes]
+        return "\n".join(lines)
+    lines = ["not identical; what differs, in the order to look at it:"]
+    lines += [f"  {difference}" for difference in result.differences]
+    if result.verdict == "approximate":
+        lines.append(
+            "  (expected: the environment's state cannot be saved, see the run's manifest)"
+        )
+    return "\n".join(lines)

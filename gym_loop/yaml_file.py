@@ -1,0 +1,187 @@
+"""YAML read with the safe loader and the line of every value; and written with comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from gym_loop.errors import ConfigError, Finding
+
+Path_ = tuple[Any, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, for which ``1e-3`` is a number too (YAML 1.1 wants ``1.0e-3``)."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe writer; it quotes what `_Loader` would not read back as text."""
+
+
+_FLOAT = re.compile(
+    r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?"
+    r"|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
+    r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+)
+_RESOLVERS = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _first in "-+0123456789.":
+    _RESOLVERS.setdefault(_first, []).append(("tag:yaml.org,2002:float", _FLOAT))
+_Loader.yaml_implicit_resolvers = _Dumper.yaml_implicit_resolvers = _RESOLVERS
+
+
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Only the double-quoted style keeps line breaks on one line, at any depth.
+    style = '"' if not text.isprintable() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+@dataclass
+class Document:
+    """A YAML document and where its values stand.
+
+    Args:
+        data: the content.
+        source: the file's name, for messages.
+        lines: line number, from 1, of the value at each path of keys and indices.
+    """
+
+    data: Any
+    source: str = ""
+    lines: dict[Path_, int] = field(default_factory=dict)
+
+    def line(self, path: Path_) -> int | None:
+        """The line of a value, or of the nearest thing around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
+
+def read_yaml(text: str, source: str = "") -> Document:
+    """Read one YAML document.
+
+    Raises:
+        ConfigError: it is no YAML, or a mapping holds the same key twice.
+    """
+    findings: list[Finding] = []
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            lines: dict[Path_, int] = {}
+            if node is not None:
+                _note_lines(node, (), lines, findings, source)
+            data = loader.construct_document(node) if node is not None and not findings else None
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        line = mark.line + 1 if mark else None
+        raise ConfigError([Finding("", f"this is no YAML: {problem}", source, line)]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([Finding("", f"this is no YAML: {error}", source)]) from None
+    if findings:
+        raise ConfigError(findings)
+    return Document(data, source, lines)
+
+
+def _note_lines(
+    node: yaml.Node, path: Path_, lines: dict[Path_, int], findings: list[Finding], source: str
+) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # constructing the document says what is wrong with it
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if key in seen and key != "<<":
+                place = ".".join(str(part) for part in (*path, key))
+                problem = f"stands twice (first in line {seen[key]}); keep one"
+                findings.append(Finding(place, problem, source, line))
+            seen[key] = line
+            lines[(*path, key)] = line
+            _note_lines(value_node, (*path, key), lines, findings, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*path, index), lines, findings, source)
+
+
+def read_value(text: str) -> Any:
+    """Read one value in YAML syntax, as after ``--set key=``.
+
+    Raises:
+        ConfigError: it is no YAML.
+    """
+    return read_yaml(text).data
+
+
+def write_yaml(data: Mapping[str, Any], comments: Mapping[Path_, str] | None = None) -> str:
+    """Write nested mappings in block style, with a comment line above the paths that have one."""
+    lines: list[str] = []
+    _write_mapping(data, (), comments or {}, lines)
+    return "\n".join(lines) + "\n"
+
+
+def _write_mapping(
+    data: Mapping[str, Any], path: Path_, comments: Mapping[Path_, str], lines: list[str]
+) -> None:
+    indent = "  " * len(path)
+    for key, value in data.items():
+        here = (*path, key)
+        if here in comments:
+            lines.extend(f"{indent}# {line}" for line in _wrap(comments[here], 96 - len(indent)))
+        name = _flow(key)
+        if isinstance(value, Mapping) and value:
+            lines.append(f"{indent}{name}:")
+            _write_mapping(value, here, comments, lines)
+        elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+            lines.append(f"{indent}{name}:")
+            block = _dump(value, flow=False)
+            lines.extend(f"{indent}{line}" for line in block.splitlines())
+        else:
+            lines.append(f"{indent}{name}: {_flow(value)}")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width)
+
+
+def _flow(value: Any) -> str:
+    return _dump(value, flow=True).removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _dump(value: Any, *, flow: bool) -> str:
+    text: str = yaml.dump(
+        _plain(value),
+        Dumper=_Dumper,
+        default_flow_style=flow,
+        width=10**6,
+        allow_unicode=True,
+        sort_keys=False,
+    )
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """Tuples, NumPy numbers and the like as the plain values that the safe writer knows."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
+        return value.tolist()
+    return value

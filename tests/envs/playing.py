@@ -1,0 +1,92 @@
+"""What the tests of environment state share: play, note, compare, and copy as a file would."""
+
+import copy
+import warnings
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from gym_loop.envs.proof import first_difference
+from gym_loop.envs.state import keep_state
+from gym_loop.state_tree import capture
+
+with warnings.catch_warnings():
+    # With warnings as errors, importing Box2D's SWIG module ends the process.
+    warnings.simplefilter("ignore")
+    import Box2D  # noqa: F401
+
+
+def through_a_file(tree):
+    """A deep copy that knows only what a checkpoint can hold."""
+    if isinstance(tree, dict):
+        assert all(type(key) is str for key in tree)
+        return {key: through_a_file(item) for key, item in tree.items()}
+    if type(tree) is list:
+        return [through_a_file(item) for item in tree]
+    if isinstance(tree, (np.ndarray, np.generic)):
+        assert tree.dtype.kind in "biufcSUMm"
+        return tree.copy()
+    assert tree is None or type(tree) in (bool, int, float, str, bytes), type(tree)
+    return tree
+
+
+def without_times(info):
+    if isinstance(info, dict):
+        return {key: without_times(item) for key, item in info.items() if key not in ("t", "_t")}
+    return info
+
+
+def play(env, steps, space=None):
+    """Take random actions, resetting without a seed; every answer as data."""
+    space = space or env.action_space
+    is_vector = isinstance(env.unwrapped, VectorEnv)
+    notes = []
+    for _ in range(steps):
+        *answers, info = env.step(space.sample())
+        notes.append(capture([*answers, without_times(info)]))
+        over = np.logical_or(answers[2], answers[3])
+        if not is_vector and over:
+            notes.append(capture(list(env.reset())))
+        elif is_vector and env.metadata["autoreset_mode"] == AutoresetMode.DISABLED and over.any():
+            notes.append(capture(list(env.reset(options={"reset_mask": over}))))
+    return notes
+
+
+def assert_same(want, have):
+    assert len(want) == len(have)
+    for number, (one, other) in enumerate(zip(want, have, strict=True)):
+        found = first_difference(one, other)
+        assert not found, f"answer {number}: {found}"
+
+
+def continues_exactly(make_env, method=None, before=200, after=300, seed=1):
+    """Snapshot in the middle of an episode, restore into a fresh copy, and compare."""
+    original, restored = keep_state(make_env(), method), keep_state(make_env(), method)
+    try:
+        space = copy.deepcopy(original.env.action_space)
+        space.seed(seed)
+        original.env.reset(seed=seed)
+        play(original.env, before, space)
+        original.env.reset()
+        play(original.env, 9, space)
+        tree = through_a_file(original.snapshot())
+        space.seed(seed + 1)
+        want = play(original.env, after, space)
+        restored.restore(tree)
+        space.seed(seed + 1)
+        assert_same(want, play(restored.env, after, space))
+        return original.method
+    finally:
+        original.env.close()
+        restored.env.close()
+
+
+def make(name, *wrappers, **parameters):
+    def make_env():
+        env = gym.make(name, **parameters)
+        for wrapper in wrappers:
+            env = wrapper(env)
+        return env
+
+    return make_env

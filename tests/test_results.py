@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+
+from gym_loop.results import (
+    EpisodeResult,
+    EvaluationResult,
+    Statistics,
+    TrainingResult,
+    bootstrap_interval,
+)
+
+
+def test_statistics() -> None:
+    found = Statistics.of([1.0, 2.0, 3.0, 10.0])
+    assert (found.mean, found.median, found.min, found.max) == (4.0, 2.5, 1.0, 10.0)
+    assert found.std == pytest.approx(np.std([1, 2, 3, 10]))
+    low, high = found.ci95
+    assert 1.0 <= low < 4.0 < high <= 10.0
+
+
+def test_one_value() -> None:
+    assert Statistics.of([7]).ci95 == (7.0, 7.0)
+    assert Statistics.of([7]).std == 0.0
+
+
+def test_bootstrap_agrees_with_theory() -> None:
+    values = np.random.default_rng(1).normal(5.0, 2.0, 400)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_bootstrap_is_reproducible_and_batched() -> None:
+    values = np.arange(500.0)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(values, resamples=4_001) == bootstrap_interval(
+        values, resamples=4_001
+    )
+
+
+def test_evaluation_as_dict() -> None:
+    result = EvaluationResult(
+        [EpisodeResult(5, 1.0, 10), EpisodeResult(6, 3.0, 20)], run="run-1", checkpoint="c"
+    )
+    shown = json.loads(json.dumps(result.as_dict()))
+    assert list(shown) == ["run", "checkpoint", "episodes", "return", "length", "per_episode"]
+    assert list(shown["return"]) == ["mean", "std", "median", "min", "max", "ci95"]
+    assert shown["episodes"] == 2
+    assert shown["return"]["mean"] == 2.0
+    assert shown["length"]["max"] == 20
+    assert shown["per_episode"] == [
+        {"seed": 5, "return": 1.0, "length": 10},
+        {"seed": 6, "return": 3.0, "length": 20},
+    ]
+
+
+def test_training_as_dict() -> None:
+    result = TrainingResult("run-1", "finished", 2, 30, 1.5, None, None)
+    shown = json.loads(json.dumps(result.as_dict()))
+    assert shown["run"] == "run-1"
+    assert shown["checkpoint"] is None
+    assert shown["directories"] == {}
