@@ -30,7 +30,7 @@ class CrossEntropy(BaseAgent):
             noise (float): Standard deviation that is added at each fit, so that the search
                 never ends; it falls as one over the number of fits.
         """
-        return {"elite_fraction": 0.2, "generation": 25, "initial_std": 1.0, "noise": 0.5}
+        return {"elite_fraction": 0.2, "generation": 40, "initial_std": 1.0, "noise": 0.75}
 
     def __init__(self, **params):
         super().__init__(**params)  # self.parameters: the defaults, updated by the run file

@@ -17,17 +17,21 @@ from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.transition import Transition
 
 SEED = 7
+Clock = Callable[[], float]
 
 
 class TimedLoop(DefaultLoop):
-    """DefaultLoop that notes when its training began: what comes before is no loop's cost."""
+    """DefaultLoop that times itself: making a run and its last checkpoint are no loop's cost."""
 
-    began = 0.0
+    clock: Clock = time.perf_counter
+    seconds = 0.0  # of the last training, its logs written
 
     def train(self) -> None:
-        """Note the time, and train."""
-        TimedLoop.began = time.perf_counter()
+        """Train, write what the loggers still hold, and note how long it took."""
+        start = TimedLoop.clock()
         super().train()
+        self.run.metrics.flush()
+        TimedLoop.seconds = TimedLoop.clock() - start
 
 
 class DrawnAgent(BaseAgent):
@@ -47,13 +51,9 @@ class DrawnAgent(BaseAgent):
 
 
 def default_loop(
-    env_id: str, steps: int, agent: str, episodes_per_checkpoint: int | None
+    env_id: str, steps: int, clock: Clock, agent: str, episodes_per_checkpoint: int | None
 ) -> Callable[[], float]:
-    """A side: seconds a step of a real run, with TensorBoard, CSV and a run directory.
-
-    The time runs from the beginning of the training to the end of the run, with the last
-    flush and the last checkpoint.
-    """
+    """A side: seconds a step of a real run, with TensorBoard, CSV and a run directory."""
     config = {
         "seed": SEED,
         "agent": {"class": agent, "parameters": {}},
@@ -69,23 +69,26 @@ def default_loop(
     }
 
     def measure() -> float:
+        TimedLoop.clock = clock
         before = os.getcwd()
         with tempfile.TemporaryDirectory() as directory:
             os.chdir(directory)
-            gym_loop.train(config, quiet=True)
-            seconds = time.perf_counter() - TimedLoop.began
+            gym_loop.train(config)
             os.chdir(before)
-        return seconds / steps
+        return TimedLoop.seconds / steps
 
     return measure
 
 
-def by_hand(env_id: str, steps: int, agent_class: type, *, observe: bool) -> Callable[[], float]:
+def by_hand(
+    env_id: str, steps: int, clock: Clock, agent_class: type, *, observe: bool
+) -> Callable[[], float]:
     """A side: seconds a step of a `while` loop that logs nothing and keeps nothing.
 
     Args:
         env_id: the environment.
         steps: how many to play.
+        clock: what gives the time.
         agent_class: a BaseAgent.
         observe: hand the agent a Transition, as DefaultLoop does; else call `memorize`.
     """
@@ -128,26 +131,26 @@ def by_hand(env_id: str, steps: int, agent_class: type, *, observe: bool) -> Cal
     play = with_observe if observe else with_memorize
 
     def measure() -> float:
-        start = time.perf_counter()
+        start = clock()
         play()
-        return (time.perf_counter() - start) / steps
+        return (clock() - start) / steps
 
     return measure
 
 
-def bare_env(env_id: str, steps: int) -> Callable[[], float]:
+def bare_env(env_id: str, steps: int, clock: Clock) -> Callable[[], float]:
     """A side: seconds a step of the environment alone, played with drawn actions."""
     env = gymnasium.make(env_id)
     actions = drawn_actions(env.action_space)
 
     def measure() -> float:
-        start = time.perf_counter()
+        start = clock()
         env.reset(seed=SEED)
         step = env.step
         for _ in range(steps):
             _, _, terminated, truncated, _ = step(next(actions))
             if terminated or truncated:
                 env.reset()
-        return (time.perf_counter() - start) / steps
+        return (clock() - start) / steps
 
     return measure

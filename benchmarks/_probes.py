@@ -22,7 +22,8 @@ class Stamp(gymnasium.Wrapper):
 
     Args:
         env: the environment.
-        path: the file; times are nanoseconds of the clock that all processes share.
+        path: the file; a line has nanoseconds of the clock that all processes share, and
+            nanoseconds of this process's CPU time.
     """
 
     def __init__(self, env: gymnasium.Env, path: str) -> None:
@@ -36,7 +37,7 @@ class Stamp(gymnasium.Wrapper):
         if not self.stepped:
             self.stepped = True
             with open(self.path, "a") as file:
-                file.write(f"{time.clock_gettime_ns(time.CLOCK_MONOTONIC)}\n")
+                file.write(f"{time.monotonic_ns()} {time.process_time_ns()}\n")
         return result
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, GymLoopError
-from gym_loop.experiment import Experiment, check_visible
 from gym_loop.runs import manifest
+from gym_loop.runs.directory import obstacle_to
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds
 
@@ -49,7 +50,7 @@ def check(
         config = load_config(source, overrides)
     except ConfigError as error:
         return [CheckResult("error", "config", str(finding)) for finding in error.findings]
-    checker = _Checker(config)
+    checker = _Checker(config.with_seed(config.seed or 0))
     results = [
         CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
         *checker.directories(),
@@ -74,12 +75,10 @@ class _Checker:
     def directories(self) -> Iterator[CheckResult]:
         """Each parent directory can be written, or made."""
         for name, path in directories(self.config.loop.parameters).items():
-            place = path
-            while not place.exists() and place != place.parent:
-                place = place.parent
-            if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-                yield CheckResult("error", f"loop.parameters.{name}", f"{path} cannot be written")
-        yield CheckResult("ok", "directories", "looked at")
+            if obstacle := obstacle_to(path):
+                yield CheckResult("error", f"loop.parameters.{name}", obstacle)
+            else:
+                yield CheckResult("ok", f"loop.parameters.{name}", f"{path} can be written")
 
     def classes_and_environment(self) -> Iterator[CheckResult]:
         """Environment and agent are made, reset, and play one step together."""
@@ -96,7 +95,8 @@ class _Checker:
         yield CheckResult(
             "ok",
             "spaces",
-            f"observations {experiment.env.observation_space}, actions {experiment.env.action_space}",
+            f"observations {experiment.env.observation_space},"
+            f" actions {experiment.env.action_space}",
         )
         with _collected() as results:
             _attempt(results, "one step", lambda: _one_step(experiment))
@@ -117,14 +117,9 @@ class _Checker:
                 for name, wish in ((f"{prefix}render", render), (f"{prefix}record", record))
                 if wish
             )
+            look = partial(check_visible, self.config, render=render, record=record)
             with _collected() as results:
-                _attempt(
-                    results,
-                    subject,
-                    lambda render=render, record=record: check_visible(
-                        self.config, render=render, record=record
-                    ),
-                )
+                _attempt(results, subject, look)
             yield from results
 
 

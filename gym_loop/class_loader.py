@@ -118,7 +118,8 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
         return sys.modules[unique]
     _make_importable(path.parent)
     spec = importlib.util.spec_from_file_location(unique, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique] = module
     try:

@@ -331,7 +331,7 @@ def _print_json(value: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what gym-loop refuses is one clear line and an exit status."""
-    warnings.formatwarning = _short_warning  # type: ignore[assignment]
+    warnings.formatwarning = _short_warning
     try:
         app(_with_resume_value(sys.argv[1:] if arguments is None else arguments))
     except GymLoopError as error:
@@ -354,7 +354,7 @@ def _their_traceback(error: Exception) -> str:
     """The traceback from the loop on: what lies above is the command line's own."""
     start = here = error.__traceback__
     while here is not None:
-        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "experiment.py")):
+        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "session.py")):
             start = here.tb_next or here
         here = here.tb_next
     return "".join(traceback.format_exception(type(error), error, start)).rstrip()

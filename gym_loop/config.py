@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import gymnasium
@@ -19,7 +19,7 @@ from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.seeding import MAX_SEED
-from gym_loop.yaml_file import Document, read_value, read_yaml, write_yaml
+from gym_loop.yaml_file import Document, is_plain, read_overrides, read_yaml, write_yaml
 
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
@@ -223,6 +223,8 @@ def _read_file(path: Path) -> Document:
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, PurePath):
+        return str(value)
     return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -234,7 +236,7 @@ class _Reader:
         self.path = path
         self.search = [path.resolve().parent] if path else []
         self.findings: list[Finding] = []
-        self.options: dict[tuple[Any, ...], str] = {}
+        self.overridden: list[str] = []
 
     def config(self, overridden: Sequence[str]) -> RunConfig:
         data = self._mapping(self.document.data, (), _SECTIONS)
@@ -256,39 +258,27 @@ class _Reader:
 
     def find(self, path: tuple[Any, ...], problem: str) -> None:
         place = ".".join(str(part) for part in path)
-        option = next((text for key, text in self.options.items() if path[: len(key)] == key), None)
-        if option is not None:
-            self.findings.append(Finding(place, problem, option))
+        if option := self._option(place):
+            self.findings.append(Finding(place, problem, f"--set {option}"))
         else:
             source = self.document.source
             self.findings.append(Finding(place, problem, source, self.document.line(path)))
 
+    def _option(self, place: str) -> str | None:
+        """The override that a place was set by, or that alone put it there."""
+        from_file = {".".join(str(part) for part in path) for path in self.document.lines}
+        for key in self.overridden:
+            above = f"{key}.".startswith(f"{place}.") and place not in from_file
+            if above or f"{place}.".startswith(f"{key}."):
+                return key
+        return None
+
     def override(self, overrides: Iterable[str] | Mapping[str, Any]) -> list[str]:
         """Put values into the document; they are checked with the rest."""
-        pairs: list[tuple[str, Any]] = []
-        if isinstance(overrides, Mapping):
-            pairs = list(overrides.items())
-        else:
-            for text in overrides:
-                key, equals, value = text.partition("=")
-                if not equals or not key.strip():
-                    raise ConfigError(f"--set {text}: write --set dotted.key=value")
-                try:
-                    pairs.append((key.strip(), read_value(value)))
-                except ConfigError as error:
-                    raise ConfigError(f"--set {text}: {error}") from None
-        for key, value in pairs:
-            path = tuple(key.split("."))
-            self.options[path] = f"--set {key}"
-            if not isinstance(self.document.data, dict):
-                continue
-            target = self.document.data
-            for part in path[:-1]:
-                if not isinstance(target.get(part), dict):
-                    target[part] = {}
-                target = target[part]
-            target[path[-1]] = value
-        return [key for key, _ in pairs]
+        for key, value in read_overrides(overrides):
+            self.overridden.append(key)
+            self.document.set(key, _copy(value))
+        return self.overridden
 
     def _mapping(self, data: Any, path: tuple[Any, ...], known: Sequence[str]) -> dict[str, Any]:
         """The mapping itself, with unknown keys noted; empty if it is none."""
@@ -313,6 +303,9 @@ class _Reader:
             kind = "a list" if isinstance(parameters, list) else repr(parameters)
             self.find((*path, "parameters"), f"{kind} stands where a mapping of parameters belongs")
             return {}
+        for name, value in parameters.items():
+            if not is_plain(value):
+                self.find((*path, "parameters", name), f"{value!r} can't be written in a run file")
         return parameters
 
     # -- sections ------------------------------------------------------------------------
@@ -331,10 +324,10 @@ class _Reader:
         except ClassLoadError as error:
             self.find((kind, "class"), str(error))
             return None
-        given = {name: values[name] for name in values if name not in RUNNER_PARAMETERS}
-        for name in values:
-            if name in RUNNER_PARAMETERS and kind == "agent":
-                self.find((kind, "parameters", name), "is given by the runner; leave it out")
+        ours = [name for name in RUNNER_PARAMETERS if kind == "agent" and name in values]
+        for name in ours:
+            self.find((kind, "parameters", name), "is given by the runner; leave it out")
+        given = {name: values[name] for name in values if name not in ours}
         merged, problems = check_parameters(cls, given)
         for name, problem in problems.items():
             self.find((kind, "parameters", name), problem)
@@ -390,6 +383,8 @@ class _Reader:
             path = ("env", "wrappers", index)
             one = {"class": one} if isinstance(one, str) else self._mapping(one, path, _CLASS_KEYS)
             class_name = one.get("class")
+            if class_name is None and not set(one) <= set(_CLASS_KEYS):
+                continue  # a misspelt key has been found already
             if not isinstance(class_name, str):
                 self.find((*path, "class"), f"{class_name!r} is no class string")
                 continue

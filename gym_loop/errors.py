@@ -17,7 +17,7 @@ class GymLoopError(Exception):
     exit_status = 2
 
 
-# -- what is written in a run file, or on the command line ---------------------------------
+# -- what is written in a run file, or on the command line -------------------------------
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class UsageError(GymLoopError):
     """Arguments that do not fit together, or a file that is in the way."""
 
 
-# -- classes named by a string --------------------------------------------------------------
+# -- classes named by a string -----------------------------------------------------------
 
 
 class ClassLoadError(GymLoopError):
@@ -82,7 +82,7 @@ class WrongClassError(ClassLoadError):
     """The class exists, but is not an agent, a loop, or whatever was asked for."""
 
 
-# -- environments ------------------------------------------------------------------------------
+# -- environments ------------------------------------------------------------------------
 
 
 class EnvError(GymLoopError):
@@ -109,7 +109,7 @@ class RenderError(EnvError):
     """The environment cannot be shown or recorded on this machine."""
 
 
-# -- what a run keeps on disk --------------------------------------------------------------------
+# -- what a run keeps on disk ------------------------------------------------------------
 
 
 class RunError(GymLoopError):
@@ -144,16 +144,10 @@ class RecordingError(GymLoopError):
     """No video can be encoded here."""
 
 
-# -- contracts --------------------------------------------------------------------------------------
+# -- contracts ---------------------------------------------------------------------------
 
 
 class ContractError(GymLoopError):
     """An agent, a loop or an environment that does not keep its contract."""
-
-    exit_status = 1
-
-
-class TrainingFailed(GymLoopError):
-    """The agent or the environment raised during training; its exception is the cause."""
 
     exit_status = 1

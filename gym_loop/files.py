@@ -14,14 +14,18 @@ def write_new(files: Mapping[Path, str], *, force: bool = False) -> None:
     Raises:
         UsageError: one exists and ``force`` is off, or one cannot be written.
     """
-    if not force:
-        for path in files:
-            if path.exists():
-                raise UsageError(
-                    f"{path} exists; choose another name, or overwrite it with --force"
-                )
+    files = {path.expanduser(): text for path, text in files.items()}
+    for path in files:
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists; choose another name, or overwrite it with --force")
+        if not path.parent.is_dir() or path.is_dir():
+            raise UsageError(f"{path} cannot be written: {_obstacle(path)}")
     for path, text in files.items():
         try:
-            path.expanduser().write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _obstacle(path: Path) -> str:
+    return "it is a directory" if path.is_dir() else f"there is no directory {path.parent}"

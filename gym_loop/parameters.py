@@ -14,7 +14,6 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from gym_loop.class_loader import did_you_mean
@@ -46,8 +45,7 @@ class ParameterDoc:
     text: str
 
 
-@lru_cache(maxsize=256)
-def documentation(cls: type) -> Mapping[str, ParameterDoc]:
+def documentation(cls: Any) -> Mapping[str, ParameterDoc]:
     """Read the ``Parameters:`` sections of a class, those of its bases first."""
     docs: dict[str, ParameterDoc] = {}
     for base in reversed(cls.__mro__):
@@ -118,8 +116,10 @@ def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any
     for kind in kinds:
         if isinstance(value, bool) and kind != "bool":
             continue
+        if kind == "float" and isinstance(value, (int, float)):
+            return float(value), ""
         if isinstance(value, _TYPES[kind]):
-            return (float(value) if kind == "float" else value), ""
+            return value, ""
     if "int" in kinds and isinstance(value, float) and value.is_integer():
         return int(value), ""
     wanted = " or ".join([*kinds, *(f'"{choice}"' for choice in choices)])

@@ -44,7 +44,7 @@ def find_run(config: RunConfig, run_id: str | None) -> RunDirectory:
     if newest is None:
         raise RunError(
             f"there is no run of {config.path or 'this config'} in {parents['logdir']};"
-            " start one without --resume"
+            " train one first"
         )
     return RunDirectory.open(newest, parents)
 
@@ -82,7 +82,8 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> RunConfig:
         raise ConfigError(
             f"this file no longer describes {directory.run_id}:\n  "
             + "\n  ".join(differing)
-            + "\nchange it back, name each key that is meant to change with --set, or start a new run"
+            + "\nchange it back, name each key that is meant to change with --set,"
+            " or start a new run"
         )
     return config
 

@@ -78,8 +78,6 @@ class _AgentCheck:
         self.seeds = Seeds(seed)
 
     def problems(self) -> list[str]:
-        if not isinstance(self.agent_class, type) or not issubclass(self.agent_class, BaseAgent):
-            return ["  it must derive from gym_loop.agents.BaseAgent"]
         found = self._defaults()
         if found:
             return found
@@ -95,7 +93,10 @@ class _AgentCheck:
         return []
 
     def _defaults(self) -> list[str]:
-        first, second = (self.agent_class.get_default_parameters() for _ in range(2))
+        agent_class: Any = self.agent_class  # nothing of what it promises is taken for granted
+        if not issubclass(agent_class, BaseAgent):
+            return ["  it must derive from gym_loop.agents.BaseAgent"]
+        first, second = (agent_class.get_default_parameters() for _ in range(2))
         if not isinstance(first, dict):
             return ["  get_default_parameters() must return a dict"]
         shared = [
@@ -162,7 +163,7 @@ class _Game:
 
     def evaluate(self) -> list[str]:
         """Acting inside ``evaluating()`` must leave what was learnt alone."""
-        agent = self.agent
+        agent: Any = self.agent
         before = _learnt(agent)
         with agent.evaluating() as same:
             if same is not agent:

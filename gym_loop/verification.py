@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gym_loop.building import Experiment
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import ContractError, RunError
-from gym_loop.experiment import Experiment, train_prepared
 from gym_loop.resume import find_run, resumed_config
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.seeding import draw_seed
+from gym_loop.session import train_prepared
 from gym_loop.state_tree import capture_attributes, first_difference
 
 RUN = "run"
@@ -133,7 +134,7 @@ def _compare(straight: Path, broken: Path, steps: int) -> Verification:
 
 
 def _lost_attributes(straight: Path, broken: Path) -> list[str]:
-    """Attributes of the agent that were one thing at the checkpoint and another after the resume."""
+    """Attributes of the agent that the resume did not put back."""
     before = CheckpointStore(straight / "agent").newest().tree
     after = CheckpointStore(broken / "agent").newest().tree
     return [
@@ -196,7 +197,7 @@ def _train(role: str, directory: Path, steps: int) -> None:
         return
     run = find_run(config, RUN)
     run.lock()
-    train_prepared(resumed_config(config, run), run, Console(quiet=True), resumed=True, ready=ready)
+    train_prepared(resumed_config(config, run), run, Console(quiet=True), ready=ready)
 
 
 def _note_at_checkpoint(experiment: Experiment, place: Path) -> None:

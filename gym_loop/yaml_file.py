@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,36 @@ class Document:
             path = path[:-1]
         return self.lines.get(path)
 
+    def set(self, key: str, value: Any) -> None:
+        """Put a value at a dotted key, making the mappings on the way; list items by number.
+
+        Raises:
+            ConfigError: a list has no such item.
+        """
+        *above, last = key.split(".")
+        if self.data is None:
+            self.data = {}
+        if not isinstance(self.data, dict):
+            return  # no run file, which reading it will say
+        target = self.data
+        for part in above:
+            inner = target[_index(target, part, key)] if isinstance(target, list) else None
+            if isinstance(target, dict):
+                inner = target.get(part)
+                if not isinstance(inner, (dict, list)):
+                    inner = target[part] = {}
+            target = inner
+        if isinstance(target, list):
+            target[_index(target, last, key)] = value
+        elif isinstance(target, dict):
+            target[last] = value
+
+
+def _index(items: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(items):
+        raise ConfigError(f"--set {key}: {part} is no item of the list; there are {len(items)}")
+    return int(part)
+
 
 def read_yaml(text: str, source: str = "") -> Document:
     """Read one YAML document.
@@ -83,7 +113,7 @@ def read_yaml(text: str, source: str = "") -> Document:
                 _note_lines(node, (), lines, findings, source)
             data = loader.construct_document(node) if node is not None and not findings else None
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
@@ -118,13 +148,34 @@ def _note_lines(
             _note_lines(item, (*path, index), lines, findings, source)
 
 
-def read_value(text: str) -> Any:
-    """Read one value in YAML syntax, as after ``--set key=``.
+def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Read ``dotted.key=value`` texts, the values in YAML syntax; a mapping is taken as it is.
 
     Raises:
-        ConfigError: it is no YAML.
+        ConfigError: there is no ``=`` in a text, or its value is no YAML.
     """
-    return read_yaml(text).data
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {text}: write --set dotted.key=value")
+        try:
+            pairs.append((key, read_yaml(value).data))
+        except ConfigError as error:
+            raise ConfigError(f"--set {text}: {error.findings[0].problem}") from None
+    return pairs
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `write_yaml` can write a value: numbers, text, dates, lists and mappings of these."""
+    try:
+        _flow(value)
+    except yaml.representer.RepresenterError:
+        return False
+    return True
 
 
 def write_yaml(data: Mapping[str, Any], comments: Mapping[Path_, str] | None = None) -> str:

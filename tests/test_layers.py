@@ -37,7 +37,7 @@ FLOORS: list[list[str]] = [
     ["agents/", "loops/", "testing.py"],
     ["config.py"],
     ["resume.py", "experiment.py"],
-    ["checking.py", "terminal.py"],
+    ["checking.py", "verification.py", "terminal.py"],
     ["__init__.py", "cli.py", "__main__.py"],
 ]
 HEAVY = {

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gym_loop.errors import ConfigError
-from gym_loop.yaml_file import read_value, read_yaml, write_yaml
+from gym_loop.yaml_file import is_plain, read_overrides, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ from gym_loop.yaml_file import read_value, read_yaml, write_yaml
     ],
 )
 def test_values(text: str, value: object) -> None:
-    read = read_value(text)
+    ((_, read),) = read_overrides([f"x={text}"])
     assert read == value
     assert type(read) is type(value)
 
 
 def test_nan() -> None:
-    assert math.isnan(read_value(".nan"))
+    assert math.isnan(read_yaml(".nan").data)
 
 
 def test_lines() -> None:
@@ -138,3 +138,9 @@ values = st.recursive(
 @given(st.dictionaries(keys, values, max_size=4))
 def test_what_is_written_is_read_back(data: dict[str, object]) -> None:
     assert read_yaml(write_yaml(data) if data else "{}").data == data
+
+
+def test_is_plain() -> None:
+    assert is_plain({"a": [1, None, 2.5, "x", (np.float32(1), True)]})
+    assert not is_plain([object()])
+    assert not is_plain({"f": len})

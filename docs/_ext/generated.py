@@ -159,8 +159,8 @@ def commands_page():
     for name, command in command_tree().items():
         lines += [f".. _{name.replace(' ', '-')}:", "", *_title(name, "-")]
         context = command.make_context(name, [], resilient_parsing=True)
-        usage = [".. code-block:: none", "", f"   {command.get_usage(context)}", ""]
-        lines += [f".. program:: {name}", "", *_help(command.help or ""), *usage]
+        lines += [f".. program:: {name}", "", *_help(command.help or "")]
+        lines += [".. code-block:: none", "", f"   {_usage(name, command)}", ""]
         for parameter in command.params:
             text = plain(" ".join((parameter.help or "").split()))
             lines += [_signature(parameter, context), "", f"   {text}{_facts(parameter)}", ""]
@@ -177,6 +177,13 @@ def option_names(parameter):
     return [*parameter.opts, *parameter.secondary_opts]
 
 
+def _usage(name, command):
+    arguments = [one.metavar or one.name for one in command.params if is_argument(one)]
+    if getattr(command, "commands", None):
+        arguments = ["COMMAND ..."]
+    return " ".join([name, "[OPTIONS]", *arguments])
+
+
 def _help(text):
     """Paragraphs as they are; those marked by a backspace keep their lines."""
     lines = []
@@ -184,7 +191,7 @@ def _help(text):
         kept = paragraph.strip("\n").splitlines()
         if kept and kept[0].strip() == "\b":
             heading, *rest = kept[1:]
-            lines += [heading, "", ".. code-block:: console", ""]
+            lines += [heading, "", ".. code-block:: bash", ""]
             lines += [f"   {line.strip()}" for line in rest]
         else:
             lines.append(plain(" ".join(paragraph.split())))
@@ -197,7 +204,7 @@ def _signature(parameter, context):
         return f".. describe:: {parameter.metavar or parameter.name}"
     # The help's own words for the value: "-c, --run-config <path>".
     shown = parameter.get_help_record(context)[0]
-    value = "" if parameter.is_flag else f" {shown.rpartition(' ')[2]}"
+    value = "" if parameter.is_flag else re.search(r" (<.+>|\S+)$", shown)[0]
     return ".. option:: " + ", ".join(f"{one}{value}" for one in option_names(parameter))
 
 

@@ -87,10 +87,6 @@ def check_registered(spec: EnvSpec) -> None:
             gym.spec(spec.name)
         except gym.error.Error as error:
             raise EnvUnknownError(_unknown(spec.name, error)) from None
-        except ModuleNotFoundError as error:
-            raise EnvUnknownError(
-                f"{spec.name} names a module that does not exist: {error.name}"
-            ) from None
 
 
 def _unknown(name: str, error: gym.error.Error) -> str:
@@ -106,7 +102,9 @@ def _unknown(name: str, error: gym.error.Error) -> str:
             " name the module that does in env.imports"
         )
     hint = did_you_mean(name, gym.registry) or did_you_mean(f"{base}-v1", gym.registry)
-    return f"there is no environment {name}{hint or '; name the module that registers it in env.imports'}"
+    return f"there is no environment {name}" + (
+        hint or "; name the module that registers it in env.imports"
+    )
 
 
 def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -160,20 +158,25 @@ def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.En
 
 
 def _refused(spec: EnvSpec, error: Exception) -> str:
-    accepted = ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        entry_point = gym.spec(spec.name).entry_point
-    if isinstance(error, TypeError):
-        try:
-            creator = gym.envs.registration.load_env_creator(entry_point)  # type: ignore[attr-defined]
-            accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0)
-        except (ImportError, AttributeError, TypeError):
-            pass
+    creator = _creator(spec) if isinstance(error, TypeError) else None
+    accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0) if creator else ""
     return (
         f"env.parameters: {spec.name} refused {dict(spec.parameters)}:"
         f" {type(error).__name__}: {error}{accepted}"
     )
+
+
+def _creator(spec: EnvSpec) -> Any:
+    """The class or function behind a registered environment; None if it cannot be loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        entry_point = gym.spec(spec.name).entry_point
+    if not isinstance(entry_point, str):
+        return entry_point
+    try:
+        return gym.envs.registration.load_env_creator(entry_point)
+    except Exception:  # noqa: BLE001 - making the environment fails in the same way, and says so
+        return None
 
 
 def _accepted(creator: Any, skip: int) -> str:
@@ -189,14 +192,7 @@ def _accepted(creator: Any, skip: int) -> str:
 
 def _check_render_mode(spec: EnvSpec, render_mode: str) -> None:
     """Refuse a render mode before Gymnasium warns and carries on without it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        entry_point = gym.spec(spec.name).entry_point
-    try:
-        creator = gym.envs.registration.load_env_creator(entry_point)  # type: ignore[attr-defined]
-    except (ImportError, AttributeError, TypeError, gym.error.Error):
-        return  # making it reports this better
-    modes = (getattr(creator, "metadata", None) or {}).get("render_modes")
+    modes = (getattr(_creator(spec), "metadata", None) or {}).get("render_modes")
     if modes is None or render_mode in modes:
         return
     if render_mode == "human" and "rgb_array" in modes:

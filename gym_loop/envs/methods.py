@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,30 +20,45 @@ from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
 
 
-class Method(Protocol):
-    """One way to save the core of an environment and to bring it back."""
+class Method(ABC):
+    """One way to save the core of an environment and to bring it back.
+
+    Args:
+        layers: the environment's wrappers and its core, outermost first.
+    """
 
     name: str
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self._layers = layers
+        self._core = layers[-1]
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
         """Whether the method can be tried on an environment of these layers."""
+        return True
 
+    def watch(self, env: Any) -> Any:
+        """The environment to step from now on: itself, or one that notes what is done to it."""
+        return env
+
+    @abstractmethod
     def snapshot(self) -> Tree:
         """The state as data."""
 
+    @abstractmethod
     def restore(self, tree: Tree) -> None:
         """Put the state into an environment that was made the same way."""
 
 
-class OwnMethod:
+class OwnMethod(Method):
     """The environment's own ``get_state()`` and ``set_state(state)``, and its ``np_random``."""
 
     name = "own"
 
     def __init__(self, layers: Sequence[Any]) -> None:
+        super().__init__(layers)
         self._owner = _owner(layers)
-        self._core = layers[-1]
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
@@ -87,14 +103,13 @@ def _takes(function: Any, count: int) -> bool:
     return count == 0 or bool(kinds and kinds[0] != inspect.Parameter.KEYWORD_ONLY)
 
 
-class MujocoMethod:
+class MujocoMethod(Method):
     """A MuJoCo simulation: its integration state, what was derived from it, and attributes."""
 
     name = "mujoco"
 
     def __init__(self, layers: Sequence[Any]) -> None:
-        self._layers = layers
-        self._core = layers[-1]
+        super().__init__(layers)
         self._model, self._data = _mujoco_parts(self._core)
         mujoco = sys.modules["mujoco"]
         self._kind = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -154,44 +169,10 @@ def _mujoco_parts(core: Any) -> tuple[Any, Any]:
     return (models[0], datas[0]) if len(models) == len(datas) == 1 else (None, None)
 
 
-class AleMethod:
-    """An Atari game: the emulator's state with its random stream, and attributes."""
-
-    name = "ale"
-
-    def __init__(self, layers: Sequence[Any]) -> None:
-        self._layers = layers
-        self._core = layers[-1]
-
-    @staticmethod
-    def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
-        ale = getattr(layers[-1], "ale", None)
-        return "ale_py" in sys.modules and isinstance(ale, sys.modules["ale_py"].ALEInterface)
-
-    def snapshot(self) -> Tree:
-        """The state as data."""
-        state = self._core.ale.cloneSystemState().serialize()
-        return {
-            "core": capture_layer(self._core, self._layers, {"ale_py"}),
-            "emulator": np.frombuffer(state, np.uint8).copy(),
-        }
-
-    def restore(self, tree: Tree) -> None:
-        """Put the state back."""
-        restore_layer(self._core, tree["core"], self._layers)
-        state = sys.modules["ale_py"].ALEState(tree["emulator"].tobytes())
-        self._core.ale.restoreSystemState(state)
-
-
-class AttributesMethod:
+class AttributesMethod(Method):
     """Every attribute of the core, which all have to be data: environments in pure Python."""
 
     name = "attributes"
-
-    def __init__(self, layers: Sequence[Any]) -> None:
-        self._layers = layers
-        self._core = layers[-1]
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
@@ -211,18 +192,10 @@ class AttributesMethod:
         restore_layer(self._core, tree["core"], self._layers)
 
 
-class RestartMethod:
+class RestartMethod(Method):
     """Not the episode under way, only the random stream: what follows is a new episode."""
 
     name = "restart"
-
-    def __init__(self, layers: Sequence[Any]) -> None:
-        self._core = layers[-1]
-
-    @staticmethod
-    def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
-        return True
 
     def snapshot(self) -> Tree:
         """The state as data."""

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 from gym_loop.envs.layers import Tree, capture_data, restore_layer
-from gym_loop.errors import StateError
+from gym_loop.envs.methods import Method
 from gym_loop.state_tree import capture, restore
 
 
@@ -91,7 +91,10 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         layers: its layers, outermost first.
     """
 
-    not_state = ("before", "seed", "options", "actions")
+    not_state = (
+        *("_layers", "_no_data", "_old_world", "_stream_only"),
+        *("before", "seed", "options", "actions"),
+    )
 
     def __init__(self, env: gymnasium.Env[Any, Any], layers: Sequence[Any]) -> None:
         super().__init__(env)
@@ -145,13 +148,13 @@ def _renew_world(core: Any) -> None:
     core.world = type(core.world)()
 
 
-class ReplayMethod:
+class ReplayMethod(Method):
     """Set the state before the last reset, reset, and take the same actions again."""
 
     name = "replay"
 
     def __init__(self, layers: Sequence[Any]) -> None:
-        self._layers = layers
+        super().__init__(layers)
         self.recorder = Recorder(layers[0], layers)
 
     @staticmethod
@@ -160,6 +163,10 @@ class ReplayMethod:
         # The copies in a vector environment end their episodes at different times: there is
         # no last reset to begin from.
         return isinstance(layers[-1], gymnasium.Env)
+
+    def watch(self, env: Any) -> Any:
+        """The recorder around the environment."""
+        return self.recorder
 
     def snapshot(self) -> Tree:
         """The state as data."""
@@ -175,12 +182,13 @@ class ReplayMethod:
         """Put the state back."""
         if tree["before"] is None:
             return
-        core = self._layers[-1]
+        core = self._core
         shown = getattr(core, "render_mode", None) == "human"
         if shown:
             core.render_mode = None  # or the replay would take as long as the episode did
         try:
-            self._restore_before(tree["before"])
+            for layer, saved in zip(self._layers, tree["before"], strict=True):
+                restore_layer(layer, saved, self._layers)
             options = restore(None, tree["options"], path="the options of the last reset")
             self.recorder.reset(seed=tree["seed"], options=options)
             for action in actions_of(tree["actions"]):
@@ -188,15 +196,3 @@ class ReplayMethod:
         finally:
             if shown:
                 core.render_mode = "human"
-
-    def _restore_before(self, before: list[Tree]) -> None:
-        try:
-            self._put_before(before)
-        except StateError:
-            # Objects that the environment makes in its first reset have no place yet.
-            self._layers[0].reset()
-            self._put_before(before)
-
-    def _put_before(self, before: list[Tree]) -> None:
-        for layer, saved in zip(self._layers, before, strict=True):
-            restore_layer(layer, saved, self._layers)

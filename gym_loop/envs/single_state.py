@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from gym_loop.envs.atari import AleMethod
 from gym_loop.envs.layers import Tree, capture_wrapper, layers_of, restore_layer
 from gym_loop.envs.methods import (
-    AleMethod,
     AttributesMethod,
     Method,
     MujocoMethod,
@@ -84,9 +84,7 @@ class SingleState(EnvState):
         self._layers = layers_of(env)
         self._method: Method = method_class(method)(self._layers)
         self.method = method
-        self.env = env
-        if isinstance(self._method, ReplayMethod):
-            self.env = self._method.recorder
+        self.env = self._method.watch(env)
 
     def snapshot(self) -> Tree:
         """The state as data."""

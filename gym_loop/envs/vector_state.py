@@ -123,7 +123,7 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
             assert self._keeper is not None
             return {
                 "env": self._keeper.snapshot(),
-                "is_over": bool(self._is_over or self._reset_first),
+                "is_over": bool(self._is_over),
                 "streams": capture_global_streams(),
             }
 

@@ -52,8 +52,8 @@ class DefaultLoop(BaseLoop):
                 1000, 2000, ..., a number N for every N-th episode.
             record_dir (str): Parent directory of the videos of training.
             render (bool): Show training in a window.
-            steps_per_checkpoint (int or null): Save a checkpoint every so many steps as well, in the
-                middle of episodes too; null for episodes alone.
+            steps_per_checkpoint (int or null): Save a checkpoint every so many steps as well, in
+                the middle of episodes too; null for episodes alone.
             time_per_checkpoint (float or null): Save a checkpoint every so many seconds as well;
                 null for episodes alone.
         """

@@ -101,9 +101,8 @@ class Upkeep:
         self._looked, self._looked_steps = now, loop.steps
         self._measure(now)
         self._show(now)
-        if self._time_per_checkpoint is not None:
-            if now - self._checkpointed >= self._time_per_checkpoint:
-                self.save("periodic")
+        if self._time_per_checkpoint and now - self._checkpointed >= self._time_per_checkpoint:
+            self.save("periodic")
         self._schedule()
 
     def _measure(self, now: float) -> None:
@@ -210,7 +209,7 @@ class Upkeep:
     # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What must go on unbroken: the returns shown and the episodes since the last checkpoint."""
+        """What goes on unbroken: the returns shown, the episodes since the last checkpoint."""
         return {
             "last_returns": list(self.last_returns),
             "checkpoint_episode": self.checkpoint_episode,

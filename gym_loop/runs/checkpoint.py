@@ -11,9 +11,9 @@ import json
 import os
 import re
 import shutil
-import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
 from gym_loop.runs import array_file, tree_file
 from gym_loop.runs.checkpoint_files import (
     Checkpoint,
-    flush_directory,
+    flush,
     read_checkpoint,
     state_text,
     write_durably,
@@ -56,7 +56,8 @@ class CheckpointStore:
         self.directory = Path(directory)
         self.keep = max(1, keep)
         self._warn = warn
-        self._thread: threading.Thread | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._under_way: Future[None] | None = None
         self._problem = ""  # of the thread, to be told at the next call
         self._swept = False
 
@@ -94,24 +95,25 @@ class CheckpointStore:
             self._write(step, text, arrays, best)
             self._tell()
             return
-        self._thread = threading.Thread(
-            target=self._write,
-            args=(step, text, array_file.as_bytes(arrays), best),
-            name=f"checkpoint-{step}",
-        )
-        self._thread.start()
+        # A thread that waits already: to start one can take longer than all the rest.
+        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+        data = array_file.as_bytes(arrays)
+        self._under_way = self._thread.submit(self._write, step, text, data, best)
         if wait:
             self.wait()
 
     def wait(self) -> None:
         """Return when everything that was begun is on the disk."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
         self._tell()
 
     def close(self) -> None:
-        """Finish what was begun."""
+        """Finish what was begun, and end the thread."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
         self.wait()
 
     def _tell(self) -> None:
@@ -146,6 +148,8 @@ class CheckpointStore:
         for path in self.directory.iterdir():
             if path.name.startswith(_SAVING):
                 shutil.rmtree(path)
+            elif path.name == f".{_BEST}":
+                path.unlink()
             elif path.name.startswith(_REPLACED):
                 final = self.directory / path.name.removeprefix(_REPLACED)
                 if final.exists():
@@ -165,7 +169,7 @@ class CheckpointStore:
             if replaced.exists():
                 os.rename(replaced, final)
             raise
-        flush_directory(self.directory)
+        flush(self.directory)
         if replaced.exists():
             shutil.rmtree(replaced)
 
@@ -180,7 +184,7 @@ class CheckpointStore:
             temporary = self.directory / f".{_BEST}"
             write_durably(temporary, (json.dumps(new) + "\n").encode())
             os.replace(temporary, self.directory / _BEST)
-            flush_directory(self.directory)
+            flush(self.directory)
 
     def _prune(self, step: int) -> None:
         """Delete all but the last ones and the best one.

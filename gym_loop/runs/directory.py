@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ except ImportError:  # no record locks on this system: runs are then not protect
 
 MANIFEST = "manifest.json"
 RUN_FILE = "run.yaml"
-_NAME = re.compile(r"^[A-Za-z0-9][\w.+=-]*$")
+_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*")
 # Record locks do not exclude the process that holds them, so it remembers them itself.
 _held: set[Path] = set()
 
@@ -36,6 +37,7 @@ class RunDirectory:
         self.run_id = run_id
         self.parents = dict(parents)
         self._lock: IO[bytes] | None = None
+        self._noting = threading.Lock()  # facts of the machine are noted by a thread
 
     @classmethod
     def create(
@@ -48,11 +50,14 @@ class RunDirectory:
         Raises:
             RunError: the name is taken or cannot be a directory's, or nothing can be written here.
         """
-        if name is not None and not _NAME.match(name):
+        if name is not None and not _NAME.fullmatch(name):
             raise RunError(
                 f"--name {name!r}: a run's name is made of letters, digits and . _ + = -,"
                 " and starts with a letter or a digit"
             )
+        for parent in parents.values():
+            if obstacle := obstacle_to(parent):
+                raise RunError(f"{obstacle}; choose another directory in the run file")
         owned = [parents[key] for key in ("logdir", "checkpoint_dir") if key in parents]
         for parent in owned:
             _make_parent(parent)
@@ -77,7 +82,7 @@ class RunDirectory:
             RunError: there is no such run; the message names the nearest.
         """
         run = cls(run_id, parents)
-        if not run.logs.is_dir():
+        if run_id in ("", "..") or run_id != Path(run_id).name or not run.logs.is_dir():
             known = run_ids(parents["logdir"])
             hint = did_you_mean(run_id, known) or (
                 f"; the newest is {known[-1]}" if known else "; there are no runs there"
@@ -122,7 +127,8 @@ class RunDirectory:
 
     def note(self, **entries: Any) -> None:
         """Update entries of ``manifest.json``."""
-        write_manifest(self.logs / MANIFEST, {**self.manifest(), **entries})
+        with self._noting:
+            write_manifest(self.logs / MANIFEST, {**self.manifest(), **entries})
 
 
 def is_running(logs: Path) -> bool:
@@ -137,6 +143,17 @@ def is_running(logs: Path) -> bool:
         return True
     handle.close()
     return False
+
+
+def obstacle_to(directory: Path) -> str:
+    """Why a directory can't be written, or made; ``""`` if it can. Nothing is made."""
+    place = directory
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return ""
+    reason = "may not be written" if place.is_dir() else "is no directory"
+    return f"the directory {directory} cannot be written: {place.absolute()} {reason}"
 
 
 def run_ids(logdir: Path) -> list[str]:
@@ -168,11 +185,7 @@ def _make_parent(parent: Path) -> None:
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"the directory {parent} cannot be made: {error.strerror}; choose another in the run file"
-        ) from None
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise RunError(f"the directory {parent} cannot be written; choose another in the run file")
+        raise RunError(f"the directory {parent} cannot be made: {error.strerror}") from None
 
 
 def _take(run_id: str, parents: list[Path]) -> bool:

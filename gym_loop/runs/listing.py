@@ -76,7 +76,8 @@ def _status(logs: Path, manifest: dict[str, Any]) -> str:
 
 
 def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
-    steps, last, best = 0, None, -math.inf
+    steps, best = 0.0, -math.inf
+    last: float | None = None
     try:
         with open(metrics, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):

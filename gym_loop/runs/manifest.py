@@ -89,7 +89,7 @@ def hardware() -> dict[str, Any]:
 
 
 def git_state(directory: Path) -> dict[str, Any] | None:
-    """The commit checked out around a directory and whether files differ from it; None outside git."""
+    """The commit checked out around a directory, and whether files differ; None outside git."""
     try:
         commit = _git(directory, "rev-parse", "HEAD")
         changed = _git(directory, "status", "--porcelain", "--untracked-files=no")

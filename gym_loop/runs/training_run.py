@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.envs.making import frame_source
-from gym_loop.errors import CheckpointMismatchError
+from gym_loop.errors import CheckpointMismatchError, StateError
 from gym_loop.runs.console import Console
 from gym_loop.runs.metrics import Metrics
 from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
@@ -58,6 +58,7 @@ class TrainingRun:
         self._evaluation_record: bool | int = False
         self._evaluation_env: Any = None
         self._wake: list[Callable[[], None]] = []
+        self._said_unsaveable = False
         self._seconds_before = 0.0
         self._started = time.monotonic()
 
@@ -132,12 +133,10 @@ class TrainingRun:
             wait: return when the files are on disk, and not before.
             reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
 
-        Raises:
-            StateError: the agent or the loop holds something that is no data.
+        An agent that holds what is no data goes on without checkpoints; that is warned about once.
         """
         if self.checkpoints is None:
             return
-        self.metrics.flush()
         info = {
             "run": self.directory.run_id if self.directory else None,
             "reason": reason,
@@ -146,7 +145,14 @@ class TrainingRun:
             "loop": type(loop).__qualname__,
             **self.environment_info,
         }
-        self.checkpoints.save(loop.steps, self.state_of(loop), info, best=best, wait=wait)
+        try:
+            state = self.state_of(loop)
+        except StateError as error:
+            if not self._said_unsaveable:
+                self._said_unsaveable = True
+                self.console.warning(f"no checkpoint can be saved: {error}")
+            return
+        self.checkpoints.save(loop.steps, state, info, best=best, wait=wait)
 
     def state_of(self, loop: Any) -> dict[str, Any]:
         """Everything that decides how the run goes on, as data."""

@@ -170,7 +170,14 @@ def decode(document: Any, arrays: Arrays) -> Any:
     """
     try:
         return _decode(document, arrays)
-    except (LookupError, TypeError, AttributeError, struct.error, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import columns, streams, tensors
-from gym_loop.state_tree.inspection import attribute_items, hides_state
+from gym_loop.state_tree.inspection import attribute_items, fits_into, hides_state
 from gym_loop.state_tree.tags import (
     ATOMS,
     CODE,
@@ -91,13 +91,15 @@ def _guarded(path: str, work: Callable[[], Tree]) -> Tree:
 class _Capture:
     """One walk over live objects."""
 
-    __slots__ = ("copy", "path", "seen")
+    __slots__ = ("copy", "holders", "path", "seen")
 
     def __init__(self, copy: bool, path: str) -> None:
         self.copy = copy
         self.path = path
         # Every mutable object met so far: its way, and itself, so that its id stays its own.
         self.seen: dict[int, tuple[Way | None, Any]] = {}
+        # The largest array met so far in each piece of memory, by the id of its owner.
+        self.holders: dict[int, np.ndarray[Any, Any]] = {}
 
     def tree(self, value: Any, way: Way | None) -> Tree:
         kind = type(value)
@@ -228,25 +230,30 @@ class _Capture:
             if dtype.names is None or dtype.hasobject:
                 raise self.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
             raw = np.frombuffer(value.tobytes(), np.uint8)
-            descr = [list(field) for field in dtype.descr]
-            return {"__structured__": raw, "dtype": descr, "shape": list(value.shape)}
-        base: Any = value.base
-        if type(base) is np.ndarray and self.may_view(value, base):
-            return self.view(value, base)
+            fields = _as_lists(np.lib.format.dtype_to_descr(dtype))
+            return {"__structured__": raw, "dtype": fields, "shape": list(value.shape)}
+        if value.size and value.flags.writeable:
+            owner: Any = value if value.base is None else value.base
+            holder = self.holders.get(id(owner))
+            if holder is not None and holder is not value and id(holder) in self.seen:
+                view = self.view(value, holder)
+                if view is not None:
+                    return view
+            if value.flags.forc and (holder is None or holder.nbytes < value.nbytes):
+                self.holders[id(owner)] = value
         return np.array(value, order="K") if self.copy else np.asarray(value)
 
-    def may_view(self, value: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) -> bool:
-        known = id(base) in self.seen and base.dtype.kind not in "OV"
-        return known and base.flags.c_contiguous and value.flags.writeable
-
-    def view(self, value: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) -> Tree:
+    def view(self, value: np.ndarray[Any, Any], holder: np.ndarray[Any, Any]) -> Tree | None:
         """An array that looks into another one, which is in the tree already."""
-        start = base.__array_interface__["data"][0]
+        start = holder.__array_interface__["data"][0]
+        offset = value.__array_interface__["data"][0] - start
+        if not fits_into(holder, value.dtype, value.shape, offset, value.strides):
+            return None
         return {
-            "__view__": keys_of(self.seen[id(base)][0]),
+            "__view__": keys_of(self.seen[id(holder)][0]),
             "dtype": value.dtype.str,
             "shape": list(value.shape),
-            "offset": value.__array_interface__["data"][0] - start,
+            "offset": offset,
             "strides": list(value.strides),
         }
 
@@ -312,6 +319,10 @@ _mutable: dict[type, Handler] = {
     np.random.SeedSequence: streams.capture_seed_sequence,
     random.Random: streams.capture_random,
 }
+
+
+def _as_lists(fields: Any) -> Any:
+    return [_as_lists(part) for part in fields] if isinstance(fields, (tuple, list)) else fields
 
 
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:

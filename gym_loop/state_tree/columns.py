@@ -159,15 +159,17 @@ class _Packer:
         for value in values:
             number = numbers.get(id(value))
             if number is None:
-                if id(value) in seen or id(value.base) in seen:
-                    raise _NoColumn  # it belongs to an array outside
+                if id(value) in seen or id(value.base) in self.walk.holders:
+                    raise _NoColumn  # it is, or looks into, an array outside
                 number = first + len(fresh)
                 fresh.append(value)
                 self.add(value, number)
             at.append(number)
         column: dict[str, Tree] = {"kind": "array"}
         if fresh:
-            column["data"] = np.array(fresh, fresh[0].dtype).reshape(len(fresh), *fresh[0].shape)
+            join = np.concatenate if fresh[0].ndim else np.stack
+            stack = join(fresh, dtype=fresh[0].dtype)
+            column["data"] = stack.reshape(len(fresh), *fresh[0].shape)
         if len(fresh) < len(values):
             column["at"] = np.array(at, np.int64)
         return column
@@ -256,15 +258,15 @@ class _Unpacker:
 
     def arrays(self, column: Tree, lives: Sequence[Any]) -> list[Any]:
         stack = column.get("data", ())
+        rows = [stack[index, ...] for index in range(len(stack))]
         if "at" not in column and len(lives):
-            lives = [*lives[: len(stack)], *[None] * (len(stack) - len(lives))]
+            lives = [*lives[: len(rows)], *[None] * (len(rows) - len(lives))]
             fresh = [
-                self.walk.array(live, np.asarray(row), self.way)
-                for live, row in zip(lives, stack, strict=True)
+                self.walk.array(live, row, self.way) for live, row in zip(lives, rows, strict=True)
             ]
         else:
             # Copies, so that the whole stack is not kept alive by its last row.
-            fresh = [np.array(row) for row in stack]
+            fresh = [row.copy() for row in rows]
         self.objects.extend(fresh)
         if "at" not in column:
             return fresh

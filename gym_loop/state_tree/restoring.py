@@ -11,7 +11,7 @@ import numpy as np
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import columns, records, streams, tensors
-from gym_loop.state_tree.inspection import attribute_items, slot_names
+from gym_loop.state_tree.inspection import attribute_items, slot_names, view_of
 from gym_loop.state_tree.tags import (
     ATOMS,
     FACTORIES,
@@ -253,15 +253,11 @@ class _Restore:
 
     def view(self, live: Any, node: Tree, way: Way | None) -> Any:
         """An array that looks into another one; NumPy checks the bounds."""
-        base = self.same(None, {"__same__": node["__view__"]}, way)
-        dtype = np.dtype(node["dtype"])
-        view: Any = np.ndarray(
-            tuple(node["shape"]), dtype, base, node["offset"], tuple(node["strides"])
-        )
+        holder = self.same(None, {"__same__": node["__view__"]}, way)
+        view = view_of(holder, np.dtype(node["dtype"]), *(node[key] for key in _PLACE))
         if (
             type(live) is np.ndarray
-            and live.base is base
-            and live.dtype == dtype
+            and live.dtype == view.dtype
             and live.__array_interface__ == view.__array_interface__
             and not self.is_used(live)
         ):
@@ -283,7 +279,9 @@ class _Restore:
         return live
 
     def structured(self, live: Any, node: Tree, way: Way | None) -> Any:
-        dtype = np.dtype([_field(field) for field in node["dtype"]])
+        dtype = np.lib.format.descr_to_dtype([_field(field) for field in node["dtype"]])
+        if dtype.hasobject:
+            raise self.misfit(way, f"the dtype {dtype} is none of plain data")
         saved = np.frombuffer(node["__structured__"].tobytes(), dtype).reshape(node["shape"])
         return self.claim(self.array(live, saved, way), node)
 
@@ -377,6 +375,8 @@ def _field(field: Sequence[Any]) -> tuple[Any, ...]:
         kind = [_field(part) for part in kind]
     return (name, kind, *(tuple(part) for part in shape))
 
+
+_PLACE = ("shape", "offset", "strides")
 
 Restorer = Callable[[_Restore, Any, Tree, "Way | None"], Any]
 

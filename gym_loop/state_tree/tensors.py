@@ -47,7 +47,9 @@ def restore_tensor(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
             way, f"a torch tensor ({node['dtype']}) was saved here; import torch to load it"
         )
     array = node["__tensor__"]
-    if array.dtype == np.uint8 and dtype is not torch.uint8:
+    if not array.size:
+        saved = torch.empty(node["shape"], dtype=dtype)
+    elif array.dtype == np.uint8 and dtype is not torch.uint8:
         saved = torch.from_numpy(array.copy()).view(dtype).reshape(node["shape"])
     else:
         saved = torch.from_numpy(np.array(array, order="K"))

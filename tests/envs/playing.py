@@ -3,6 +3,7 @@
 import copy
 import warnings
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -15,6 +16,8 @@ with warnings.catch_warnings():
     # With warnings as errors, importing Box2D's SWIG module ends the process.
     warnings.simplefilter("ignore")
     import Box2D  # noqa: F401
+
+gym.register_envs(ale_py)
 
 
 def through_a_file(tree):

@@ -1,4 +1,3 @@
-import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,8 +5,6 @@ from playing import assert_same, continues_exactly, make, play, through_a_file
 
 from gym_loop.envs.state import keep_state
 from gym_loop.errors import StateError
-
-gym.register_envs(ale_py)
 
 FAMILIES = {
     "CartPole-v1": "attributes",
@@ -306,6 +303,33 @@ def test_another_mujoco_model_is_refused():
     tree["core"]["integration"] = tree["core"]["integration"][:-1]
     with pytest.raises(StateError, match="another model's"):
         keep_state(make("Hopper-v5")()).restore(tree)
+
+
+@pytest.mark.parametrize("frameskip", [1, (2, 5)])
+@pytest.mark.parametrize("sticky", [0.0, 0.25, 0.9])
+def test_the_action_that_an_emulator_may_repeat(sticky, frameskip):
+    """The emulator's own state leaves it out: one restore in five went astray without it."""
+
+    make_env = make("ALE/Pong-v5", repeat_action_probability=sticky, frameskip=frameskip)
+    for seed in range(4):
+        assert continues_exactly(make_env, before=3 * seed, after=8, seed=seed) == "ale"
+
+
+def test_an_atari_game_without_any_wrapper():
+    def make_env():
+        return make("ALE/Pong-v5")().unwrapped
+
+    keeper = keep_state(make_env())
+    assert keeper.env is not keeper.env.unwrapped
+    for seed in range(5):
+        continues_exactly(make_env, before=seed, after=8, seed=seed)
+
+
+def test_an_environment_that_is_kept_twice():
+    def make_env():
+        return keep_state(make("LunarLander-v3")()).env
+
+    assert continues_exactly(make_env) == "replay"
 
 
 def test_restart_brings_the_stream_back_but_not_the_episode():

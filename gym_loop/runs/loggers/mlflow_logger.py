@@ -139,7 +139,7 @@ class MLflowLogger(BaseLogger):
 
             try:
                 self._client = MlflowClient(self.parameters["tracking_uri"] or None)
-            except MlflowException as error:
+            except (MlflowException, ImportError) as error:
                 raise self._unusable(error) from error
         return self._client
 

@@ -1,0 +1,116 @@
+"""The environment, the agent and the loop of one config, made and seeded."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from gym_loop.config import RunConfig
+from gym_loop.envs.making import check_window, close_quietly, frame_source
+from gym_loop.envs.state import Verdict, keep_state, prove
+from gym_loop.errors import GymLoopError, SpaceError
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import seed_global_streams
+
+
+class Experiment:
+    """What a config describes, ready to be trained or evaluated.
+
+    Args:
+        config: a checked config with a seed.
+        run: the services of the run.
+        render: the environment shows itself in a window.
+        record: the environment gives frames to a recorder.
+
+    Raises:
+        EnvError: the environment cannot be made.
+        SpaceError: the agent cannot be made for its spaces.
+    """
+
+    def __init__(
+        self, config: RunConfig, run: TrainingRun, *, render: bool = False, record: bool = False
+    ) -> None:
+        self.config = config
+        self.run = run
+        parameters = dict(config.loop.parameters)
+        seed_global_streams(run.seeds)
+        self.env = self.make_env(render, record)
+        try:
+            self.agent = self.make_agent()
+            self.loop = config.loop.cls(agent=self.agent, env=self.env, run=run, **parameters)
+        except BaseException:
+            close_quietly(self.env)
+            raise
+        run.environment_info = {
+            "observation_space": str(self.env.observation_space),
+            "action_space": str(self.env.action_space),
+        }
+
+    def make_env(self, render: bool, record: bool) -> Any:
+        """Make the loop's environment and seed its spaces."""
+        parameters = dict(self.config.loop.parameters)
+        env = self.config.loop.cls.make_env(
+            self.config.env, parameters, render=render, record=record
+        )
+        env.action_space.seed(self.run.seeds.integer("action_space"))
+        env.observation_space.seed(self.run.seeds.integer("observation_space"))
+        return env
+
+    def make_agent(self) -> Any:
+        """Make the agent for the environment's spaces."""
+        env, agent = self.env, self.config.agent
+        spaces = {
+            "observation_space": getattr(env, "single_observation_space", env.observation_space),
+            "action_space": getattr(env, "single_action_space", env.action_space),
+        }
+        try:
+            return agent.cls(
+                **agent.parameters,
+                **spaces,
+                n_envs=getattr(env, "num_envs", 1),
+                seed=self.run.seeds.integer("agent"),
+            )
+        except GymLoopError:
+            raise
+        except Exception as error:
+            raise SpaceError(
+                f"the agent {agent.class_name} could not be made for {spaces['observation_space']}"
+                f" and {spaces['action_space']}:\n{_their_frames(error)}"
+            ) from error
+
+    def keep_environment_state(self) -> Verdict:
+        """Find out how the environment's state can be saved, prove it, and arrange for it."""
+        parameters = dict(self.config.loop.parameters)
+        verdict = prove(
+            lambda: self.config.loop.cls.make_env(self.config.env, parameters), self.run.seeds.seed
+        )
+        state = keep_state(self.env, verdict.method)
+        self.run.env_state, self.loop.env = state, state.env
+        return verdict
+
+
+def check_visible(config: RunConfig, *, render: bool, record: bool) -> None:
+    """Show and encode one frame of a fresh environment.
+
+    Raises:
+        RenderError: there is no display, or no frames.
+        RecordingError: no video can be encoded.
+    """
+    from gym_loop.runs.recording import check_recording
+
+    parameters = dict(config.loop.parameters)
+    env = config.loop.cls.make_env(config.env, parameters, render=render, record=record)
+    try:
+        if render:
+            check_window(env, config.env.name)
+        if record:
+            env.reset()
+            check_recording(frame_source(env))
+    finally:
+        close_quietly(env)
+
+
+def _their_frames(error: BaseException) -> str:
+    """The traceback of a user's class, without our own first frame."""
+    tail = error.__traceback__.tb_next if error.__traceback__ else None
+    return "".join(traceback.format_exception(type(error), error, tail)).rstrip()

@@ -1,0 +1,309 @@
+"""One training with all its files: opened, begun or resumed, and finished whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gym_loop.building import Experiment, check_visible
+from gym_loop.config import RunConfig, flatten, value_at
+from gym_loop.envs.making import close_quietly
+from gym_loop.envs.state import Verdict
+from gym_loop.errors import CheckpointMissingError, StateError
+from gym_loop.results import TrainingResult
+from gym_loop.runs import manifest
+from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
+from gym_loop.runs.console import Console
+from gym_loop.runs.directory import RUN_FILE, RunDirectory
+from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
+from gym_loop.runs.signals import stop_signals
+from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.seeding import Seeds
+
+
+def train_prepared(
+    config: RunConfig,
+    directory: RunDirectory | None,
+    console: Console,
+    *,
+    name: str | None = None,
+    ready: Callable[[Experiment], None] | None = None,
+) -> TrainingResult:
+    """Build, create or reopen the run's files, train, and finish them whatever happens.
+
+    Args:
+        config: with a seed.
+        directory: of an existing run to resume, locked; None creates one.
+        console: what a person sees.
+        name: id of the new run.
+        ready: called right before the first step.
+    """
+    parameters = config.loop.parameters
+    run = TrainingRun(Seeds(config.seed or 0), console=console)
+    experiment = Experiment(
+        config, run, render=bool(parameters.get("render")), record=bool(parameters.get("record"))
+    )
+    try:
+        # Whatever the user can have got wrong comes first: nothing has been created yet.
+        verdict = experiment.keep_environment_state()
+        _check_pictures(config)
+        logger_classes(parameters.get("loggers", []), config.env.search)
+        resumed = directory is not None
+        if directory is None:
+            directory = RunDirectory.create(config.stem, directories(parameters), name=name)
+        try:
+            session = _Session(experiment, verdict, directory)
+            session.begin(resumed)
+            if ready is not None:
+                ready(experiment)
+            return session.train()
+        finally:
+            directory.unlock()
+    finally:
+        close_quietly(experiment.env)
+
+
+def _check_pictures(config: RunConfig) -> None:
+    """Find out before the training, not in the middle, whether it can be seen and recorded."""
+    parameters = config.loop.parameters
+    wishes = [(parameters.get("render"), parameters.get("record"))]
+    if parameters.get("episodes_per_eval"):
+        wishes.append((parameters.get("eval_render"), parameters.get("eval_record")))
+    for render, record in wishes:
+        if render or record:
+            check_visible(config, render=bool(render), record=bool(record))
+
+
+class _Session:
+    """The files of one training, from opening to closing."""
+
+    def __init__(self, experiment: Experiment, verdict: Verdict, directory: RunDirectory) -> None:
+        self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
+        self.verdict, self.directory = verdict, directory
+        self._open(experiment)
+
+    def _open(self, experiment: Experiment) -> None:
+        """Attach checkpoints and recorders to the run."""
+        run, parameters = self.run, self.config.loop.parameters
+        run.directory = self.directory
+        if "checkpoint_dir" in self.directory.parents:
+            run.checkpoints = CheckpointStore(
+                self.directory.path("checkpoint_dir"),
+                keep=parameters.get("keep_checkpoints", 3),
+                warn=run.console.warning,
+            )
+        if parameters.get("record"):
+            run.record_training(experiment.env, parameters["record"])
+        render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
+        run.prepare_evaluation(lambda: experiment.make_env(render, bool(record)), record)
+
+    # -- the beginning -------------------------------------------------------------------
+
+    def begin(self, resumed: bool) -> None:
+        """Write the manifest, start the loggers, and go back to the newest checkpoint."""
+        checkpoint = self._newest() if resumed else None
+        if resumed and checkpoint is None:
+            self._start_over()
+        (self.directory.logs / RUN_FILE).write_text(self.config.portable().to_yaml(), "utf-8")
+        self._note_beginning(resumed, checkpoint)
+        # Made when old logs are out of the way, for they continue what they find.
+        self.run.metrics = Metrics(
+            make_loggers(
+                self.directory.logs,
+                self.directory.run_id,
+                self.config.loop.parameters.get("loggers", []),
+                self.config.env.search,
+            ),
+            self.run.console.warning,
+        )
+        if checkpoint is not None:
+            self._go_back(checkpoint)
+        self._warn_of_limits(checkpoint)
+        self.run.metrics.start(_hyperparameters(self.config))
+        threading.Thread(target=self._note_surroundings, name="manifest").start()
+
+    def _newest(self) -> Checkpoint | None:
+        if self.run.checkpoints is None:
+            return None
+        try:
+            return self.run.checkpoints.newest()
+        except CheckpointMissingError:
+            if self.run.checkpoints.steps():  # all damaged: that is for the user to judge
+                raise
+            return None
+
+    def _start_over(self) -> None:
+        """Begin a run again that was killed before its first checkpoint; the seed is its own."""
+        self.run.console.warning(
+            f"{self.directory.run_id} has no checkpoint yet: it starts again from step 0"
+        )
+        for pattern in ("metrics.csv", "events.out.tfevents.*"):
+            for path in self.directory.logs.glob(pattern):
+                path.unlink()
+
+    def _note_beginning(self, resumed: bool, checkpoint: Checkpoint | None) -> None:
+        config, directory = self.config, self.directory
+        facts: dict[str, Any] = {
+            "status": "running",
+            "exit_reason": None,
+            "ended": None,
+            "overrides": {key: value_at(config.as_dict(), key) for key in config.overridden},
+            "resume": {
+                "verdict": self.verdict.word,
+                "method": self.verdict.method,
+                "reason": self.verdict.reason,
+                "remedy": self.verdict.remedy,
+            },
+        }
+        if resumed:
+            step = checkpoint.step if checkpoint else 0
+            again = {"at": manifest.now(), "step": step, "command": sys.argv}
+            facts["resumes"] = [*directory.manifest().get("resumes", []), again]
+            directory.note(**facts)
+            self.run.console.message(f"{directory.run_id}: resumed at step {step:,}")
+            return
+        directory.note(
+            run=directory.run_id,
+            command=sys.argv,
+            config=str(config.path.resolve()) if config.path else None,
+            agent=config.agent.class_name,
+            loop=config.loop.class_name,
+            env=config.env.name,
+            seed=config.seed,
+            started=manifest.now(),
+            resumes=[],
+            **facts,
+        )
+        self.run.console.message(f"{directory.run_id}: seed {config.seed}, {directory.logs}")
+
+    def _go_back(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.info.get("reason") == "failed":
+            self.run.console.warning(
+                f"{checkpoint.path} was saved in the middle of a step that failed: what follows is"
+                " close to, but not exactly, what would have been"
+            )
+        self.run.load(self.loop, checkpoint)
+        self._forget_evaluations_after(checkpoint.step)
+        upkeep = getattr(self.loop, "upkeep", None)
+        if upkeep is not None and upkeep.is_used_up():
+            self.run.console.message(
+                "nothing is left to train: raise the budget with"
+                " --set loop.parameters.max_episodes=N (or max_steps)"
+            )
+
+    def _forget_evaluations_after(self, step: int) -> None:
+        """Drop the periodic evaluations of a future that the run has gone back before."""
+        if "eval_logdir" not in self.directory.parents:
+            return
+        for path in self.directory.path("eval_logdir").glob("step-*.json"):
+            if path.stem.removeprefix("step-").isdigit() and int(path.stem[5:]) > step:
+                path.unlink()
+
+    def _warn_of_limits(self, checkpoint: Checkpoint | None) -> None:
+        """Say now, not when it is too late, what a resume will not bring back."""
+        console = self.run.console
+        if not self.verdict.exact:
+            console.warning(
+                f"resuming will be approximate: {self.verdict.reason}; {self.verdict.remedy}"
+            )
+        if checkpoint is None and self.run.checkpoints is not None:
+            try:
+                self.run.state_of(self.loop)
+            except StateError as error:
+                console.warning(f"no checkpoint can be saved: {error}")
+                self.directory.note(
+                    resume={"verdict": "impossible", "reason": str(error), "remedy": ""}
+                )
+
+    def _note_surroundings(self) -> None:
+        """Add what takes a while to find out: versions, commit, hardware."""
+        path = self.config.path
+        try:
+            self.directory.note(
+                versions=manifest.versions(),
+                hardware=manifest.hardware(),
+                git=manifest.git_state(path.resolve().parent if path else Path.cwd()),
+            )
+        except OSError:
+            pass  # the directory has gone, or the disk is full: the run itself will say so
+
+    # -- training, and the end --------------------------------------------------------------
+
+    def train(self) -> TrainingResult:
+        """Run the loop. Whatever it raises is written down, saved after, and raised again."""
+        run, loop = self.run, self.loop
+        try:
+            with stop_signals(run.request_stop):
+                loop.train()
+                reason = "stopped" if run.stop_requested else "finished"
+                run.save(loop, wait=True, reason=reason)
+        except Exception as error:
+            self._fail(error)
+            raise
+        except BaseException:
+            self._end("killed")
+            raise
+        self._end(reason)
+        return self._result(reason)
+
+    def _fail(self, error: Exception) -> None:
+        """Save what can be saved of a training that raised, and write down why."""
+        run, loop = self.run, self.loop
+        run.console.warning(
+            f"training failed at step {loop.steps:,}: {type(error).__name__}: {error}"
+        )
+        try:
+            run.save(loop, wait=True, reason="failed")
+        except Exception as second:  # noqa: BLE001 - the first error is the one to raise
+            run.console.warning(f"and its checkpoint could not be saved: {second}")
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._end("failed", traceback=text)
+
+    def _end(self, reason: str, **facts: Any) -> None:
+        run, loop = self.run, self.loop
+        run.close(reason)
+        try:
+            self.directory.note(
+                status=reason,
+                exit_reason=signal.Signals(run.stop_signal).name if run.stop_signal else reason,
+                ended=manifest.now(),
+                seconds=round(run.seconds, 3),
+                steps=loop.steps,
+                episodes=loop.episode,
+                **facts,
+            )
+        except OSError as error:
+            run.console.warning(f"the manifest could not be written: {error}")
+
+    def _result(self, reason: str) -> TrainingResult:
+        run, loop, directory = self.run, self.loop, self.directory
+        upkeep = getattr(loop, "upkeep", None)
+        returns = list(upkeep.last_returns) if upkeep is not None else []
+        saved = run.checkpoints.steps() if run.checkpoints is not None else []
+        return TrainingResult(
+            run=directory.run_id,
+            exit_reason=reason,
+            episodes=loop.episode,
+            steps=loop.steps,
+            seconds=run.seconds,
+            mean_return=sum(returns) / len(returns) if returns else None,
+            best_evaluation=run.best_evaluation,
+            directories={
+                name: directory.path(name)
+                for name in directory.parents
+                if directory.path(name).is_dir()
+            },
+            checkpoint=run.checkpoints.path(saved[-1]) if run.checkpoints and saved else None,
+            signal=run.stop_signal,
+        )
+
+
+def _hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
+    """The config as flat scalars; what is no scalar is left to run.yaml."""
+    flat = flatten(config.as_dict())
+    return {key: value for key, value in flat.items() if isinstance(value, (bool, int, float, str))}
