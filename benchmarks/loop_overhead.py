@@ -150,7 +150,7 @@ def main() -> None:
     if options.side:
         answer_requests(lambda: make_side(options.side, options.env, options.n_envs, clock))
         return
-    turns = (3, 3) if options.quick else (25, 7)
+    turns = (3, 3) if options.quick else (15, 5)
     for env_id in ENVS:
         if options.only != "peers":
             print(f"{env_id}, RandomAgent, against a loop written by hand")

@@ -17,6 +17,7 @@ from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, GymLoopError
 from gym_loop.runs import manifest
 from gym_loop.runs.directory import obstacle_to
+from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds
 
@@ -54,6 +55,7 @@ def check(
     results = [
         CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
         *checker.directories(),
+        *checker.loggers(),
         *checker.classes_and_environment(),
         *checker.pictures(),
         _versions(),
@@ -79,6 +81,14 @@ class _Checker:
                 yield CheckResult("error", f"loop.parameters.{name}", obstacle)
             else:
                 yield CheckResult("ok", f"loop.parameters.{name}", f"{path} can be written")
+
+    def loggers(self) -> Iterator[CheckResult]:
+        """The classes of further loggers, where the file names any."""
+        if entries := self.config.loop.parameters.get("loggers"):
+            find = partial(logger_classes, entries, self.config.env.search)
+            with _collected() as results:
+                _attempt(results, "loop.parameters.loggers", find)
+            yield from results
 
     def classes_and_environment(self) -> Iterator[CheckResult]:
         """Environment and agent are made, reset, and play one step together."""

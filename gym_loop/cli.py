@@ -337,11 +337,6 @@ def main(arguments: list[str] | None = None) -> None:
     except GymLoopError as error:
         typer.echo(f"gym-loop: {error}", err=True)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        typer.echo(
-            "gym-loop: stopped at once; what came after the last checkpoint is lost", err=True
-        )
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

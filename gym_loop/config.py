@@ -19,7 +19,7 @@ from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.seeding import MAX_SEED
-from gym_loop.yaml_file import Document, is_plain, read_overrides, read_yaml, write_yaml
+from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml, write_yaml
 
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
@@ -104,27 +104,23 @@ class RunConfig:
 
     def portable(self) -> RunConfig:
         """The same config with absolute file names: it can be read from any directory."""
-        search = self.env.search
 
-        def absolute(name: str) -> str:
-            file, colon, class_name = name.partition(".py:")
-            target = f"{file}.py" if colon else name
-            found = find_file(target, search) if target.endswith(".py") else None
-            return f"{found}:{class_name}" if found and colon else str(found or name)
+        def absolute(value: Any) -> Any:
+            return _absolute(plain(value), self.env.search)
 
-        return replace(
-            self,
-            agent=replace(self.agent, class_name=absolute(self.agent.class_name)),
-            loop=replace(self.loop, class_name=absolute(self.loop.class_name)),
-            env=replace(
-                self.env,
-                imports=[absolute(name) for name in self.env.imports],
-                wrappers=[
-                    WrapperSpec(absolute(one.class_name), one.parameters)
-                    for one in self.env.wrappers
-                ],
-            ),
+        def part(one: ClassConfig) -> ClassConfig:
+            return ClassConfig(absolute(one.class_name), one.cls, absolute(one.parameters))
+
+        env = replace(
+            self.env,
+            imports=absolute(self.env.imports),
+            parameters=absolute(self.env.parameters),
+            wrappers=[
+                WrapperSpec(absolute(one.class_name), absolute(one.parameters))
+                for one in self.env.wrappers
+            ],
         )
+        return replace(self, agent=part(self.agent), loop=part(self.loop), env=env)
 
     def _comments(self) -> dict[tuple[Any, ...], str]:
         comments: dict[tuple[Any, ...], str] = dict(_COMMENTS)
@@ -139,6 +135,19 @@ def _class_section(part: ClassConfig) -> dict[str, Any]:
         "class": part.class_name,
         "parameters": {name: part.parameters[name] for name in sorted(part.parameters)},
     }
+
+
+def _absolute(value: Any, search: Sequence[Path]) -> Any:
+    """Make names of existing ``.py`` files, and of classes in them, absolute, wherever they are."""
+    if isinstance(value, dict):
+        return {key: _absolute(item, search) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_absolute(item, search) for item in value]
+    if not isinstance(value, str) or not (value.endswith(".py") or ".py:" in value):
+        return value
+    file, colon, class_name = value.partition(".py:")
+    found = find_file(f"{file}.py" if colon else value, search)
+    return value if found is None else f"{found}:{class_name}" if colon else str(found)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

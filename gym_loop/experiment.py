@@ -57,7 +57,8 @@ def train(
     directory = find_run(config, None if resume is True else resume)
     directory.lock()
     try:
-        return train_prepared(resumed_config(config, directory), directory, console)
+        config, changed = resumed_config(config, directory)
+        return train_prepared(config, directory, console, changed=changed)
     finally:
         directory.unlock()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def _newest(config: RunConfig, logdir: Path) -> str | None:
     return None
 
 
-def resumed_config(config: RunConfig, directory: RunDirectory) -> RunConfig:
-    """The config to continue a run with: the file's, if it still describes the run.
+def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfig, list[str]]:
+    """The config to continue a run with, and the keys that are meant to differ from the run's.
 
     Raises:
         ConfigError: it differs in keys that ``--set`` does not name; the message shows them.
@@ -70,13 +70,12 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> RunConfig:
     config = _with_recorded_overrides(config, directory)
     if config.seed is None:
         config = config.with_seed(before["seed"])
-    portable = config.portable()
-    now = flatten(portable.as_dict())
-    meant = set(config.overridden)
+    now = flatten(config.portable().as_dict())
+    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     differing = [
         f"{key}: the run has {before.get(key)!r}, this file {now.get(key)!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and key not in meant and not _is_free(key)
+        for key in changed
+        if not _is_free(key) and not _is_meant(key, config.overridden)
     ]
     if differing:
         raise ConfigError(
@@ -85,7 +84,11 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> RunConfig:
             + "\nchange it back, name each key that is meant to change with --set,"
             " or start a new run"
         )
-    return config
+    return config, changed
+
+
+def _is_meant(key: str, overridden: Sequence[str]) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in overridden)
 
 
 def _with_recorded_overrides(config: RunConfig, directory: RunDirectory) -> RunConfig:
@@ -151,8 +154,6 @@ def _is_untrained(config: RunConfig) -> bool:
 
 def _store(directory: RunDirectory | None, warn: Callable[[str], None]) -> CheckpointStore:
     assert directory is not None
-    if "checkpoint_dir" not in directory.parents:
-        raise CheckpointMissingError("the loop has no checkpoint_dir")
     return CheckpointStore(directory.path("checkpoint_dir"), warn=warn)
 
 

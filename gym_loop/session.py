@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, flatten, value_at
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state import Verdict
-from gym_loop.errors import CheckpointMissingError, StateError
+from gym_loop.errors import CheckpointMissingError, GymLoopError, StateError
 from gym_loop.results import TrainingResult
 from gym_loop.runs import manifest
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
@@ -32,6 +32,7 @@ def train_prepared(
     console: Console,
     *,
     name: str | None = None,
+    changed: Sequence[str] = (),
     ready: Callable[[Experiment], None] | None = None,
 ) -> TrainingResult:
     """Build, create or reopen the run's files, train, and finish them whatever happens.
@@ -41,6 +42,7 @@ def train_prepared(
         directory: of an existing run to resume, locked; None creates one.
         console: what a person sees.
         name: id of the new run.
+        changed: keys of the config that differ from those the run was trained with so far.
         ready: called right before the first step.
     """
     parameters = config.loop.parameters
@@ -57,7 +59,7 @@ def train_prepared(
         if directory is None:
             directory = RunDirectory.create(config.stem, directories(parameters), name=name)
         try:
-            session = _Session(experiment, verdict, directory)
+            session = _Session(experiment, verdict, directory, changed)
             session.begin(resumed)
             if ready is not None:
                 ready(experiment)
@@ -82,21 +84,26 @@ def _check_pictures(config: RunConfig) -> None:
 class _Session:
     """The files of one training, from opening to closing."""
 
-    def __init__(self, experiment: Experiment, verdict: Verdict, directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        verdict: Verdict,
+        directory: RunDirectory,
+        changed: Sequence[str],
+    ) -> None:
         self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
-        self.verdict, self.directory = verdict, directory
+        self.verdict, self.directory, self.changed = verdict, directory, changed
         self._open(experiment)
 
     def _open(self, experiment: Experiment) -> None:
         """Attach checkpoints and recorders to the run."""
         run, parameters = self.run, self.config.loop.parameters
         run.directory = self.directory
-        if "checkpoint_dir" in self.directory.parents:
-            run.checkpoints = CheckpointStore(
-                self.directory.path("checkpoint_dir"),
-                keep=parameters.get("keep_checkpoints", 3),
-                warn=run.console.warning,
-            )
+        run.checkpoints = CheckpointStore(
+            self.directory.path("checkpoint_dir"),
+            keep=parameters.get("keep_checkpoints", 3),
+            warn=run.console.warning,
+        )
         if parameters.get("record"):
             run.record_training(experiment.env, parameters["record"])
         render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
@@ -128,12 +135,12 @@ class _Session:
         threading.Thread(target=self._note_surroundings, name="manifest").start()
 
     def _newest(self) -> Checkpoint | None:
-        if self.run.checkpoints is None:
-            return None
+        store = self.run.checkpoints
+        assert store is not None
         try:
-            return self.run.checkpoints.newest()
+            return store.newest()
         except CheckpointMissingError:
-            if self.run.checkpoints.steps():  # all damaged: that is for the user to judge
+            if store.steps():  # all damaged: that is for the user to judge
                 raise
             return None
 
@@ -187,7 +194,10 @@ class _Session:
                 f"{checkpoint.path} was saved in the middle of a step that failed: what follows is"
                 " close to, but not exactly, what would have been"
             )
-        self.run.load(self.loop, checkpoint)
+        other_env = any(key.startswith("env.") for key in self.changed)
+        self.run.load(self.loop, checkpoint, environment=not other_env)
+        if other_env:
+            self.run.console.warning("the environment has changed: it begins a new episode")
         self._forget_evaluations_after(checkpoint.step)
         upkeep = getattr(self.loop, "upkeep", None)
         if upkeep is not None and upkeep.is_used_up():
@@ -215,7 +225,7 @@ class _Session:
             try:
                 self.run.state_of(self.loop)
             except StateError as error:
-                console.warning(f"no checkpoint can be saved: {error}")
+                self.run.warn_unsaveable(error)
                 self.directory.note(
                     resume={"verdict": "impossible", "reason": str(error), "remedy": ""}
                 )
@@ -245,7 +255,8 @@ class _Session:
         except Exception as error:
             self._fail(error)
             raise
-        except BaseException:
+        except BaseException:  # a second Ctrl-C
+            run.console.warning("stopped at once: what came after the last checkpoint is lost")
             self._end("killed")
             raise
         self._end(reason)
@@ -263,6 +274,8 @@ class _Session:
             run.console.warning(f"and its checkpoint could not be saved: {second}")
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self._end("failed", traceback=text)
+        if isinstance(error, GymLoopError):
+            error.exit_status = 1  # it is no bad input that stopped a training under way
 
     def _end(self, reason: str, **facts: Any) -> None:
         run, loop = self.run, self.loop

@@ -231,14 +231,12 @@ class _Game:
 
 def _learnt(agent: BaseAgent) -> dict[str, Any]:
     """The agent's state without its random streams, which acting may advance."""
-    state = agent.state_dict()
-    return {name: capture(value) for name, value in state.items() if not _is_stream(name, value)}
-
-
-def _is_stream(name: str, value: Any) -> bool:
-    return name == "_rng" or isinstance(
-        value, (np.random.Generator, np.random.RandomState, gym.Space)
-    )
+    streams = (np.random.Generator, np.random.RandomState, gym.Space)
+    return {
+        name: capture(value)
+        for name, value in agent.state_dict().items()
+        if not isinstance(getattr(agent, name, None), streams)
+    }
 
 
 def _differing(one: BaseAgent, other: BaseAgent) -> list[str]:

@@ -197,7 +197,8 @@ def _train(role: str, directory: Path, steps: int) -> None:
         return
     run = find_run(config, RUN)
     run.lock()
-    train_prepared(resumed_config(config, run), run, Console(quiet=True), ready=ready)
+    config, _ = resumed_config(config, run)
+    train_prepared(config, run, Console(quiet=True), ready=ready)
 
 
 def _note_at_checkpoint(experiment: Experiment, place: Path) -> None:

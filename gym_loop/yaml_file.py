@@ -77,23 +77,22 @@ class Document:
             self.data = {}
         if not isinstance(self.data, dict):
             return  # no run file, which reading it will say
-        target = self.data
+        target: Any = self.data
         for part in above:
-            inner = target[_index(target, part, key)] if isinstance(target, list) else None
-            if isinstance(target, dict):
-                inner = target.get(part)
-                if not isinstance(inner, (dict, list)):
-                    inner = target[part] = {}
+            step = _step(target, part, key)
+            inner = target.get(step) if isinstance(target, dict) else target[step]
+            if not isinstance(inner, (dict, list)):
+                inner = target[step] = {}
             target = inner
-        if isinstance(target, list):
-            target[_index(target, last, key)] = value
-        elif isinstance(target, dict):
-            target[last] = value
+        target[_step(target, last, key)] = value
 
 
-def _index(items: list[Any], part: str, key: str) -> int:
-    if not part.isdecimal() or int(part) >= len(items):
-        raise ConfigError(f"--set {key}: {part} is no item of the list; there are {len(items)}")
+def _step(target: Any, part: str, key: str) -> Any:
+    """The key of a mapping, or the number of a list's item."""
+    if isinstance(target, dict):
+        return part
+    if not part.isdecimal() or int(part) >= len(target):
+        raise ConfigError(f"--set {key}: {part} is no item of the list; there are {len(target)}")
     return int(part)
 
 
@@ -217,7 +216,7 @@ def _flow(value: Any) -> str:
 
 def _dump(value: Any, *, flow: bool) -> str:
     text: str = yaml.dump(
-        _plain(value),
+        plain(value),
         Dumper=_Dumper,
         default_flow_style=flow,
         width=10**6,
@@ -227,12 +226,12 @@ def _dump(value: Any, *, flow: bool) -> str:
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Tuples, NumPy numbers and the like as the plain values that the safe writer knows."""
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
         return value.tolist()
     return value

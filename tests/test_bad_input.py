@@ -343,7 +343,7 @@ class TestEvaluate:
         ("options", "message"),
         [
             (("--run", "run-7"), "there is no run run-7 in logs"),
-            (("--checkpoint", "nowhere"), "nowhere: there is no such checkpoint; give latest, best, or"),
+            (("--checkpoint", "nowhere"), "nowhere: there is no such checkpoint; give latest"),
             (("--episodes", "0"), "0 is too small; it must be at least 1"),
             (("--seed", "-1"), "-1 is no seed"),
         ],

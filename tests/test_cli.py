@@ -195,6 +195,22 @@ def test_new_trains_and_checks_as_it_is(
     assert gym_loop_command("new", kind, f"my_{kind}.py", "--force").status == 0
 
 
+class TestRuns:
+    def test_table_and_json(self, run_file: Path, gym_loop_command: Callable) -> None:
+        gym_loop_command("train", "-c", "run.yaml", *SMALL)
+        outcome = gym_loop_command("runs")
+        assert outcome.status == 0
+        for part in ("run-1", "RandomAgent", "CartPole-v1", "finished"):
+            assert part in outcome.out
+        (found,) = json.loads(gym_loop_command("runs", "logs", "--json").out)["runs"]
+        assert (found["run"], found["status"], found["seed"]) == ("run-1", "finished", 1)
+
+    def test_none(self, workdir: Path, gym_loop_command: Callable) -> None:
+        assert gym_loop_command("runs").status == 2
+        (workdir / "logs").mkdir()
+        assert gym_loop_command("runs") == (0, "there are no runs in logs\n", "")
+
+
 class TestHelp:
     def test_version(self, gym_loop_command: Callable) -> None:
         assert gym_loop_command("--version") == (0, f"gym-loop {__version__}\n", "")
@@ -211,7 +227,9 @@ class TestHelp:
         outcome = gym_loop_command("--help")
         assert outcome.status == 0
         assert "gym-loop create-default --run-config run.yaml" in outcome.out
-        assert gym_loop_command().out == outcome.out
+        bare = gym_loop_command()
+        assert bare.status == 2
+        assert bare.err == outcome.out
 
     def test_completion(self) -> None:
         done = run("--show-completion", "bash")

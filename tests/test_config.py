@@ -195,6 +195,11 @@ class TestOverrides:
         with pytest.raises(ConfigError, match=r"--set env.wrappers.3.+there are 1"):
             load_config("run.yaml", ["env.wrappers.3.parameters.stack_size=4"])
 
+    def test_of_a_wrapper_that_is_only_named(self, workdir: Path) -> None:
+        text = "env:\n  wrappers: ['gymnasium.wrappers:ClipReward']\n"
+        found = findings(text, workdir, "env.wrappers.0.parameters.min_reward=1")
+        assert found == ["run.yaml:2: env.wrappers.0.class: None is no class string"]
+
     @pytest.mark.parametrize(
         ("text", "finding"),
         [

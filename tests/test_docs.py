@@ -6,9 +6,11 @@ import inspect
 import re
 import runpy
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import gymnasium
 import pytest
 
 import gym_loop
@@ -219,7 +221,8 @@ def test_the_agent_of_the_readme_trains(workdir: Path) -> None:
 # -- the examples of the pages ---------------------------------------------------------------
 
 CLIFF, CART_POLE = {"env": {"name": "CliffWalking-v1"}}, {"env": {"name": "CartPole-v1"}}
-STEPS = {"loop": {"parameters": {"max_steps": 300}}}
+BUDGET = {"max_episodes": None, "max_steps": 300}
+STEPS = {"loop": {"parameters": BUDGET}}
 RUNS = {
     "tabular.py": {"agent": {"class": "tabular.py:Tabular"}, **CLIFF, **STEPS},
     "tabular_complete.py": {"agent": {"class": "tabular_complete.py:Tabular"}, **CLIFF, **STEPS},
@@ -230,7 +233,7 @@ RUNS = {
     },
     "milestone.py": {
         **CART_POLE,
-        "loop": {"class": "milestone.py:Milestone", "parameters": {"max_steps": 300}},
+        "loop": {"class": "milestone.py:Milestone", "parameters": BUDGET},
     },
     "plain_loop.py": {
         **CART_POLE,
@@ -239,17 +242,20 @@ RUNS = {
     "drift.py": {"env": {"name": "SaveableDrift-v0", "imports": ["drift.py"]}, **STEPS},
     "json_lines.py": {
         **CART_POLE,
-        "loop": {"parameters": {"max_steps": 300, "loggers": ["json_lines.py:JsonLines"]}},
+        "loop": {"parameters": {**BUDGET, "loggers": ["json_lines.py:JsonLines"]}},
     },
 }
 
 
 @pytest.fixture
-def examples(workdir: Path) -> Path:
-    """The working directory with a copy of every example."""
+def examples(workdir: Path) -> Iterator[Path]:
+    """The working directory with a copy of every example; what they register is taken back."""
     for path in EXAMPLES.glob("*.py"):
         (workdir / path.name).write_text(path.read_text())
-    return workdir
+    before = dict(gymnasium.registry)
+    yield workdir
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
 
 
 def test_every_example_is_on_a_page_and_is_run() -> None:

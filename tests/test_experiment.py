@@ -25,6 +25,7 @@ AGENTS = """
 import random
 import numpy as np
 from gym_loop.agents import BaseAgent
+from gym_loop.errors import SpaceError
 
 class Wobbly(BaseAgent):
     "Draws from every random stream, so that a stream that is not seeded shows."
@@ -68,6 +69,17 @@ class Failing(Wobbly):
         super().update(episode_num)
         if self.calls["update"] == 30:
             raise KeyError("on purpose")
+
+class Refusing(Wobbly):
+    def act(self, state, episode_num):
+        if episode_num == 1:
+            raise SpaceError("this observation is beyond me")
+        return super().act(state, episode_num)
+
+class Tuples(Classic):
+    @staticmethod
+    def get_default_parameters():
+        return {"layers": (64, 64), "rate": np.float64(0.5)}
 
 class Unsaveable(Failing):
     def __init__(self, **params):
@@ -233,8 +245,8 @@ class TestFailedTraining:
         assert manifest("run-1")["status"] == "failed"
         assert "KeyError" in manifest("run-1")["traceback"]
         err = capsys.readouterr().err
-        assert "its checkpoint could not be saved" in err
-        assert "file" in err
+        assert err.count("no checkpoint can be saved: file: a _io:TextIOWrapper is no data") == 1
+        assert manifest("run-1")["resume"]["verdict"] == "impossible"
 
     def test_of_an_environment(self) -> None:
         Path("envs.py").write_text(
@@ -257,6 +269,13 @@ class TestFailedTraining:
         assert outcome.status == 1
         assert "training failed at step 29: KeyError: 'on purpose'" in outcome.err
         assert "Traceback (most recent call last)" in outcome.err
+
+    def test_by_an_error_of_ours_is_no_bad_input(self, gym_loop_command: Callable) -> None:
+        options = ("--set", "agent.class=agents.py:Refusing")
+        outcome = gym_loop_command("train", "-c", "run.yaml", *options)
+        assert outcome.status == 1
+        assert "this observation is beyond me" in outcome.err
+        assert manifest("run-1")["status"] == "failed"
 
     def test_does_not_stand_in_the_way_of_the_next(self) -> None:
         with pytest.raises(KeyError):
@@ -349,8 +368,14 @@ class TestEvaluate:
 
     def test_agent_of_the_run_is_used(self, capsys: pytest.CaptureFixture[str]) -> None:
         gym_loop.train("run.yaml", {"agent.parameters.spread": 0.5})
-        gym_loop.evaluate("run.yaml")
-        assert "agent.parameters.spread: run-1 was trained with other values" in (
+        gym_loop.evaluate("run.yaml")  # what --set said belongs to the run
+        assert capsys.readouterr().err == ""
+        text = RUN.replace("}\nenv", ", parameters: {spread: 0.7}}\nenv")
+        Path("run.yaml").write_text(text)
+        gym_loop.train("run.yaml")
+        Path("run.yaml").write_text(RUN)
+        gym_loop.evaluate("run.yaml", run="run-2")
+        assert "agent.parameters.spread: run-2 was trained with other values" in (
             capsys.readouterr().err
         )
 
@@ -396,6 +421,12 @@ class TestResume:
         )
         assert result.episodes == 7
 
+    def test_with_defaults_that_yaml_writes_in_another_way(self) -> None:
+        changes = {"agent.class": "agents.py:Tuples"}
+        gym_loop.train("run.yaml", changes)
+        Path("run.yaml").write_text(RUN.replace("Wobbly", "Tuples"))
+        assert gym_loop.train("run.yaml", resume=True).run == "run-1"
+
     def test_run_in_use(self) -> None:
         gym_loop.train("run.yaml")
         run = RunDirectory.open("run-1", {"logdir": Path("logs")})
@@ -411,6 +442,39 @@ def test_record_and_frames_of_training() -> None:
     assert [name[:14] for name in names] == ["episode-000000", "episode-000003"]
 
 
+@pytest.mark.parametrize("record", [False, True])
+def test_window(record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    wishes = {"loop.parameters.render": True, "loop.parameters.record": record}
+    result = gym_loop.train("run.yaml", {**wishes, "loop.parameters.max_steps": 5})
+    assert result.steps == 5
+    assert Path("episode_records/run-1").is_dir() is record
+
+
+def test_window_and_videos_of_periodic_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    wishes = {
+        "loop.parameters.eval_render": True,
+        "loop.parameters.eval_record": 2,
+        "loop.parameters.episodes_per_eval": 1,
+        "loop.parameters.max_episodes": 1,
+        "loop.parameters.max_episode_len": 5,
+    }
+    result = gym_loop.train("run.yaml", wishes)
+    names = sorted(path.name for path in Path("eval_records/run-1").iterdir())
+    assert names == [f"episode-{one:06d}-step-{result.steps:09d}.mp4" for one in (0, 2)]
+
+
+def test_directories_are_where_the_file_says() -> None:
+    places = ("logdir", "checkpoint_dir", "eval_logdir", "record_dir")
+    changes = {f"loop.parameters.{name}": f"here/{name}" for name in places}
+    changes |= {"loop.parameters.episodes_per_eval": 3, "loop.parameters.record": 3}
+    gym_loop.train("run.yaml", changes, name="mine")
+    assert sorted(str(path) for path in Path("here").glob("*/*")) == sorted(
+        f"here/{name}/mine" for name in places
+    )
+
+
 def test_custom_logger() -> None:
     Path("loggers.py").write_text(
         "from gym_loop.runs.loggers.base import BaseLogger\n"
@@ -422,3 +486,5 @@ def test_custom_logger() -> None:
     gym_loop.train("run.yaml", {"loop.parameters.loggers": ["loggers.py:Lines"]})
     lines = Path("logs/run-1/lines.txt").read_text().split()
     assert lines == [row["step"] for row in rows("run-1")]
+    resolved = load_config("logs/run-1/run.yaml")
+    assert resolved.loop.parameters["loggers"] == [f"{Path('loggers.py').resolve()}:Lines"]

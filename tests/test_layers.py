@@ -36,7 +36,7 @@ FLOORS: list[list[str]] = [
     ],
     ["agents/", "loops/", "testing.py"],
     ["config.py"],
-    ["resume.py", "experiment.py"],
+    ["resume.py", "building.py", "session.py", "experiment.py"],
     ["checking.py", "verification.py", "terminal.py"],
     ["__init__.py", "cli.py", "__main__.py"],
 ]

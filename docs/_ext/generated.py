@@ -39,9 +39,13 @@ KEYS = {
     "agent.parameters": ("mapping", _DEFAULTS),
     "env.imports": ("list of str", ""),
     "env.max_episode_steps": ("int or null", ""),
-    "env.name": ("str", ""),
+    "env.name": ("str", "Its id in Gymnasium's registry, such as ``CartPole-v1``."),
     "env.parameters": ("mapping", ""),
-    "env.wrappers": ("list", ""),
+    "env.wrappers": (
+        "list of class string or mapping",
+        "Wrappers, innermost first: each a class string, or a mapping of ``class`` and "
+        "``parameters``. See :doc:`/environments`.",
+    ),
     "loop.class": ("class string", _CLASS_STRING),
     "loop.parameters": ("mapping", _DEFAULTS),
     "seed": ("int or null", ""),

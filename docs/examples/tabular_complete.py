@@ -50,7 +50,7 @@ class Tabular(BaseAgent):
         self.transition = transition
 
     def update(self, episode_num):
-        last_ob, action, reward, terminated, truncated, ob, info = self.transition
+        last_ob, action, reward, terminated, _, ob, _ = self.transition
         future = 0.0 if terminated else self.values[ob].max()  # truncated or not
         error = reward + 0.99 * future - self.values[last_ob, action]
         self.values[last_ob, action] += self.parameters["learning_rate"] * error

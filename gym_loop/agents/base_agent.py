@@ -100,13 +100,14 @@ class BaseAgent:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as data.
 
-        The default takes every attribute but ``parameters``: numbers, text, arrays, containers,
-        random generators, torch modules and optimisers, and plain objects made of these.
+        The default takes every attribute but ``parameters`` and ``training``: numbers, text,
+        arrays, containers, random generators, torch modules and optimisers, and plain objects
+        made of these.
 
         Raises:
             StateError: an attribute is no data, such as an open file; the message names it.
         """
-        return capture_attributes(self, exclude=("parameters",))
+        return capture_attributes(self, exclude=("parameters", "training"))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` gave.
@@ -114,7 +115,7 @@ class BaseAgent:
         Raises:
             StateError: the state does not fit this agent.
         """
-        restore_attributes(self, state, exclude=("parameters",))
+        restore_attributes(self, state, exclude=("parameters", "training"))
 
     @contextmanager
     def evaluating(self) -> Iterator[BaseAgent]:

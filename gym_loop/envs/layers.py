@@ -183,8 +183,8 @@ def _detached(value: Any) -> Any:
     An environment that starts from a constant, ``self.grid = LEVELS[0]``, must not have the
     saved grid written into the constant. Objects stay, being the environment's own.
     """
-    if isinstance(value, np.ndarray):
-        return None
+    if isinstance(value, (np.ndarray, np.random.Generator)):
+        return None  # a generator's seed sequence cannot be changed, only made anew
     if type(value) in (list, tuple):
         return type(value)([_detached(item) for item in value])
     if isinstance(value, dict):

@@ -209,4 +209,4 @@ class RestartMethod(Method):
 def restore_stream(core: Any, stream: Any) -> None:
     """Put the random stream back that Gymnasium gives to every environment."""
     if stream is not None and isinstance(core, (gymnasium.Env, gymnasium.vector.VectorEnv)):
-        core._np_random = restore(core._np_random, stream, path=f"{type(core).__name__}.np_random")
+        core._np_random = restore(None, stream, path=f"{type(core).__name__}.np_random")

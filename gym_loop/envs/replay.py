@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -116,7 +116,7 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         if self._old_world:
             _renew_world(core)
         if self._stream_only:
-            self._no_data[-1] = vars(core).keys() - {"_np_random"}
+            self._no_data[-1] = vars(core).keys() - {"_np_random", "_np_random_seed"}
         self.before = [
             capture_data(layer, self._layers, no_data)
             for layer, no_data in zip(self._layers, self._no_data, strict=True)
@@ -125,6 +125,11 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         self.actions = ActionLog()
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
         return result
+
+    def leave_out(self, names: Sequence[Iterable[str]]) -> None:
+        """Go on leaving out, layer by layer, what was no data before the run was stopped."""
+        for no_data, more in zip(self._no_data, names, strict=True):
+            no_data.update(more)
 
     def step(self, action: Any) -> Any:
         """Step, noting the action."""
@@ -186,6 +191,7 @@ class ReplayMethod(Method):
         shown = getattr(core, "render_mode", None) == "human"
         if shown:
             core.render_mode = None  # or the replay would take as long as the episode did
+        self.recorder.leave_out([saved.get("left_out", ()) for saved in tree["before"]])
         try:
             for layer, saved in zip(self._layers, tree["before"], strict=True):
                 restore_layer(layer, saved, self._layers)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LOOK_UP_SECONDS = 0.1
 LOOK_UP_STEPS = 2_048
 RETURNS_SHOWN = 100
+# Checkpoints may take this share of a training's time, after a first allowance in seconds; one
+# that comes due beyond it is put off. Small runs thus save exactly as often as they ask for.
+CHECKPOINT_SHARE = 0.02
+CHECKPOINT_ALLOWANCE = 0.2
 
 
 class Upkeep:
@@ -35,8 +39,9 @@ class Upkeep:
         self.loop = loop
         self.attention_at: float = 0
         self.last_returns: deque[float] = deque(maxlen=RETURNS_SHOWN)
-        self.checkpoint_episode = 0  # episodes finished at the last periodic checkpoint
         self._saved: tuple[int, int] | None = None
+        self._checkpoint_due = False
+        self._seconds_saving = 0.0
         parameters = loop.parameters
         self._max_steps = parameters.get("max_steps")
         self._max_episodes = parameters.get("max_episodes")
@@ -91,9 +96,8 @@ class Upkeep:
         loop, elapsed = self.loop, now - self._looked
         if elapsed < LOOK_UP_SECONDS and loop.steps < self.attention_at:
             return
-        every = self._steps_per_checkpoint
-        if every and loop.steps % every == 0 and loop.steps:
-            self.save("periodic")
+        if self._steps_per_checkpoint and loop.steps % self._steps_per_checkpoint == 0:
+            self._checkpoint_due = True
         done = loop.steps - self._looked_steps
         if elapsed > 0 and done > 0:
             per_look_up = int(done * LOOK_UP_SECONDS / elapsed)
@@ -102,7 +106,8 @@ class Upkeep:
         self._measure(now)
         self._show(now)
         if self._time_per_checkpoint and now - self._checkpointed >= self._time_per_checkpoint:
-            self.save("periodic")
+            self._checkpoint_due = True
+        self._save_if_due(now)
         self._schedule()
 
     def _measure(self, now: float) -> None:
@@ -153,12 +158,9 @@ class Upkeep:
         self._log(loop.steps, scalars)
         if self._episodes_per_eval and loop.episode % self._episodes_per_eval == 0:
             self.evaluate()
-        if (
-            self._episodes_per_checkpoint
-            and loop.episode - self.checkpoint_episode >= self._episodes_per_checkpoint
-        ):
-            self.checkpoint_episode = loop.episode
-            self.save("periodic")
+        if self._episodes_per_checkpoint and loop.episode % self._episodes_per_checkpoint == 0:
+            self._checkpoint_due = True
+            self._save_if_due(time.monotonic())
         self.look_up()
 
     def evaluate(self) -> None:
@@ -194,12 +196,20 @@ class Upkeep:
     def save(self, reason: str, *, best: bool = False, wait: bool = False) -> None:
         """Write a checkpoint, unless the last one stands at this very step."""
         loop = self.loop
-        self._checkpointed = time.monotonic()
+        self._checkpoint_due = False
         here = (loop.steps, loop.episode)
         if here == self._saved and not best and not wait:
             return
+        started = time.monotonic()
         self._saved = here
         loop.run.save(loop, best=best, wait=wait, reason=reason)
+        self._checkpointed = time.monotonic()
+        self._seconds_saving += self._checkpointed - started
+
+    def _save_if_due(self, now: float) -> None:
+        allowed = CHECKPOINT_ALLOWANCE + CHECKPOINT_SHARE * (now - self._began)
+        if self._checkpoint_due and self._seconds_saving <= allowed:
+            self.save("periodic")
 
     def finish(self) -> None:
         """Show the last state of things."""
@@ -209,17 +219,13 @@ class Upkeep:
     # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What goes on unbroken: the returns shown, the episodes since the last checkpoint."""
-        return {
-            "last_returns": list(self.last_returns),
-            "checkpoint_episode": self.checkpoint_episode,
-        }
+        """What goes on unbroken: the returns shown."""
+        return {"last_returns": list(self.last_returns)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.last_returns.clear()
         self.last_returns.extend(state["last_returns"])
-        self.checkpoint_episode = state["checkpoint_episode"]
         self._saved = (self.loop.steps, self.loop.episode)
 
 

@@ -19,11 +19,12 @@ import numpy as np
 
 from gym_loop.runs.tree_file import DTYPES, Arrays, dtype_key
 
-CHUNK = 8 << 20  # bytes that are written, or read, and checksummed at once
+CHUNK = 8 << 20  # bytes that are read, or copied, and checksummed at once
+_LITTLE = 1 << 16  # bytes that are sooner checksummed than handed to a thread
 _MAX_HEADER = 100_000_000  # the format's own limit
 _NUMPY_DTYPES = {name: np.dtype(key) for key, name in DTYPES.items()}
 
-Bytes = bytes | memoryview | np.ndarray[Any, Any]
+Buffer = Any  # bytes, or an array of uint8: Python 3.12 has a name for what they share
 
 
 class RunningChecksum:
@@ -41,18 +42,21 @@ class RunningChecksum:
     def __exit__(self, *exception: object) -> None:
         self._thread.shutdown()
 
-    def add(self, chunk: Bytes, size: int) -> None:
+    def add(self, chunk: Buffer, size: int) -> None:
         """Take a chunk, which must not change before the next call."""
         self._finish()
         self.bytes += size
-        self._under_way = self._thread.submit(self._update, chunk)
+        if size < _LITTLE:
+            self._update(chunk)
+        else:
+            self._under_way = self._thread.submit(self._update, chunk)
 
     def value(self) -> str:
         """The checksum so far, as eight hexadecimal digits."""
         self._finish()
         return f"{self._crc:08x}"
 
-    def _update(self, chunk: Bytes) -> None:
+    def _update(self, chunk: Buffer) -> None:
         self._crc = zlib.crc32(chunk, self._crc)
 
     def _finish(self) -> None:
@@ -117,20 +121,19 @@ def _header(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _chunks(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> Iterator[Bytes]:
+def _chunks(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> Iterator[Buffer]:
     yield _header(ordered)
     for _, array in ordered:
         if not array.nbytes:
             continue
         if array.flags.c_contiguous:
-            flat = array.reshape(-1).view(np.uint8)
-            for start in range(0, flat.size, CHUNK):
-                yield flat[start : start + CHUNK]
+            yield array.reshape(-1).view(np.uint8)
         else:
             # In the order of the rows, a buffer at a time.
-            items = max(1, CHUNK // array.itemsize)
             flags: Any = ["external_loop", "buffered"]
-            for part in np.nditer(array, flags, order="C", buffersize=items):  # type: ignore[call-overload]
+            items = max(1, CHUNK // array.itemsize)
+            parts: Any = np.nditer(array, flags, order="C", buffersize=items)
+            for part in parts:
                 yield part.tobytes()
 
 

@@ -148,11 +148,15 @@ class TrainingRun:
         try:
             state = self.state_of(loop)
         except StateError as error:
-            if not self._said_unsaveable:
-                self._said_unsaveable = True
-                self.console.warning(f"no checkpoint can be saved: {error}")
+            self.warn_unsaveable(error)
             return
         self.checkpoints.save(loop.steps, state, info, best=best, wait=wait)
+
+    def warn_unsaveable(self, error: StateError) -> None:
+        """Say once that there will be no checkpoint, and why."""
+        if not self._said_unsaveable:
+            self._said_unsaveable = True
+            self.console.warning(f"no checkpoint can be saved: {error}")
 
     def state_of(self, loop: Any) -> dict[str, Any]:
         """Everything that decides how the run goes on, as data."""
@@ -166,8 +170,13 @@ class TrainingRun:
             "streams": capture_global_streams(),
         }
 
-    def load(self, loop: Any, checkpoint: Checkpoint) -> None:
+    def load(self, loop: Any, checkpoint: Checkpoint, *, environment: bool = True) -> None:
         """Put everything back that `save` noted; the random streams last.
+
+        Args:
+            loop: freshly made.
+            checkpoint: what to go back to.
+            environment: False leaves the environment as it is, to begin a new episode.
 
         Raises:
             CheckpointMismatchError: the checkpoint was made by another agent, loop or environment.
@@ -177,10 +186,10 @@ class TrainingRun:
         tree = checkpoint.tree
         self.load_agent(loop.agent, checkpoint)
         loop.load_state_dict(restore(None, tree["loop"]))
-        if tree["environment"] is not None and self.env_state is not None:
+        if environment and tree["environment"] is not None and self.env_state is not None:
             self.env_state.restore(tree["environment"])
-            if not self.env_state.continues:
-                loop.begin_new_episode()
+        if not environment or (self.env_state is not None and not self.env_state.continues):
+            loop.begin_new_episode()
         self.metrics.load_state_dict(tree["logs"])
         self.best_evaluation = tree["run"]["best_evaluation"]
         self._seconds_before = tree["run"]["seconds"]
@@ -244,9 +253,10 @@ class TrainingRun:
 
 
 def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
-    """The directory parameters of a loop, as paths."""
-    return {
+    """The directory parameters of a loop, as paths; logs and checkpoints always have one."""
+    found = {
         name: Path(value).expanduser()
         for name, value in parameters.items()
         if name.endswith("dir") and isinstance(value, str)
     }
+    return {"logdir": Path("logs"), "checkpoint_dir": Path("checkpoints"), **found}
