@@ -45,7 +45,7 @@ class QLearning(BaseAgent):
         # Every attribute but self.parameters is in the checkpoints: there is nothing to register.
         self.first_state, self.first_action = int(states.start), int(actions.start)
         self.values = np.zeros((int(states.n), int(actions.n)))  # [S, A]
-        self.step = None  # what observe() leaves for update()
+        self.last_step = None  # what observe() leaves for update()
         self.td_error = 0.0
 
     def epsilon(self, episode_num):
@@ -67,10 +67,11 @@ class QLearning(BaseAgent):
     def observe(self, transition):
         # memorize() would do too, but observe() tells a terminated episode from a truncated one.
         last_ob, action, reward, terminated, _, ob, _ = transition
-        self.step = last_ob - self.first_state, action - self.first_action, reward, terminated, ob
+        state, action = last_ob - self.first_state, action - self.first_action
+        self.last_step = state, action, reward, terminated, ob
 
     def update(self, episode_num):
-        state, action, reward, terminated, ob = self.step
+        state, action, reward, terminated, ob = self.last_step
         # Nothing follows a terminal state; after a time limit life would have gone on.
         future = 0.0 if terminated else self.values[ob - self.first_state].max()
         self.td_error = float(

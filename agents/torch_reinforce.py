@@ -3,8 +3,6 @@
 Source: Williams, "Simple statistical gradient-following algorithms", 1992.
 """
 
-import math
-
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
@@ -25,7 +23,7 @@ class TorchReinforce(BaseAgent):
         Parameters:
             discount (float): What a reward one step later is worth, 0 to 1.
             episodes_per_update (int): Episodes between two updates.
-            hidden (int): Units of the one hidden layer, of the policy and of the baseline.
+            hidden (int): Units of the hidden layer, in the policy and in the baseline.
             learning_rate (float): Step size of Adam.
         """
         return {"discount": 0.99, "episodes_per_update": 4, "hidden": 64, "learning_rate": 0.01}
@@ -39,13 +37,10 @@ class TorchReinforce(BaseAgent):
                 f" {actions}: convert them with wrappers (env.wrappers), or use another agent"
             )
         torch.set_num_threads(1)  # a network this small only waits for further threads
-        # Checkpoints hold the modules, the optimiser and torch's random stream, which the run
-        # has seeded before it made the agent: there is nothing to register.
-        inputs, hidden = math.prod(obs.shape), self.parameters["hidden"]
-        self.policy = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, int(actions.n))
-        )
-        self.baseline = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        # Checkpoints hold the networks, the optimiser and torch's random stream, which the run
+        # seeded before it made the agent: there is nothing to register.
+        self.policy = self.network(int(np.prod(obs.shape)), int(actions.n))
+        self.baseline = self.network(int(np.prod(obs.shape)), 1)
         weights = [*self.policy.parameters(), *self.baseline.parameters()]
         self.optimiser = torch.optim.Adam(weights, lr=self.parameters["learning_rate"])
         self.first_action = int(actions.start)
@@ -54,37 +49,38 @@ class TorchReinforce(BaseAgent):
         self.finished = 0  # episodes in the batch
         self.loss = 0.0
 
-    @torch.no_grad()  # a tensor with a gradient history can't be saved: learn() computes it anew
+    def network(self, inputs, outputs):
+        hidden = self.parameters["hidden"]
+        return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+
+    @torch.no_grad()  # no graph may outlive a step: it can't be saved. update() makes its own.
     def act(self, state, episode_num):
         logits = self.policy(torch.from_numpy(np.float32(state).ravel()))  # [A]
-        # Inside an evaluation nothing is tried out.
-        choice = Categorical(logits=logits).sample() if self.training else logits.argmax()
-        return self.first_action + int(choice)
+        action = Categorical(logits=logits).sample() if self.training else logits.argmax()
+        return self.first_action + int(action)
 
     @torch.no_grad()
     def observe(self, transition):
         last_ob, action, reward, terminated, truncated, ob, _ = transition
         self.episode.append((np.float32(last_ob).ravel(), action - self.first_action, reward))
-        if not terminated and not truncated:
-            return
-        # Nothing follows a terminal state; after a time limit life would have gone on.
-        future = 0.0 if terminated else self.baseline(torch.from_numpy(np.float32(ob).ravel())).item()
-        for last_ob, action, reward in reversed(self.episode):
-            future = float(reward) + self.parameters["discount"] * future
-            self.batch.append((last_ob, action, future))
-        self.episode, self.finished = [], self.finished + 1
+        if terminated or truncated:
+            # Nothing follows a terminal state; after a time limit life would have gone on.
+            after = 0.0 if terminated else self.baseline(torch.from_numpy(np.float32(ob).ravel()))
+            for one_ob, one_action, one_reward in reversed(self.episode):
+                after = float(one_reward + self.parameters["discount"] * after)
+                self.batch.append((one_ob, one_action, after))
+            self.episode, self.finished = [], self.finished + 1
 
     def update(self, episode_num):
         if self.finished < self.parameters["episodes_per_update"]:
             return
         observations, actions, returns = zip(*self.batch, strict=True)
-        observations = torch.from_numpy(np.stack(observations))  # [B, O]
-        returns = torch.tensor(returns)  # [B]
+        observations, returns = torch.from_numpy(np.stack(observations)), torch.tensor(returns)
         expected = self.baseline(observations).squeeze(-1)  # [B]
         surplus = (returns - expected).detach()
-        surplus = (surplus - surplus.mean()) / (surplus.std() + 1e-6)
+        surplus = (surplus - surplus.mean()) / (surplus.std(correction=0) + 1e-6)
         chosen = Categorical(logits=self.policy(observations)).log_prob(torch.tensor(actions))
-        loss = -(surplus * chosen).mean() + nn.functional.mse_loss(expected, returns)
+        loss = nn.functional.mse_loss(expected, returns) - (surplus * chosen).mean()
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -105,6 +105,19 @@ def find_file(path: str, search: Sequence[Path]) -> Path | None:
     return None
 
 
+def absolute_files(value: Any, search: Sequence[Path]) -> Any:
+    """Make names of existing ``.py`` files, and of classes in them, absolute, wherever they are."""
+    if isinstance(value, dict):
+        return {key: absolute_files(item, search) for key, item in value.items()}
+    if isinstance(value, list):
+        return [absolute_files(item, search) for item in value]
+    if not isinstance(value, str) or not (value.endswith(".py") or ".py:" in value):
+        return value
+    file, colon, class_name = value.partition(".py:")
+    found = find_file(f"{file}.py" if colon else value, search)
+    return value if found is None else f"{found}:{class_name}" if colon else str(found)
+
+
 def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
     path = find_file(name, search)
     if path is None:

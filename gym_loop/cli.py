@@ -324,9 +324,9 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    import json
+    from gym_loop.results import to_json
 
-    typer.echo(json.dumps(value))
+    typer.echo(to_json(value))
 
 
 def main(arguments: list[str] | None = None) -> None:

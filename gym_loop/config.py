@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.class_loader import did_you_mean, find_file, load_class
+from gym_loop.class_loader import absolute_files, did_you_mean, load_class
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
@@ -106,7 +106,7 @@ class RunConfig:
         """The same config with absolute file names: it can be read from any directory."""
 
         def absolute(value: Any) -> Any:
-            return _absolute(plain(value), self.env.search)
+            return absolute_files(plain(value), self.env.search)
 
         def part(one: ClassConfig) -> ClassConfig:
             return ClassConfig(absolute(one.class_name), one.cls, absolute(one.parameters))
@@ -135,19 +135,6 @@ def _class_section(part: ClassConfig) -> dict[str, Any]:
         "class": part.class_name,
         "parameters": {name: part.parameters[name] for name in sorted(part.parameters)},
     }
-
-
-def _absolute(value: Any, search: Sequence[Path]) -> Any:
-    """Make names of existing ``.py`` files, and of classes in them, absolute, wherever they are."""
-    if isinstance(value, dict):
-        return {key: _absolute(item, search) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_absolute(item, search) for item in value]
-    if not isinstance(value, str) or not (value.endswith(".py") or ".py:" in value):
-        return value
-    file, colon, class_name = value.partition(".py:")
-    found = find_file(f"{file}.py" if colon else value, search)
-    return value if found is None else f"{found}:{class_name}" if colon else str(found)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

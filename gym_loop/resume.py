@@ -34,10 +34,6 @@ def find_run(config: RunConfig, run_id: str | None) -> RunDirectory:
         RunError: there is none.
     """
     parents = directories(config.loop.parameters)
-    if "logdir" not in parents:
-        raise RunError(
-            f"the loop {config.loop.class_name} has no logdir, so its runs can't be found"
-        )
     if run_id is not None:
         return RunDirectory.open(run_id, parents)
     newest = _newest(config, parents["logdir"])

@@ -221,13 +221,18 @@ class _Session:
             console.warning(
                 f"resuming will be approximate: {self.verdict.reason}; {self.verdict.remedy}"
             )
-        if checkpoint is None and self.run.checkpoints is not None:
+        if checkpoint is None:
             try:
                 self.run.state_of(self.loop)
             except StateError as error:
                 self.run.warn_unsaveable(error)
                 self.directory.note(
                     resume={"verdict": "impossible", "reason": str(error), "remedy": ""}
+                )
+            except Exception as error:  # noqa: BLE001 - it may well work after the first step
+                console.warning(
+                    f"state_dict() raised {type(error).__name__}: {error} before the first step;"
+                    " a checkpoint needs it to work between any two steps"
                 )
 
     def _note_surroundings(self) -> None:

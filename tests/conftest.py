@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium
 import pytest
 
 
@@ -15,6 +16,15 @@ def import_path() -> Iterator[None]:
     before = sys.path[:]
     yield
     sys.path[:] = before
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """Environments that a test registers are gone after it."""
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
 
 
 @pytest.fixture

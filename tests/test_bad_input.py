@@ -1,6 +1,6 @@
 """What bad input gets: one clear line, exit status 2, nothing created or overwritten."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -215,14 +215,10 @@ class Blind(gymnasium.Env):
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
-    before = dict(gymnasium.registry)
     gymnasium.register("NeedsPackage-v0", needs_a_package)
     gymnasium.register("Blind-v0", Blind)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
 
 
 def everything(directory: Path) -> dict[str, bytes | None]:

@@ -5,7 +5,14 @@ import pytest
 
 from gym_loop.agents import BaseAgent
 from gym_loop.agents.random_agent import RandomAgent
-from gym_loop.class_loader import did_you_mean, find_file, load_class, load_module, public_name
+from gym_loop.class_loader import (
+    absolute_files,
+    did_you_mean,
+    find_file,
+    load_class,
+    load_module,
+    public_name,
+)
 from gym_loop.errors import (
     ClassLoadError,
     ClassMissingError,
@@ -176,3 +183,17 @@ def test_public_name() -> None:
 )
 def test_did_you_mean(name: str, hint: str) -> None:
     assert did_you_mean(name, ["max_episodes", "max_steps", "logdir"]) == hint
+
+
+def test_absolute_files(workdir: Path) -> None:
+    (workdir / "mine.py").write_text("")
+    value = {
+        "class": "mine.py:Mine",
+        "files": ["mine.py", "other.py", "package.module:Class", 3, None],
+        "text": "about mine.py: it is good",
+    }
+    assert absolute_files(value, []) == {
+        "class": f"{workdir}/mine.py:Mine",
+        "files": [f"{workdir}/mine.py", "other.py", "package.module:Class", 3, None],
+        "text": "about mine.py: it is good",
+    }

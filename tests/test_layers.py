@@ -25,6 +25,8 @@ FLOORS: list[list[str]] = [
         "results.py",
         "state_tree/",
         "seeding.py",
+        "networks/",
+        "buffers/",
     ],
     [
         "envs/",

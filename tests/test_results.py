@@ -9,6 +9,7 @@ from gym_loop.results import (
     Statistics,
     TrainingResult,
     bootstrap_interval,
+    to_json,
 )
 
 
@@ -63,3 +64,11 @@ def test_training_as_dict() -> None:
     assert shown["run"] == "run-1"
     assert shown["checkpoint"] is None
     assert shown["directories"] == {}
+
+
+def test_json_is_strict() -> None:
+    nan, inf = float("nan"), float("inf")
+    text = to_json({"a": [nan, 1.5], "b": (inf, -inf), "c": {"d": None}, "e": "x"})
+    assert json.loads(text) == {"a": [None, 1.5], "b": [None, None], "c": {"d": None}, "e": "x"}
+    result = EvaluationResult([EpisodeResult(1, nan, 2)])
+    assert json.loads(to_json(result.as_dict()))["return"]["mean"] is None

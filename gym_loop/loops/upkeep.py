@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.results import EvaluationResult
+from gym_loop.results import EvaluationResult, to_json
 
 if TYPE_CHECKING:
     from gym_loop.loops.base_loop import BaseLoop
@@ -246,7 +245,7 @@ def write_evaluation(path: Path, result: EvaluationResult, warn: Any) -> None:
     """Write an evaluation as JSON; a full disk is warned about and stops nothing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(to_json(result.as_dict(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         warn(f"the evaluation could not be written to {path}: {error.strerror}")
 

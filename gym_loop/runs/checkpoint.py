@@ -57,7 +57,7 @@ class CheckpointStore:
         self.keep = max(1, keep)
         self._warn = warn
         self._thread: ThreadPoolExecutor | None = None
-        self._under_way: Future[None] | None = None
+        self._pending: list[tuple[Future[None], bool]] = []  # oldest first; whether it is a best one
         self._problem = ""  # of the thread, to be told at the next call
         self._swept = False
 
@@ -74,7 +74,8 @@ class CheckpointStore:
     ) -> None:
         """Write a checkpoint; a disk that is full or gone costs a warning, not the training.
 
-        A small state is copied at once and written in the background. A large one is streamed
+        A small state is copied at once and written in the background; no more than ``keep`` of
+        them wait for a slow disk, for only the last ones would stay anyway. A large one is streamed
         to the disk before this returns, because its arrays may change afterwards.
 
         Args:
@@ -88,25 +89,37 @@ class CheckpointStore:
         Raises:
             StateError: the tree holds something that is no plain data.
         """
-        self.wait()
+        self._tell()
         coded, arrays = tree_file.encode(tree)
         text = state_text(step, coded, tree_file.encode_plain(info))
         if array_file.total_bytes(arrays) > SMALL:
+            self.wait()
             self._write(step, text, arrays, best)
             self._tell()
             return
         # A thread that waits already: to start one can take longer than all the rest.
         self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
         data = array_file.as_bytes(arrays)
-        self._under_way = self._thread.submit(self._write, step, text, data, best)
+        self._make_way()
+        future = self._thread.submit(self._write, step, text, data, best)
+        self._pending.append((future, best))
         if wait:
             self.wait()
 
+    def _make_way(self) -> None:
+        """Where the disk is slower than the saves, drop what would be pruned as soon as written."""
+        self._pending = [(future, best) for future, best in self._pending if not future.done()]
+        waiting = [(future, best) for future, best in self._pending if not future.running()]
+        for future, best in waiting[: len(waiting) - self.keep + 1]:
+            if not best:
+                future.cancel()
+
     def wait(self) -> None:
         """Return when everything that was begun is on the disk."""
-        if self._under_way is not None:
-            under_way, self._under_way = self._under_way, None
-            under_way.result()
+        for future, _ in self._pending:
+            if not future.cancelled():
+                future.result()
+        self._pending.clear()
         self._tell()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a run computes."""
     from importlib.metadata import PackageNotFoundError, version

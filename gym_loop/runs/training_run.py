@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gym_loop.envs.making import frame_source
 from gym_loop.errors import CheckpointMismatchError, StateError
 from gym_loop.runs.console import Console
+from gym_loop.runs.manifest import versions
 from gym_loop.runs.metrics import Metrics
 from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
 from gym_loop.state_tree import capture, restore
@@ -143,6 +144,7 @@ class TrainingRun:
             "episode": loop.episode,
             "agent": type(loop.agent).__qualname__,
             "loop": type(loop).__qualname__,
+            "versions": versions(),
             **self.environment_info,
         }
         try:
@@ -224,6 +226,17 @@ class TrainingRun:
         if differing:
             raise CheckpointMismatchError(
                 f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"
+            )
+        made_with, here = checkpoint.info.get("versions", {}), versions()
+        other = [
+            f"{name} {made_with.get(name, 'absent')} (here {here.get(name, 'absent')})"
+            for name in sorted({*made_with, *here})
+            if made_with.get(name) != here.get(name)
+        ]
+        if made_with and other:
+            self.console.warning(
+                f"{checkpoint.path} was made with {', '.join(other)}:"
+                " what follows may differ in the last bits"
             )
 
     @staticmethod

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +53,11 @@ def needs_another() -> gymnasium.Env:
 
 
 @pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    before = dict(gymnasium.registry)
+def registered() -> None:
     gymnasium.register("Plain-v0", Plain)
     gymnasium.register("NeedsModule-v0", needs_a_package)
     gymnasium.register("NeedsPackage-v0", needs_another)
     gymnasium.register("NoEntry-v0", "no_such_package_at_all:Env")
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
 
 
 def test_parameters_limit_and_wrappers() -> None:

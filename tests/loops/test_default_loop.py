@@ -264,17 +264,17 @@ class TestCheckpoints:
     def timed(
         self, monkeypatch: pytest.MonkeyPatch, save_takes: float = 0.0, **parameters: Any
     ) -> list[int]:
-        """The steps of the checkpoints in 9,003 steps that take a millisecond each."""
+        """The steps of the checkpoints in 903 steps that take ten milliseconds each."""
         journal: list[Any] = []
         agent = JournalAgent(journal, action_space=None)
         store = Saves()
         monkeypatch.setattr(
             "gym_loop.loops.upkeep.time.monotonic",
-            lambda: agent.acts / 1000 + len(store.saved) * save_takes,
+            lambda: agent.acts / 100 + len(store.saved) * save_takes,
         )
         run = TrainingRun(Seeds(0), checkpoints=store)  # type: ignore[arg-type]
         limits = {"max_episodes": 3, "max_episode_len": None, "episodes_per_checkpoint": None}
-        env = ScriptedEnv([[STEP] * 3000 + [TRUNCATE]], journal)
+        env = ScriptedEnv([[STEP] * 300 + [TRUNCATE]], journal)
         DefaultLoop(agent, env, run, **{**limits, **parameters}).train()
         return [step for step, _, _ in store.saved]
 
@@ -282,25 +282,25 @@ class TestCheckpoints:
         assert self.timed(monkeypatch, time_per_checkpoint=None) == []
         assert self.timed(monkeypatch, time_per_checkpoint=10) == []
         steps = self.timed(monkeypatch, time_per_checkpoint=0.5)
-        gaps = np.diff([0, *steps, 9003])
-        assert gaps[:-1].min() >= 500
-        assert gaps.max() <= 700  # looked at about every tenth of a second
-        assert any(step % 3001 for step in steps)  # in the middle of an episode as well
+        gaps = np.diff([0, *steps, 903])
+        assert gaps[:-1].min() >= 50
+        assert gaps.max() <= 70  # looked at about every tenth of a second
+        assert any(step % 301 for step in steps)  # in the middle of an episode as well
 
     def test_by_steps_in_the_middle_of_episodes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.timed(monkeypatch, steps_per_checkpoint=None) == []
-        steps = self.timed(monkeypatch, steps_per_checkpoint=700)
-        assert steps == list(range(700, 9003, 700))
+        steps = self.timed(monkeypatch, steps_per_checkpoint=70)
+        assert steps == list(range(70, 903, 70))
 
     def test_whichever_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        steps = self.timed(monkeypatch, steps_per_checkpoint=2000, episodes_per_checkpoint=1)
-        assert steps == [2000, 3001, 4000, 6000, 6002, 8000, 9003]
+        steps = self.timed(monkeypatch, steps_per_checkpoint=200, episodes_per_checkpoint=1)
+        assert steps == [200, 301, 400, 600, 602, 800, 903]
 
     def test_slow_ones_are_put_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Nine seconds of training, and half a second for a checkpoint: the allowance of half a
         # second pays the first, the share of a fiftieth none before 25 seconds have passed.
-        steps = self.timed(monkeypatch, save_takes=0.51, steps_per_checkpoint=1000)
-        assert steps[0] == 1000
+        steps = self.timed(monkeypatch, save_takes=0.51, steps_per_checkpoint=100)
+        assert steps[0] == 100
         assert len(steps) <= 2
 
     def test_best_evaluation(self) -> None:

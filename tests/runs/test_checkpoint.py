@@ -169,15 +169,37 @@ def test_training_goes_on_while_the_thread_writes(
     weights += 5  # the state was taken before save returned
     tree["agent"]["list"].append(2)
     assert store.steps() == []
+    store.save(2, {}, {})  # does not wait either
+    assert store.steps() == []
     gate.set()
-    store.save(2, {}, {})  # waits for the one under way
-    assert store.steps() == [1]
     store.close()
     assert store.steps() == [1, 2]
     first = read_checkpoint(store.directory / "step-000000001")
     assert first.tree["weights"].tolist() == [0, 0, 0]
     assert first.tree["agent"] == {"list": [1]}
     assert threading.active_count() == before
+
+
+def test_a_slow_disk_costs_the_checkpoints_that_would_be_pruned_anyway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path / "run-1", keep=2)
+    gate, written = threading.Event(), []
+    write_files = checkpoint_module.write_files
+
+    def slowly(*arguments: Any) -> None:
+        assert gate.wait(10)
+        written.append(arguments)
+        write_files(*arguments)
+
+    monkeypatch.setattr(checkpoint_module, "write_files", slowly)
+    for step in range(1, 9):
+        store.save(step, {"step": step}, {}, best=step == 4)
+    gate.set()
+    store.close()
+    assert store.steps() == [4, 7, 8]
+    assert store.best().step == 4
+    assert 3 <= len(written) <= 4  # the first one was under way already
 
 
 def test_a_large_state_is_written_before_save_returns(

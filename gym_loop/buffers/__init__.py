@@ -1,0 +1,1 @@
+"""What learning agents remember: NumPy arrays, nothing else."""

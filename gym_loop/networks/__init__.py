@@ -1,0 +1,1 @@
+"""Networks, optimisers, distributions and losses: what the learning agents are made of."""

@@ -1,0 +1,181 @@
+"""The arithmetic of the NumPy MLP for one batch size, in buffers made once.
+
+Everything here has features as rows and the batch as columns: ``[towers, features, B]``, or
+``[features, B]`` where a single tower is evaluated. Each buffer of activations ends with a
+row of ones, which the bias column of the next layer's matrix meets: one product does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gym_loop.networks.mlp import MLP
+
+Array = np.ndarray[Any, Any]
+EPSILON = 1e-5  # of layer norm, as in PyTorch
+
+
+class Weights(NamedTuple):
+    """Views into a flat vector of parameters or gradients.
+
+    Args:
+        hidden: ``[towers, out, in + 1]`` a layer.
+        norms: ``[towers, 2, out, 1]`` a layer, or none.
+        outputs: ``[out, in + 1]`` an output.
+        tower_of: the tower that each output stands on.
+    """
+
+    hidden: list[Array]
+    norms: list[Array]
+    outputs: list[Array]
+    tower_of: list[int]
+
+    @staticmethod
+    def of(named: Mapping[str, Array], tower_of: list[int]) -> Weights:
+        """Gather the views by the first part of their names."""
+        kinds = (
+            [array for name, array in named.items() if name.startswith(kind)]
+            for kind in ("hidden.", "norm.", "output.")
+        )
+        return Weights(*kinds, tower_of)
+
+    def tower(self, output: int) -> Weights:
+        """What one output needs, without the axis of towers."""
+        at = self.tower_of[output]
+        hidden, norms = ([one[at] for one in kind] for kind in (self.hidden, self.norms))
+        return Weights(hidden, norms, [self.outputs[output]], [0])
+
+
+class Workspace:
+    """Buffers for one batch size.
+
+    Args:
+        mlp: the network.
+        towers: number of towers; 0 for a single one without an axis of its own.
+        outputs: number of outputs of each head.
+        batch: the batch size B.
+    """
+
+    def __init__(self, mlp: MLP, towers: int, outputs: Sequence[int], batch: int) -> None:
+        dtype = mlp.dtype
+        axis = (towers,) if towers else ()
+        self.relu = mlp.activation == "relu"
+        x = np.ones((mlp.inputs + 1, batch), dtype)
+        self.features = x[:-1]
+        self.batch = batch
+        # The input of each layer with its row of ones; the last one is the heads'.
+        self.inputs = [x, *(np.ones((*axis, units + 1, batch), dtype) for units in mlp.hidden)]
+        self.hidden = [array[..., :-1, :] for array in self.inputs[1:]]
+        self.head_inputs = _tower_views(self.inputs[-1], mlp.tower_of, bool(towers and mlp.hidden))
+        self.outputs = [np.empty((size, batch), dtype) for size in outputs]
+        self.results = tuple(array.T for array in self.outputs)  # [B, out]
+        self.normal: list[Array] = []
+        self.inverse_std: list[Array] = []
+        if mlp.layer_norm:
+            self.normal = [np.empty_like(array) for array in self.hidden]
+            self.inverse_std = [
+                np.empty((*axis, 1, batch), dtype) for _ in self.hidden
+            ]
+        self.axis = axis
+        self.deltas: list[Array] = []  # made by the first backward
+        self.scratch: list[Array] = []
+
+    def load(self, inputs: Array) -> None:
+        """Take a batch ``[B, ...]``."""
+        np.copyto(self.features, inputs.reshape(self.batch, -1).T, casting="unsafe")
+        if inputs.dtype == np.uint8:
+            self.features *= 1.0 / 255.0
+
+    def forward(self, weights: Weights) -> None:
+        """Fill the activations and the outputs."""
+        for index, (matrix, hidden) in enumerate(zip(weights.hidden, self.hidden, strict=True)):
+            np.matmul(matrix, self.inputs[index], out=hidden)
+            if weights.norms:
+                self._normalize(index, weights.norms[index], hidden)
+            if self.relu:
+                np.maximum(hidden, 0.0, out=hidden)
+            else:
+                np.tanh(hidden, out=hidden)
+        for matrix, below, out in zip(weights.outputs, self.head_inputs, self.outputs, strict=False):
+            np.matmul(matrix, below, out=out)
+
+    def _normalize(self, index: int, norm: Array, hidden: Array) -> None:
+        normal, inverse = self.normal[index], self.inverse_std[index]
+        np.subtract(hidden, hidden.mean(axis=-2, keepdims=True), out=normal)
+        np.mean(np.square(normal), axis=-2, keepdims=True, out=inverse)
+        inverse += EPSILON
+        np.divide(1.0, np.sqrt(inverse, out=inverse), out=inverse)
+        normal *= inverse
+        np.multiply(normal, norm[..., 0, :, :], out=hidden)
+        hidden += norm[..., 1, :, :]
+
+    def backward(self, weights: Weights, into: Weights, gradients: Sequence[Array]) -> None:
+        """Write the gradients of all parameters, from those by the outputs ``[B, out]``."""
+        if not self.deltas and self.hidden:
+            self.deltas = [np.empty(array.shape, array.dtype) for array in self.hidden]
+            self.scratch = [np.empty_like(array) for array in self.deltas]
+        self._heads_backward(weights, into, gradients)
+        for index in reversed(range(len(self.hidden))):
+            delta = self.deltas[index]
+            self._activation_backward(self.hidden[index], delta, self.scratch[index])
+            if weights.norms:
+                self._norm_backward(index, weights.norms[index], into.norms[index])
+            np.matmul(delta, self.inputs[index].swapaxes(-1, -2), out=into.hidden[index])
+            if index:
+                matrix = weights.hidden[index][..., :-1].swapaxes(-1, -2)
+                np.matmul(matrix, delta, out=self.deltas[index - 1])
+
+    def _heads_backward(self, weights: Weights, into: Weights, gradients: Sequence[Array]) -> None:
+        filled = set()
+        for index, gradient in enumerate(gradients):
+            out = gradient.T  # [out, B]
+            np.matmul(out, self.head_inputs[index].T, out=into.outputs[index])
+            if not self.deltas:
+                continue
+            tower = weights.tower_of[index]
+            matrix, delta = weights.outputs[index][:, :-1].T, self.deltas[-1][tower]
+            if tower in filled:
+                delta += np.matmul(matrix, out, out=self.scratch[-1][tower])
+            else:
+                np.matmul(matrix, out, out=delta)
+                filled.add(tower)
+
+    def _activation_backward(self, hidden: Array, delta: Array, scratch: Array) -> None:
+        if self.relu:
+            np.sign(hidden, out=scratch)  # 0 or 1: relu gives nothing negative
+        else:
+            np.multiply(hidden, hidden, out=scratch)
+            np.subtract(1.0, scratch, out=scratch)
+        delta *= scratch
+
+    def _norm_backward(self, index: int, norm: Array, into: Array) -> None:
+        delta, normal, scratch = self.deltas[index], self.normal[index], self.scratch[index]
+        np.multiply(delta, normal, out=scratch)
+        np.sum(scratch, axis=-1, keepdims=True, out=into[..., 0, :, :])
+        np.sum(delta, axis=-1, keepdims=True, out=into[..., 1, :, :])
+        delta *= norm[..., 0, :, :]
+        np.multiply(delta, normal, out=scratch)
+        along = scratch.mean(axis=-2, keepdims=True)
+        delta -= delta.mean(axis=-2, keepdims=True)
+        delta -= np.multiply(normal, along, out=scratch)
+        delta *= self.inverse_std[index]
+
+    def input_gradient(self, weights: Weights, gradients: Sequence[Array]) -> Array:
+        """The gradient by the inputs ``[B, inputs]``; after `backward`."""
+        if self.deltas:
+            matrix = weights.hidden[0][..., :-1].swapaxes(-1, -2)
+            return np.matmul(matrix, self.deltas[0]).sum(axis=0).T
+        parts = [
+            gradient @ matrix[:, :-1]
+            for matrix, gradient in zip(weights.outputs, gradients, strict=True)
+        ]
+        return sum(parts[1:], start=parts[0])
+
+
+def _tower_views(inputs: Array, tower_of: Sequence[int], stacked: bool) -> list[Array]:
+    """What each head reads: its tower's activations, or what all towers share."""
+    return [inputs[tower] if stacked else inputs for tower in tower_of]
