@@ -78,8 +78,7 @@ class MLP:
         self._weights = Weights.of(self.named_parameters, self.tower_of)
         self._weight_gradients = Weights.of(self.named_gradients, self.tower_of)
         self._towers = [self._weights.tower(index) for index in range(len(outputs))]
-        self._training: dict[int, Workspace] = {}
-        self._acting: dict[int, Workspace] = {}
+        self._workspaces: dict[tuple[int, int | None], Workspace] = {}
         self._last: Workspace | None = None
         self._initialize(rng or np.random.default_rng(), init, output_gains)
 
@@ -117,7 +116,7 @@ class MLP:
 
         The arrays are overwritten by the next call with a batch of this size.
         """
-        work = self._workspace(self._training, len(inputs), self.towers, range(len(self.outputs)))
+        work = self._workspace(len(inputs), None)
         work.load(inputs)
         work.forward(self._weights)
         self._last = work
@@ -137,26 +136,17 @@ class MLP:
 
     def predict(self, inputs: Array, output: int = 0) -> Array:
         """One output ``[B, out]``; only its tower is evaluated. Overwritten by the next call."""
-        key = len(inputs) * len(self.outputs) + output
-        work = self._workspace(self._acting, key, 0, [output], len(inputs))
+        work = self._workspace(len(inputs), output)
         work.load(inputs)
         work.forward(self._towers[output])
         return work.results[0]
 
-    def _workspace(
-        self,
-        kept: dict[int, Workspace],
-        key: int,
-        towers: int,
-        outputs: Sequence[int],
-        batch: int | None = None,
-    ) -> Workspace:
-        work = kept.get(key)
+    def _workspace(self, batch: int, output: int | None) -> Workspace:
+        work = self._workspaces.get((batch, output))
         if work is None:
-            if len(kept) >= MAX_WORKSPACES:
-                kept.pop(next(iter(kept)))
-            sizes = [self.outputs[index] for index in outputs]
-            work = kept[key] = Workspace(self, towers, sizes, batch or key)
+            if len(self._workspaces) >= MAX_WORKSPACES:
+                self._workspaces.pop(next(iter(self._workspaces)))
+            work = self._workspaces[batch, output] = Workspace(self, batch, output)
         return work
 
     def asarray(self, array: Any) -> Array:

@@ -175,10 +175,7 @@ def _blend(xp: Any, moment: Array, gradients: Array, part: float, work: Array) -
 
 
 def _blend_square(xp: Any, moment: Array, gradients: Array, decay: float, work: Array) -> None:
-    """``moment = decay * moment + (1 - decay) * gradients ** 2``.
-
-    The root of the factor goes in before squaring: a product of its own less.
-    """
+    """``moment = decay * moment + (1 - decay) * gradients ** 2``."""
     xp.multiply(gradients, gradients, out=work)
     xp.multiply(work, 1.0 - decay, out=work)
     moment *= decay

@@ -55,14 +55,14 @@ class Workspace:
 
     Args:
         mlp: the network.
-        towers: number of towers; 0 for a single one without an axis of its own.
-        outputs: number of outputs of each head.
         batch: the batch size B.
+        output: the only output to compute, by its tower without an axis of towers; None for all.
     """
 
-    def __init__(self, mlp: MLP, towers: int, outputs: Sequence[int], batch: int) -> None:
+    def __init__(self, mlp: MLP, batch: int, output: int | None) -> None:
         dtype = mlp.dtype
-        axis = (towers,) if towers else ()
+        axis = (mlp.towers,) if output is None else ()
+        sizes = mlp.outputs if output is None else [mlp.outputs[output]]
         self.relu = mlp.activation == "relu"
         x = np.ones((mlp.inputs + 1, batch), dtype)
         self.features = x[:-1]
@@ -70,17 +70,18 @@ class Workspace:
         # The input of each layer with its row of ones; the last one is the heads'.
         self.inputs = [x, *(np.ones((*axis, units + 1, batch), dtype) for units in mlp.hidden)]
         self.hidden = [array[..., :-1, :] for array in self.inputs[1:]]
-        self.head_inputs = _tower_views(self.inputs[-1], mlp.tower_of, bool(towers and mlp.hidden))
-        self.outputs = [np.empty((size, batch), dtype) for size in outputs]
+        top = self.inputs[-1]
+        if output is None and mlp.hidden:
+            self.head_inputs = [top[tower] for tower in mlp.tower_of]
+        else:
+            self.head_inputs = [top] * len(sizes)
+        self.outputs = [np.empty((size, batch), dtype) for size in sizes]
         self.results = tuple(array.T for array in self.outputs)  # [B, out]
         self.normal: list[Array] = []
         self.inverse_std: list[Array] = []
         if mlp.layer_norm:
             self.normal = [np.empty_like(array) for array in self.hidden]
-            self.inverse_std = [
-                np.empty((*axis, 1, batch), dtype) for _ in self.hidden
-            ]
-        self.axis = axis
+            self.inverse_std = [np.empty((*axis, 1, batch), dtype) for _ in self.hidden]
         self.deltas: list[Array] = []  # made by the first backward
         self.scratch: list[Array] = []
 
@@ -100,7 +101,7 @@ class Workspace:
                 np.maximum(hidden, 0.0, out=hidden)
             else:
                 np.tanh(hidden, out=hidden)
-        for matrix, below, out in zip(weights.outputs, self.head_inputs, self.outputs, strict=False):
+        for matrix, below, out in zip(weights.outputs, self.head_inputs, self.outputs, strict=True):
             np.matmul(matrix, below, out=out)
 
     def _normalize(self, index: int, norm: Array, hidden: Array) -> None:
@@ -175,7 +176,3 @@ class Workspace:
         ]
         return sum(parts[1:], start=parts[0])
 
-
-def _tower_views(inputs: Array, tower_of: Sequence[int], stacked: bool) -> list[Array]:
-    """What each head reads: its tower's activations, or what all towers share."""
-    return [inputs[tower] if stacked else inputs for tower in tower_of]
