@@ -14,6 +14,9 @@ import typer
 from gym_loop import __version__
 from gym_loop.errors import GymLoopError
 
+MAX_SEED = 2**32 - 1  # as in gym_loop.seeding, which imports NumPy
+NEWEST = "the newest run of the file"
+
 # Plain help: the coloured one costs more start-up time than everything else together.
 app = typer.Typer(
     name="gym-loop",
@@ -114,7 +117,9 @@ def train(
     set_: Set = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
+        typer.Option(
+            min=0, max=MAX_SEED, help="Seed of the run, in place of the file's.", show_default=False
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -178,7 +183,7 @@ def evaluate(
     ] = "latest",
     episodes: Annotated[
         int | None,
-        typer.Option(help="Episodes, in place of eval_episodes.", show_default=False),
+        typer.Option(min=1, help="Episodes, in place of eval_episodes.", show_default=False),
     ] = None,
     record: Annotated[
         bool | None,
@@ -193,7 +198,9 @@ def evaluate(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
+        typer.Option(
+            min=0, max=MAX_SEED, help="Leads to the seeds of the episodes.", show_default=False
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -307,9 +314,6 @@ def verify_resume(
     typer.echo(verification_report(result))
     if not result.identical:
         raise typer.Exit(1)
-
-
-NEWEST = "the newest run of the file"
 
 
 def _with_resume_value(arguments: list[str]) -> list[str]:

@@ -27,7 +27,8 @@ class DefaultLoop(BaseLoop):
         Parameters:
             checkpoint_dir (str): Parent directory of the runs' checkpoints.
             episodes_per_checkpoint (int or null): Save a checkpoint every so many episodes;
-                null for none. One is always saved at the end.
+                null for none. One is always saved at the end. Those that would take more than 2 %
+                of the training's time are put off.
             episodes_per_eval (int or null): Evaluate every so many episodes on an environment of
                 its own and keep the best checkpoint; null for never.
             eval_episodes (int): Episodes of one evaluation.
@@ -82,7 +83,7 @@ class DefaultLoop(BaseLoop):
 
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
-        """Ranges: counts are positive, and something ends the training."""
+        """Ranges: counts are positive, and directories have names."""
         problems = {}
         least = {
             "episodes_per_checkpoint": 1,
@@ -125,6 +126,7 @@ class DefaultLoop(BaseLoop):
     def train(self) -> None:
         """Train until ``max_episodes`` or ``max_steps``, or until the run is asked to stop."""
         self.upkeep.start()
+        self.upkeep.catch_up()
         if self.in_episode:  # resumed in the middle of one
             self._start_video()
         while self.upkeep.wants_more():
@@ -207,6 +209,8 @@ class DefaultLoop(BaseLoop):
         with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
             results = []
             for number, seed in enumerate(evaluation_seeds(self, seeds)):
+                if self.run.stop_requested:
+                    break
                 reseed(seed)
                 results.append(self._evaluate_episode(env, seed, number))
         return results
@@ -217,7 +221,7 @@ class DefaultLoop(BaseLoop):
         recorder = self.run.evaluation_recorder
         recorded = recorder is not None and recorder.begin(number, self.steps)
         total, length, over = 0.0, 0, False
-        while not over and length < longest:
+        while not over and length < longest and not self.run.stop_requested:
             ob, reward, terminated, truncated, _ = env.step(self.agent.act(ob, self.episode))
             total += reward
             length += 1

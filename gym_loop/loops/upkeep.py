@@ -40,6 +40,7 @@ class Upkeep:
         self.last_returns: deque[float] = deque(maxlen=RETURNS_SHOWN)
         self._saved: tuple[int, int] | None = None
         self._checkpoint_due = False
+        self._evaluation_pending = False
         self._seconds_saving = 0.0
         parameters = loop.parameters
         self._max_steps = parameters.get("max_steps")
@@ -63,6 +64,11 @@ class Upkeep:
         self._chunk = 1
         self.steps_per_second = 0.0
         self._schedule()
+
+    def catch_up(self) -> None:
+        """Do what was due when the run was stopped."""
+        if self._evaluation_pending:
+            self.evaluate()
 
     def _attend_now(self) -> None:
         self.attention_at = 0
@@ -165,9 +171,13 @@ class Upkeep:
     def evaluate(self) -> None:
         """Evaluate the agent as it is now; keep its checkpoint if it is the best so far."""
         loop, run = self.loop, self.loop.run
+        self._evaluation_pending = True
         seeds = run.seeds.integers("periodic_evaluation", loop.parameters["eval_episodes"])
         started = time.monotonic()
         episodes = loop.evaluate(seeds)
+        if run.stop_requested:  # cut short: a resumed run evaluates again
+            return
+        self._evaluation_pending = False
         result = EvaluationResult(episodes)
         self._log(loop.steps, evaluation_scalars(result))
         self._write_episodes(result)
@@ -218,13 +228,17 @@ class Upkeep:
     # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What goes on unbroken: the returns shown."""
-        return {"last_returns": list(self.last_returns)}
+        """What goes on unbroken: the returns shown, and an evaluation that was cut short."""
+        return {
+            "last_returns": list(self.last_returns),
+            "evaluation_pending": self._evaluation_pending,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.last_returns.clear()
         self.last_returns.extend(state["last_returns"])
+        self._evaluation_pending = state["evaluation_pending"]
         self._saved = (self.loop.steps, self.loop.episode)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,7 +107,12 @@ class RunDirectory:
             RunLockedError: another process, or this one, is working on it.
         """
         path = self.logs.resolve() / "lock"
-        if path in _held or not (handle := _try_lock(path)):
+        handle = None
+        for patience in (0.05, 0.1, 0.0):  # whoever lists the runs holds it for a moment
+            if path not in _held and (handle := _try_lock(path)) is not None:
+                break
+            time.sleep(patience)
+        if handle is None:
             raise RunLockedError(
                 f"run {self.run_id} is in use by another process"
                 f" ({self.logs}); wait for it or stop it first"
