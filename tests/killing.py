@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.checkpoint import CheckpointStore
+from gym_loop.runs.manifest import read_manifest
 from gym_loop.state_tree import first_difference
 from gym_loop.verification import TIME_COLUMNS
 
@@ -61,9 +61,7 @@ def train_killed(
         if (directory / "logdir" / RUN).exists() and _status(directory) == "finished":
             break
     assert killed, "no child lived long enough to be killed"
-    done = subprocess.run(
-        _command(path, "--resume"), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(_command(path, "--resume"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     resumes = read_manifest(directory / "logdir" / RUN / "manifest.json")
     return [one["step"] for one in resumes["resumes"]]

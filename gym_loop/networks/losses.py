@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gym_loop.networks.distributions import log_softmax
-from gym_loop.networks.namespace import Array, namespace_of, one_hot
+from gym_loop.networks.namespace import Array, arange, namespace_of, one_hot, sum_by_index
 
 
 class Loss(NamedTuple):
@@ -124,14 +124,7 @@ def td_loss(
 
 def select(outputs: Array, actions: Array) -> Array:
     """The outputs ``[B, ...]`` of the actions taken, from ``[B, A, ...]``."""
-    xp = namespace_of(outputs)
-    rows = xp.arange(len(actions)) if xp.__name__ == "numpy" else slice_of(actions)
-    return outputs[rows, actions]
-
-
-def slice_of(actions: Array) -> Array:
-    """Row numbers beside a torch tensor of actions, on its device."""
-    return namespace_of(actions).arange(len(actions), device=actions.device)
+    return outputs[arange(len(actions), actions), actions]
 
 
 def scatter(gradient: Array, actions: Array, choices: int) -> Array:
@@ -179,12 +172,16 @@ def project_atoms(probs: Array, rewards: Array, discounts: Array, atoms: Array) 
         ``[B, K]``; returns outside the atoms count for the nearest one.
     """
     xp = namespace_of(probs)
-    low, step = atoms[0], atoms[1] - atoms[0]
-    moved = rewards[:, None] + discounts[:, None] * atoms  # [B, K]
-    places = xp.clip((moved - low) / step, 0, len(atoms) - 1)
-    # An atom takes from each moved one the part that falls with the distance between them.
-    distances = xp.abs(places[:, None, :] - ((atoms - low) / step)[None, :, None])  # [B, K, K]
-    return xp.sum(probs[:, None, :] * xp.clip(1.0 - distances, 0, None), axis=-1)
+    count, last = len(probs), len(atoms) - 1
+    moved = rewards[:, None] + discounts[:, None] * atoms
+    places = xp.clip((moved - atoms[0]) / (atoms[1] - atoms[0]), 0, last)  # [B, K]
+    below = xp.clip(xp.floor(places), 0, last - 1)
+    upper = probs * (places - below)  # the part for the atom above
+    cells = xp.asarray(below, dtype=xp.int64) + arange(count, probs)[:, None] * len(atoms)
+    flat = cells.reshape(-1)
+    size = count * len(atoms)
+    lower = sum_by_index(flat, (probs - upper).reshape(-1), size)
+    return (lower + sum_by_index(flat + 1, upper.reshape(-1), size)).reshape(count, len(atoms))
 
 
 def quantile_huber_loss(
@@ -203,10 +200,10 @@ def quantile_huber_loss(
     """
     xp = namespace_of(quantiles)
     count, parts = quantiles.shape
-    middles = one_hot_middles(quantiles, parts)
+    middles = (arange(parts, quantiles) + 0.5) / parts
     errors = targets[:, None, :] - quantiles[:, :, None]  # [B, K, M]
     slopes = xp.clip(errors, -huber, huber)
-    tilt = xp.abs(middles[:, None] - 1.0 * (errors < 0)) / huber
+    tilt = xp.where(errors < 0, 1.0 - middles[:, None], middles[:, None]) / huber
     losses = xp.sum(tilt * slopes * (errors - 0.5 * slopes), axis=(1, 2)) / targets.shape[1]
     gradient = -xp.sum(tilt * slopes, axis=2) / targets.shape[1]
     sizes = xp.sum(xp.abs(errors), axis=(1, 2)) / (parts * targets.shape[1])
@@ -214,10 +211,3 @@ def quantile_huber_loss(
         losses, gradient = losses * weights, gradient * weights[:, None]
     return Loss(xp.sum(losses) / count, gradient / count, sizes)
 
-
-def one_hot_middles(like: Array, parts: int) -> Array:
-    """The middles of ``parts`` equal parts of [0, 1], beside an array."""
-    xp = namespace_of(like)
-    if xp.__name__ == "numpy":
-        return ((xp.arange(parts) + 0.5) / parts).astype(like.dtype)
-    return (xp.arange(parts, device=like.device, dtype=like.dtype) + 0.5) / parts

@@ -22,9 +22,22 @@ def namespace_of(array: Array) -> Any:
     return sys.modules["torch"]
 
 
+def arange(count: int, like: Array) -> Array:
+    """Integers from 0, beside an array: of its library, on its device."""
+    xp = namespace_of(like)
+    return np.arange(count) if xp is np else xp.arange(count, device=like.device)
+
+
 def one_hot(indices: Array, count: int) -> Array:
     """Boolean ``[..., count]``, True at each index."""
-    xp = namespace_of(indices)
+    return indices[..., None] == arange(count, indices)
+
+
+def sum_by_index(indices: Array, weights: Array, count: int) -> Array:
+    """``[count]``: the sum of the weights that fall on each index; both are flat."""
+    xp = namespace_of(weights)
     if xp is np:
-        return indices[..., None] == np.arange(count)
-    return indices[..., None] == xp.arange(count, device=indices.device)
+        return np.bincount(indices, weights, count).astype(weights.dtype)
+    return xp.zeros(count, dtype=weights.dtype, device=weights.device).index_add(
+        0, indices, weights
+    )

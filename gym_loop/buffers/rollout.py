@@ -1,0 +1,117 @@
+"""The steps of a few environments since the policy last changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class RolloutBuffer:
+    """``T`` steps of ``N`` environments, and the advantages of their actions.
+
+    Args:
+        n_steps: T.
+        n_envs: N.
+        observation: an example of one observation, for its shape and dtype.
+        action: an example of one action.
+    """
+
+    def __init__(self, n_steps: int, n_envs: int, observation: Array, action: Array) -> None:
+        shape = (n_steps, n_envs)
+        self.n_steps, self.n_envs = n_steps, n_envs
+        self.step = 0  # number of steps held
+        self.observations = np.zeros((*shape, *observation.shape), observation.dtype)
+        self.actions = np.zeros((*shape, *action.shape), action.dtype)
+        self.rewards = np.zeros(shape, np.float32)
+        self.terminated = np.zeros(shape, bool)
+        self.truncated = np.zeros(shape, bool)
+        self.bootstraps = np.zeros(shape, np.float32)
+        self.last_values = np.zeros(n_envs, np.float32)
+
+    @property
+    def full(self) -> bool:
+        """All T steps are there."""
+        return self.step == self.n_steps
+
+    @property
+    def dones(self) -> Array:
+        """Which steps ended an episode, ``[T, N]``."""
+        return self.terminated | self.truncated
+
+    def add(
+        self,
+        observations: Array,
+        actions: Array,
+        rewards: Any,
+        terminated: Any,
+        truncated: Any,
+        bootstraps: Any = 0.0,
+    ) -> None:
+        """Add one step, ``[N, ...]`` each.
+
+        Args:
+            observations: what the actions were chosen for.
+            actions: as the policy drew them.
+            rewards: of the step.
+            terminated: the task ended.
+            truncated: the episode was cut.
+            bootstraps: value of the true final observation, read where ``truncated``.
+        """
+        step = self.step
+        self.observations[step] = observations
+        self.actions[step] = actions
+        self.rewards[step] = rewards
+        self.terminated[step] = terminated
+        self.truncated[step] = truncated
+        self.bootstraps[step] = bootstraps
+        self.step = step + 1
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self.step = 0
+
+    def advantages(self, values: Array, rewards: Array, discount: float, decay: float) -> Array:
+        """Generalised advantage estimates ``[T, N]`` of a full rollout.
+
+        The estimate of a step never looks past the end of its episode. Where the episode
+        was truncated, the value of its true final observation stands for the rest; where it
+        terminated, nothing does. Behind the last step stand ``last_values``.
+
+        Args:
+            values: of the observations, ``[T, N]``.
+            rewards: ``self.rewards``, or the same normalised, ``[T, N]``.
+            discount: gamma.
+            decay: lambda.
+
+        Source: Schulman et al. (2016), High-dimensional continuous control using generalized
+        advantage estimation.
+        """
+        following = np.concatenate([values[1:], self.last_values[None]])
+        following[self.truncated] = self.bootstraps[self.truncated]
+        following[self.terminated] = 0.0
+        result = following
+        result *= discount
+        result += rewards
+        result -= values  # the one-step errors; summed from the back, in place
+        carry = np.where(self.dones, 0.0, discount * decay).astype(result.dtype)
+        for step in range(self.n_steps - 2, -1, -1):
+            result[step] += carry[step] * result[step + 1]
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps held so far."""
+        held = {name: getattr(self, name)[: self.step] for name in _COLUMNS}
+        return {"step": self.step, "last_values": self.last_values, **held}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put them back."""
+        self.step = state["step"]
+        self.last_values[:] = state["last_values"]
+        for name in _COLUMNS:
+            getattr(self, name)[: self.step] = state[name]
+
+
+_COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "bootstraps")
