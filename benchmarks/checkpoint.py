@@ -2,8 +2,12 @@
 
 Both sides write to a new file, wait until the disk has it (fsync), and then delete the one
 before, as a run that keeps its last checkpoint does. Ours also computes checksums, writes
-the readable state.json, and renames. The time that training stands still is shown apart: a
-small state is written in the background.
+the readable state.json, and renames.
+
+"standstill" is what a checkpoint costs the training: the call, until it returns. "on disk" is
+the time until the checkpoint is complete. They differ for states up to 32 MB, which are
+written in the background; there, the files, their directory and the rename have to be flushed
+to the disk one after another, where numpy.save flushes one file.
 
     python benchmarks/checkpoint.py [--quick] [--directory DIR]
 
@@ -48,7 +52,8 @@ class ReplayAgent:
 def sides_of(size: int, directory: Path) -> dict[str, Callable[[], float]]:
     agent = ReplayAgent(size)
     state = {"agent": capture(agent, copy=False)}
-    same_bytes = np.random.default_rng(1).integers(0, 255, size, np.uint8)
+    arrays = [value for value in vars(agent).values() if isinstance(value, np.ndarray)]
+    same_bytes = np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays])
     store = CheckpointStore(directory / "checkpoints", keep=1)
     steps = iter(range(10**9))
 
@@ -80,8 +85,10 @@ def sides_of(size: int, directory: Path) -> dict[str, Callable[[], float]]:
     return {"numpy.save": numpy_save, "checkpoint": checkpoint, "standstill": standstill}
 
 
-def written_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in (directory / "checkpoints").rglob("*.*"))
+def written_bytes(directory: Path) -> tuple[int, int]:
+    files = [path for path in directory.rglob("*.*") if path.is_file()]
+    numpy_bytes = sum(path.stat().st_size for path in files if path.suffix == ".npy")
+    return sum(path.stat().st_size for path in files) - numpy_bytes, numpy_bytes
 
 
 def milliseconds(seconds: float) -> str:
@@ -93,30 +100,31 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="no 2 GB, fewer repetitions")
     parser.add_argument("--directory", type=Path, default=Path(), help="on the disk to measure")
     arguments = parser.parse_args()
-    plan = [(20_000, 100), (MB, 100), (100 * MB, 10), (2_000 * MB, 4)]
+    plan = [(MB, 100), (100 * MB, 15), (2_000 * MB, 5)]
     if arguments.quick:
-        plan = [(size, max(3, repeats // 5)) for size, repeats in plan[:3]]
+        plan = [(size, max(3, repeats // 5)) for size, repeats in plan[:2]]
     rows = []
     for size, repeats in plan:
         directory = Path(tempfile.mkdtemp(prefix="checkpoint-benchmark-", dir=arguments.directory))
         try:
             results = take_turns(sides_of(size, directory), repeats)
-            extra = written_bytes(directory) - size
+            checkpoint_bytes, numpy_bytes = written_bytes(directory)
         finally:
             shutil.rmtree(directory)
-        plain, ours, standstill = (results[name].median for name in results)
+        plain, on_disk, standstill = (result.median for result in results.values())
         rows.append(
             [
                 f"{size / MB:g} MB",
-                f"{extra:+,}",
+                f"{checkpoint_bytes / numpy_bytes:.3f}",
                 milliseconds(plain),
-                milliseconds(ours),
-                verdict(ours / plain, at_most=1.3),
                 milliseconds(standstill),
-                f"{results['numpy.save'].spread}, {results['checkpoint'].spread}",
+                verdict(standstill / plain, at_most=1.3),
+                milliseconds(on_disk),
+                f"{on_disk / plain:.2f}",
+                ", ".join(result.spread for result in results.values()),
             ]
         )
-    header = ["state", "bytes", "numpy.save ms", "checkpoint ms", "ratio", "standstill ms"]
+    header = ["state", "bytes", "numpy.save ms", "standstill ms", "ratio", "on disk ms", "ratio"]
     print(table([*header, "spreads"], rows))
     print(surroundings("gym-loop", "numpy"))
 

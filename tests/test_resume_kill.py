@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from gym_loop.config import load_config
 from tests.killing import differences, train_killed, train_straight
 
 ENVIRONMENTS = {
@@ -22,21 +24,31 @@ ENVIRONMENTS = {
     "ALE/Pong-v5": 2_000,
 }
 
+ROOT = Path(__file__).parent.parent
+WORKBENCH = {
+    "agents/q_learning_frozen_lake": 40_000,
+    "agents/q_learning_taxi": 20_000,
+    "agents/cross_entropy": 30_000,
+    "agents/torch_reinforce": 5_000,
+    "loops/curriculum_loop": 30_000,
+}
+SAVING = {"max_episodes": None, "steps_per_checkpoint": 97, "keep_checkpoints": 2}
+
 
 def random_config(env: str) -> dict:
     """RandomAgent for about a second, saved in the middle of episodes."""
     return {
         "env": {"name": env},
-        "loop": {
-            "parameters": {
-                "max_episodes": None,
-                "max_steps": ENVIRONMENTS[env],
-                "steps_per_checkpoint": 97,
-                "keep_checkpoints": 2,
-            }
-        },
+        "loop": {"parameters": {**SAVING, "max_steps": ENVIRONMENTS[env]}},
         "seed": 3,
     }
+
+
+def workbench_config(name: str) -> dict:
+    """A run file of the workbench, for about a second."""
+    config = load_config(ROOT / f"{name}.yaml").portable().as_dict()
+    config["loop"]["parameters"].update({**SAVING, "max_steps": WORKBENCH[name]})
+    return {**config, "seed": 3}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
@@ -44,4 +56,12 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, env):
     config = random_config(env)
     seconds = train_straight(tmp_path / "straight", config)
     train_killed(tmp_path / "killed", config, seconds, kills=3, rng=random.Random(env))
+    assert differences(tmp_path / "straight", tmp_path / "killed") == []
+
+
+@pytest.mark.parametrize("name", WORKBENCH)
+def test_the_workbench_too(tmp_path, name):
+    config = workbench_config(name)
+    seconds = train_straight(tmp_path / "straight", config)
+    train_killed(tmp_path / "killed", config, seconds, kills=3, rng=random.Random(name))
     assert differences(tmp_path / "straight", tmp_path / "killed") == []

@@ -12,6 +12,8 @@ Array = np.ndarray[Any, Any]
 class RolloutBuffer:
     """``T`` steps of ``N`` environments, and the advantages of their actions.
 
+    It is saved between steps, not between `begin` and `finish`.
+
     Args:
         n_steps: T.
         n_envs: N.
@@ -23,6 +25,7 @@ class RolloutBuffer:
         shape = (n_steps, n_envs)
         self.n_steps, self.n_envs = n_steps, n_envs
         self.step = 0  # number of steps held
+        self.pending = False  # `begin` was called for the next one
         self.observations = np.zeros((*shape, *observation.shape), observation.dtype)
         self.actions = np.zeros((*shape, *action.shape), action.dtype)
         self.rewards = np.zeros(shape, np.float32)
@@ -41,37 +44,40 @@ class RolloutBuffer:
         """Which steps ended an episode, ``[T, N]``."""
         return self.terminated | self.truncated
 
-    def add(
-        self,
-        observations: Array,
-        actions: Array,
-        rewards: Any,
-        terminated: Any,
-        truncated: Any,
-        bootstraps: Any = 0.0,
-    ) -> None:
-        """Add one step, ``[N, ...]`` each.
+    def begin(self, observations: Array, actions: Array) -> None:
+        """Note what was chosen, before the environment may overwrite its observations.
 
         Args:
-            observations: what the actions were chosen for.
-            actions: as the policy drew them.
+            observations: what the actions were chosen for, ``[N, ...]``.
+            actions: as the policy drew them, ``[N, ...]``.
+        """
+        self.observations[self.step] = observations
+        self.actions[self.step] = actions
+        self.pending = True
+
+    def finish(
+        self, rewards: Any, terminated: Any, truncated: Any, bootstraps: Any = 0.0
+    ) -> None:
+        """Note what came of it, ``[N]`` each.
+
+        Args:
             rewards: of the step.
             terminated: the task ended.
             truncated: the episode was cut.
             bootstraps: value of the true final observation, read where ``truncated``.
         """
         step = self.step
-        self.observations[step] = observations
-        self.actions[step] = actions
         self.rewards[step] = rewards
         self.terminated[step] = terminated
         self.truncated[step] = truncated
         self.bootstraps[step] = bootstraps
         self.step = step + 1
+        self.pending = False
 
     def clear(self) -> None:
         """Forget all steps."""
         self.step = 0
+        self.pending = False
 
     def advantages(self, values: Array, rewards: Array, discount: float, decay: float) -> Array:
         """Generalised advantage estimates ``[T, N]`` of a full rollout.
@@ -108,7 +114,7 @@ class RolloutBuffer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put them back."""
-        self.step = state["step"]
+        self.step, self.pending = state["step"], False
         self.last_values[:] = state["last_values"]
         for name in _COLUMNS:
             getattr(self, name)[: self.step] = state[name]

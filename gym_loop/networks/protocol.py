@@ -49,6 +49,10 @@ class Network(Protocol):
         """A NumPy array as this network's library and device want it."""
         ...
 
+    def tonumpy(self, array: Array) -> Any:
+        """One of this network's arrays as NumPy wants it; waits for a GPU."""
+        ...
+
     def clone(self) -> Network:
         """A network of its own with equal parameters, a target network for example."""
         ...

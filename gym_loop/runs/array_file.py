@@ -2,16 +2,17 @@
 
 The format: eight bytes with the length of the header, the header as JSON (name, dtype, shape
 and place of each array), then the arrays' bytes without a gap. A checksum over the whole file
-(CRC-32) is computed beside the writing and the reading, in a thread of its own.
+(CRC-32) is computed in passing.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,49 +20,26 @@ import numpy as np
 
 from gym_loop.runs.tree_file import DTYPES, Arrays, dtype_key
 
-CHUNK = 8 << 20  # bytes that are read, or copied, and checksummed at once
-_LITTLE = 1 << 16  # bytes that are sooner checksummed than handed to a thread
+CHUNK = 1 << 20  # bytes that are checksummed, then written while the cache still has them
+FLUSH = 64 << 20  # bytes after which the disk is set to work, beside the writing
 _MAX_HEADER = 100_000_000  # the format's own limit
 _NUMPY_DTYPES = {name: np.dtype(key) for key, name in DTYPES.items()}
 
-Buffer = Any  # bytes, or an array of uint8: Python 3.12 has a name for what they share
-
 
 class RunningChecksum:
-    """The CRC-32 of what passes by, computed in a thread while the disk is busy."""
+    """The CRC-32 of what passes by."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._crc = 0
-        self._thread = ThreadPoolExecutor(1)
-        self._under_way: Future[None] | None = None
 
-    def __enter__(self) -> RunningChecksum:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown()
-
-    def add(self, chunk: Buffer, size: int) -> None:
-        """Take a chunk, which must not change before the next call."""
-        self._finish()
-        self.bytes += size
-        if size < _LITTLE:
-            self._update(chunk)
-        else:
-            self._under_way = self._thread.submit(self._update, chunk)
-
-    def value(self) -> str:
-        """The checksum so far, as eight hexadecimal digits."""
-        self._finish()
-        return f"{self._crc:08x}"
-
-    def _update(self, chunk: Buffer) -> None:
+    def add(self, chunk: Any) -> None:
+        """Take the next bytes, or the next array of uint8."""
+        self.bytes += len(chunk)
         self._crc = zlib.crc32(chunk, self._crc)
 
-    def _finish(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
+    def __str__(self) -> str:
+        return f"{self._crc:08x}"
 
 
 def checksum(data: bytes) -> str:
@@ -86,14 +64,20 @@ def write_arrays(file: BinaryIO, arrays: Arrays) -> tuple[int, str]:
     Returns:
         The number of bytes and the checksum of the file.
     """
-    ordered = _in_file_order(arrays)
-    with RunningChecksum() as crc:
-        for chunk in _chunks(ordered):
+    crc = RunningChecksum()
+    flushed, flush = 0, None
+    with ThreadPoolExecutor(1) as thread:
+        for chunk in _chunks(_in_file_order(arrays)):
+            crc.add(chunk)
             view = memoryview(chunk)
-            crc.add(view, len(view))
             while len(view):
                 view = view[file.write(view) :]
-        return crc.bytes, crc.value()
+            # Measured: the disk works while we go on, which more than pays for the checksum.
+            if crc.bytes - flushed >= FLUSH and (flush is None or flush.done()):
+                flushed, flush = crc.bytes, thread.submit(os.fsync, file.fileno())
+    if flush is not None:
+        flush.result()
+    return crc.bytes, str(crc)
 
 
 def _in_file_order(arrays: Arrays) -> list[tuple[str, np.ndarray[Any, Any]]]:
@@ -121,13 +105,15 @@ def _header(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _chunks(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> Iterator[Buffer]:
+def _chunks(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> Iterator[Any]:
     yield _header(ordered)
     for _, array in ordered:
         if not array.nbytes:
             continue
         if array.flags.c_contiguous:
-            yield array.reshape(-1).view(np.uint8)
+            flat = array.reshape(-1).view(np.uint8)
+            for start in range(0, flat.size, CHUNK):
+                yield flat[start : start + CHUNK]
         else:
             # In the order of the rows, a buffer at a time.
             flags: Any = ["external_loop", "buffered"]
@@ -152,15 +138,16 @@ def read_arrays(path: Path, size: int, crc: str) -> Arrays:
     found = path.stat().st_size
     if found != size:
         raise ValueError(f"has {found:,} bytes instead of {size:,}")
-    with path.open("rb", buffering=0) as file, RunningChecksum() as running:
+    running = RunningChecksum()
+    with path.open("rb", buffering=0) as file:
         length = int.from_bytes(_read(file, 8, running), "little")
         if length > min(_MAX_HEADER, size - 8):
             raise ValueError(f"states a header of {length:,} bytes")
         arrays = _empty_arrays(_read(file, length, running), size - 8 - length)
         for array in arrays.values():
             _fill(file, array.reshape(-1).view(np.uint8), running)
-        if running.value() != crc:
-            raise ValueError(f"has the checksum {running.value()} instead of {crc}: it was altered")
+    if str(running) != crc:
+        raise ValueError(f"was altered: it has the checksum {running} instead of {crc}")
     return arrays
 
 
@@ -176,7 +163,7 @@ def _fill(file: Any, flat: np.ndarray[Any, Any], running: RunningChecksum) -> No
         count = file.readinto(flat[position : position + CHUNK])
         if not count:
             raise ValueError("ends too early")
-        running.add(flat[position : position + count], count)
+        running.add(flat[position : position + count])
         position += count
 
 

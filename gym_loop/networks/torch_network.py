@@ -1,0 +1,215 @@
+"""Any PyTorch module as a `Network`, and the convolutional network for images."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gym_loop.errors import ConfigError, SpaceError
+from gym_loop.networks.initialization import orthogonal
+
+Tensor = Any
+
+
+class TorchNetwork:
+    """Wraps a ``torch.nn.Module``; its parameters become views of one flat vector.
+
+    Args:
+        module: takes ``[B, *input_shape]``, returns one tensor ``[B, out]`` or a tuple of them.
+        extra: number of parameters besides, 0 at first; see `Network`.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+
+    def __init__(self, module: Any, *, extra: int = 0, device: str = "cpu") -> None:
+        import torch
+
+        self.device = _device(torch, device)
+        self.module = module.to(self.device)
+        trained = [one for one in module.parameters() if one.requires_grad]
+        count = sum(one.numel() for one in trained)
+        self.parameters = torch.zeros(count + extra, device=self.device, dtype=torch.float32)
+        self.gradients = torch.zeros_like(self.parameters)
+        start = 0
+        for one in trained:
+            end = start + one.numel()
+            self.parameters[start:end] = one.detach().reshape(-1)
+            one.data = self.parameters[start:end].view(one.shape)
+            one.grad = self.gradients[start:end].view(one.shape)
+            start = end
+        self.extra = self.parameters[count:]
+        self.extra_gradient = self.gradients[count:]
+        self._module_gradients = self.gradients[:count]
+        self._inputs: Tensor = None
+        self._outputs: tuple[Tensor, ...] = ()
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Outputs ``[B, out]`` for inputs ``[B, ...]``, detached; keeps the graph."""
+        self._mode(True)
+        self._inputs = inputs.requires_grad_() if inputs.is_floating_point() else inputs
+        self._outputs = _as_tuple(self.module(self._inputs))
+        return tuple(output.detach() for output in self._outputs)
+
+    def backward(self, gradients: Sequence[Tensor], *, to_inputs: bool = False) -> Tensor | None:
+        """Write `gradients` from those by the outputs of the last `forward`.
+
+        Args:
+            gradients: ``[B, out]`` for each output.
+            to_inputs: return the gradient by the inputs as well.
+        """
+        import torch
+
+        self._module_gradients.zero_()
+        self._inputs.grad = None
+        torch.autograd.backward(self._outputs, tuple(gradients))
+        self._outputs = ()
+        return self._inputs.grad if to_inputs else None
+
+    def predict(self, inputs: Tensor, output: int = 0) -> Tensor:
+        """One output ``[B, out]``, in the module's evaluation mode, without a graph."""
+        import torch
+
+        self._mode(False)
+        with torch.no_grad():
+            return _as_tuple(self.module(inputs))[output]
+
+    def _mode(self, training: bool) -> None:
+        if self.module.training is not training:  # a walk over all submodules
+            self.module.train(training)
+
+    def asarray(self, array: Any) -> Tensor:
+        """A tensor on the device; the copy to a GPU runs beside what Python does next."""
+        import torch
+
+        tensor = torch.as_tensor(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def tonumpy(self, array: Tensor) -> Any:
+        """A NumPy array; waits for the device."""
+        return array.detach().cpu().numpy()
+
+    def clone(self) -> TorchNetwork:
+        """An equal network that shares nothing with this one."""
+        import torch
+
+        module = copy.deepcopy(self.module)
+        twin = TorchNetwork(module, extra=self.extra.numel(), device=str(self.device))
+        with torch.no_grad():
+            twin.extra.copy_(self.extra)
+        return twin
+
+    def state_dict(self) -> dict[str, Any]:
+        """The module's own state, buffers included, and the parameters besides."""
+        return {"module": dict(self.module.state_dict()), "extra": self.extra}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put them back, in place."""
+        self.module.load_state_dict(state["module"])
+        self.extra.copy_(state["extra"])
+
+
+class NatureCNN(TorchNetwork):
+    """Three convolutions and a hidden layer, which all outputs share.
+
+    Source: Mnih et al. (2015), Human-level control through deep reinforcement learning.
+
+    Args:
+        input_shape: ``(height, width, channels)`` or ``(channels, height, width)``: the
+            smallest side is that of the channels. ``uint8`` inputs are divided by 255.
+        outputs: number of outputs of each head.
+        hidden: units of the layer behind the convolutions.
+        output_gains: gain of the orthogonal init of each output; default 1.
+        extra: see `TorchNetwork`.
+        device: see `TorchNetwork`.
+        rng: where the first weights come from.
+
+    Raises:
+        SpaceError: the inputs are no images, or too small for the convolutions.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        outputs: Sequence[int],
+        *,
+        hidden: int = 512,
+        output_gains: Sequence[float] | None = None,
+        extra: int = 0,
+        device: str = "cpu",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        module = _nature_module(tuple(input_shape), tuple(outputs), hidden)
+        gains = list(output_gains) if output_gains is not None else [1.0] * len(outputs)
+        gains = [math.sqrt(2.0)] * 4 + gains
+        rng = rng or np.random.default_rng()
+        layers = [layer for layer in module.modules() if hasattr(layer, "weight")]
+        for layer, gain in zip(layers, gains, strict=True):
+            weight = layer.weight.data
+            matrix = orthogonal(rng, len(weight), weight[0].numel(), gain)
+            weight.copy_(weight.new_tensor(matrix).view(weight.shape))
+            layer.bias.data.zero_()
+        super().__init__(module, extra=extra, device=device)
+
+
+def _nature_module(shape: tuple[int, ...], outputs: tuple[int, ...], hidden: int) -> Any:
+    import torch
+    from torch import nn
+
+    if len(shape) != 3:
+        raise SpaceError(f"NatureCNN needs images of three axes, not observations of shape {shape}")
+    channels_last = shape[2] < shape[0]
+    channels, *sides = (shape[2], *shape[:2]) if channels_last else shape
+    for kernel, stride in ((8, 4), (4, 2), (3, 1)):
+        sides = [(side - kernel) // stride + 1 for side in sides]
+    if min(sides) < 1:
+        raise SpaceError(f"NatureCNN needs images of at least 36 x 36 pixels, not of shape {shape}")
+
+    class Module(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Sequential(
+                nn.Conv2d(channels, 32, 8, 4),
+                nn.ReLU(),
+                nn.Conv2d(32, 64, 4, 2),
+                nn.ReLU(),
+                nn.Conv2d(64, 64, 3, 1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(64 * sides[0] * sides[1], hidden),
+                nn.ReLU(),
+            )
+            self.heads = nn.ModuleList(nn.Linear(hidden, size) for size in outputs)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            scale = 255.0 if images.dtype == torch.uint8 else 1.0
+            if channels_last:
+                images = images.permute(0, 3, 1, 2)
+            features = self.trunk(images.float() / scale)
+            return tuple(head(features) for head in self.heads)
+
+    return Module()
+
+
+def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+
+
+def _device(torch: Any, name: str) -> Any:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is none that torch knows; use cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: {name} is asked for, but torch finds no GPU here; use cpu, or install a build"
+            " of torch for it"
+        )
+    return device

@@ -1,0 +1,23 @@
+"""How many threads a matrix product may use."""
+
+from __future__ import annotations
+
+import sys
+
+
+def limit_threads(threads: int | None) -> None:
+    """Limit the threads of NumPy's BLAS, and of torch if it is loaded, in this process.
+
+    Products of small networks get slower by sharing the work, and far slower beside a busy
+    neighbour: one thread a run, and several runs side by side, is the fast way.
+
+    Args:
+        threads: the limit; None leaves everything as it is.
+    """
+    if threads is None:
+        return
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=threads, user_api="blas")
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
