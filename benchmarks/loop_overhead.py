@@ -91,6 +91,8 @@ def against_peers(env_id: str, repeats: int, n_envs: int, cpu: bool) -> str:
             workers[name] = worker
         results = take_turns(workers, repeats)
     ours, bare = results[OURS], results[BARE]
+    if problem := ours.problem or bare.problem:
+        raise SystemExit(f"{OURS}: {problem}")
     rows = []
     for name, result in results.items():
         if result.problem:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 LOOK_UP_SECONDS = 0.1
 LOOK_UP_STEPS = 2_048
 RETURNS_SHOWN = 100
-# Checkpoints may take this share of a training's time, after a first allowance in seconds; one
-# that comes due beyond it is put off. Small runs thus save exactly as often as they ask for.
-CHECKPOINT_SHARE = 0.02
-CHECKPOINT_ALLOWANCE = 0.2
+# Checkpoints may take this share of a training's time, and their thread about as much again,
+# after a first allowance in seconds; one that comes due beyond it is put off. Small runs thus
+# save exactly as often as they ask for.
+CHECKPOINT_SHARE = 0.01
+CHECKPOINT_ALLOWANCE = 0.1
 
 
 class Upkeep:
@@ -209,11 +210,11 @@ class Upkeep:
         here = (loop.steps, loop.episode)
         if here == self._saved and not best and not wait:
             return
-        started = time.monotonic()
+        started = time.thread_time()  # a busy machine is no reason to save less often
         self._saved = here
         loop.run.save(loop, best=best, wait=wait, reason=reason)
         self._checkpointed = time.monotonic()
-        self._seconds_saving += self._checkpointed - started
+        self._seconds_saving += time.thread_time() - started
 
     def _save_if_due(self, now: float) -> None:
         allowed = CHECKPOINT_ALLOWANCE + CHECKPOINT_SHARE * (now - self._began)

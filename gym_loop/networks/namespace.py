@@ -29,8 +29,8 @@ def arange(count: int, like: Array) -> Array:
 
 
 def one_hot(indices: Array, count: int) -> Array:
-    """Boolean ``[..., count]``, True at each index."""
-    return indices[..., None] == arange(count, indices)
+    """Boolean ``[B, count]``, True at each index of ``[B]``; laid out like a network's outputs."""
+    return (arange(count, indices)[:, None] == indices).T
 
 
 def sum_by_index(indices: Array, weights: Array, count: int) -> Array:

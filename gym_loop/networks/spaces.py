@@ -121,7 +121,7 @@ class ActionCodec:
         low, high = space.low, space.high
         self.clip = low, high
         if np.isfinite(low).all() and np.isfinite(high).all():
-            self.stretch = (high - low) / 2, (high + low) / 2
+            self.stretch = high / 2 - low / 2, high / 2 + low / 2
 
     def __call__(self, drawn: Array) -> Array:
         """Actions ``[N, *shape]`` from what the distribution drew."""

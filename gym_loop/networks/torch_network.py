@@ -52,7 +52,9 @@ class TorchNetwork:
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Outputs ``[B, out]`` for inputs ``[B, ...]``, detached; keeps the graph."""
         self._mode(True)
-        self._inputs = inputs.requires_grad_() if inputs.is_floating_point() else inputs
+        self._inputs = inputs.detach()
+        if inputs.is_floating_point():
+            self._inputs.requires_grad_()
         self._outputs = _as_tuple(self.module(self._inputs))
         return tuple(output.detach() for output in self._outputs)
 

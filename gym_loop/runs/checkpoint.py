@@ -110,6 +110,9 @@ class CheckpointStore:
 
     def _make_way(self) -> None:
         """Where the disk is slower than the saves, drop what would be pruned as soon as written."""
+        for future, _ in self._pending:
+            if future.done() and not future.cancelled():
+                future.result()  # what is not the disk's fault is no warning
         self._pending = [(future, best) for future, best in self._pending if not future.done()]
         waiting = [(future, best) for future, best in self._pending if not future.running()]
         for future, best in waiting[: len(waiting) - self.keep + 1]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import columns, streams, tensors
-from gym_loop.state_tree.inspection import attribute_items, fits_into, hides_state
+from gym_loop.state_tree.arrays import fields_of, fits_into
+from gym_loop.state_tree.inspection import attribute_items, hides_state
 from gym_loop.state_tree.tags import (
     ATOMS,
     CODE,
@@ -230,7 +231,7 @@ class _Capture:
             if dtype.names is None or dtype.hasobject:
                 raise self.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
             raw = np.frombuffer(value.tobytes(), np.uint8)
-            fields = _as_lists(np.lib.format.dtype_to_descr(dtype))
+            fields = fields_of(dtype)
             return {"__structured__": raw, "dtype": fields, "shape": list(value.shape)}
         if value.size and value.flags.writeable:
             owner: Any = value if value.base is None else value.base
@@ -319,10 +320,6 @@ _mutable: dict[type, Handler] = {
     np.random.SeedSequence: streams.capture_seed_sequence,
     random.Random: streams.capture_random,
 }
-
-
-def _as_lists(fields: Any) -> Any:
-    return [_as_lists(part) for part in fields] if isinstance(fields, (tuple, list)) else fields
 
 
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:

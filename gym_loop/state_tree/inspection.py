@@ -5,10 +5,8 @@ from __future__ import annotations
 import collections
 import io
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from gym_loop.state_tree.tags import module_of
 
@@ -73,30 +71,3 @@ def hides_state(value: Any, kind: type) -> bool:
     # An instance is as large as its content, its slots, __dict__ and __weakref__, or has more.
     visible = content.__basicsize__ + 8 * (len(slots) + 2)
     return bool(kind.__itemsize__) or kind.__basicsize__ > visible
-
-
-def view_of(
-    holder: np.ndarray[Any, Any],
-    dtype: np.dtype[Any],
-    shape: Sequence[int],
-    offset: int,
-    strides: Sequence[int],
-) -> np.ndarray[Any, Any]:
-    """An array in the memory of another one; NumPy checks that it stays inside.
-
-    Raises:
-        ValueError: it would not.
-    """
-    memory: Any = holder if holder.flags.c_contiguous else holder.T
-    if dtype.hasobject or memory.dtype.hasobject or offset < 0:
-        raise ValueError("no view of this kind can be")
-    return np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
-
-
-def fits_into(holder: np.ndarray[Any, Any], *place: Any) -> bool:
-    """Whether `view_of` would succeed."""
-    try:
-        view_of(holder, *place)
-    except ValueError:
-        return False
-    return True

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import collections
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import columns, records, streams, tensors
-from gym_loop.state_tree.inspection import attribute_items, slot_names, view_of
+from gym_loop.state_tree.arrays import dtype_of, view_of
+from gym_loop.state_tree.inspection import attribute_items, slot_names
 from gym_loop.state_tree.tags import (
     ATOMS,
     FACTORIES,
@@ -279,9 +280,7 @@ class _Restore:
         return live
 
     def structured(self, live: Any, node: Tree, way: Way | None) -> Any:
-        dtype = np.lib.format.descr_to_dtype([_field(field) for field in node["dtype"]])
-        if dtype.hasobject:
-            raise self.misfit(way, f"the dtype {dtype} is none of plain data")
+        dtype = dtype_of(node["dtype"])
         saved = np.frombuffer(node["__structured__"].tobytes(), dtype).reshape(node["shape"])
         return self.claim(self.array(live, saved, way), node)
 
@@ -366,14 +365,6 @@ _DICTS: dict[str, Callable[[], Any]] = {
     "OrderedDict": collections.OrderedDict,
     "Counter": collections.Counter,
 }
-
-
-def _field(field: Sequence[Any]) -> tuple[Any, ...]:
-    """One field of a structured dtype, as NumPy wants it: tuples, and shapes as tuples."""
-    name, kind, *shape = field
-    if isinstance(kind, list):
-        kind = [_field(part) for part in kind]
-    return (name, kind, *(tuple(part) for part in shape))
 
 
 _PLACE = ("shape", "offset", "strides")

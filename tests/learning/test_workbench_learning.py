@@ -8,8 +8,8 @@ run file                episodes threshold worst  median best     what else ther
 ======================= ======== ========= ====== ===== ========= ===========================
 q_learning_frozen_lake     6,000      0.55   0.64  0.745   0.83   optimum 0.74, random 0.01
 q_learning_taxi            3,000       5.0   7.48   7.84   8.13   optimum 7.9, random -770
-cross_entropy                480       475    500    500    500   limit 500, random 22
-torch_reinforce              300       400    461    500    500   limit 500, random 22
+cross_entropy                480       475    500    500    500   limit 500, random 23
+torch_reinforce              300       400    461    500    500   limit 500, random 23
 curriculum_loop            1,000      -260   -237   -220   -208   without it five stay at -300
 ======================= ======== ========= ====== ===== ========= ===========================
 
