@@ -21,6 +21,7 @@ class Experiment:
         run: the services of the run.
         render: the environment shows itself in a window.
         record: the environment gives frames to a recorder.
+        evaluation: the environment is the one that the loop evaluates in.
 
     Raises:
         EnvError: the environment cannot be made.
@@ -28,13 +29,19 @@ class Experiment:
     """
 
     def __init__(
-        self, config: RunConfig, run: TrainingRun, *, render: bool = False, record: bool = False
+        self,
+        config: RunConfig,
+        run: TrainingRun,
+        *,
+        render: bool = False,
+        record: bool = False,
+        evaluation: bool = False,
     ) -> None:
         self.config = config
         self.run = run
         parameters = dict(config.loop.parameters)
         seed_global_streams(run.seeds)
-        self.env = self.make_env(render, record)
+        self.env = self.make_env(render, record, evaluation=evaluation)
         try:
             self.agent = self.make_agent()
             self.loop = config.loop.cls(agent=self.agent, env=self.env, run=run, **parameters)
@@ -42,32 +49,28 @@ class Experiment:
             close_quietly(self.env)
             raise
         run.environment_info = {
-            "observation_space": str(self.env.observation_space),
-            "action_space": str(self.env.action_space),
+            name: str(space) for name, space in self._single_spaces().items()
         }
 
-    def make_env(self, render: bool, record: bool) -> Any:
-        """Make the loop's environment and seed its spaces."""
-        parameters = dict(self.config.loop.parameters)
-        env = self.config.loop.cls.make_env(
-            self.config.env, parameters, render=render, record=record
-        )
+    def make_env(self, render: bool, record: bool, *, evaluation: bool = False) -> Any:
+        """Make the loop's environment, or that of its evaluations, and seed its spaces."""
+        parameters, cls = dict(self.config.loop.parameters), self.config.loop.cls
+        make = cls.make_evaluation_env if evaluation else cls.make_env
+        env = make(self.config.env, parameters, render=render, record=record)
         env.action_space.seed(self.run.seeds.integer("action_space"))
         env.observation_space.seed(self.run.seeds.integer("observation_space"))
         return env
 
     def make_agent(self) -> Any:
         """Make the agent for the environment's spaces."""
-        env, agent = self.env, self.config.agent
-        spaces = {
-            "observation_space": getattr(env, "single_observation_space", env.observation_space),
-            "action_space": getattr(env, "single_action_space", env.action_space),
-        }
+        env, agent, spaces = self.env, self.config.agent, self._single_spaces()
+        copies = getattr(env, "num_envs", 1)
         try:
             return agent.cls(
                 **agent.parameters,
                 **spaces,
-                n_envs=getattr(env, "num_envs", 1),
+                # An evaluation may have fewer copies than the training.
+                n_envs=self.config.loop.parameters.get("n_envs", copies),
                 seed=self.run.seeds.integer("agent"),
             )
         except GymLoopError:
@@ -78,9 +81,19 @@ class Experiment:
                 f" and {spaces['action_space']}:\n{_their_frames(error)}"
             ) from error
 
+    def _single_spaces(self) -> dict[str, Any]:
+        """The spaces of the environment, or of one copy where there are several."""
+        env = self.env
+        return {
+            "observation_space": getattr(env, "single_observation_space", env.observation_space),
+            "action_space": getattr(env, "single_action_space", env.action_space),
+        }
+
     def keep_environment_state(self) -> Verdict:
         """Find out how the environment's state can be saved, prove it, and arrange for it."""
         parameters = dict(self.config.loop.parameters)
+        if parameters.get("n_envs", 1) > 2:
+            parameters["n_envs"] = 2  # two copies prove as much as many, and start sooner
         verdict = prove(
             lambda: self.config.loop.cls.make_env(self.config.env, parameters), self.run.seeds.seed
         )

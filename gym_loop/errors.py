@@ -101,6 +101,12 @@ class EnvParametersError(EnvError):
     """The environment's constructor, or a wrapper's, refused its parameters."""
 
 
+class EnvWorkerError(EnvError):
+    """A worker process that holds a copy of the environment raised, or died."""
+
+    exit_status = 1
+
+
 class SpaceError(GymLoopError):
     """An agent or a loop that cannot handle the spaces of the environment."""
 

@@ -115,7 +115,7 @@ def evaluate(
     if any(visible.values()):
         check_visible(config, **visible)
     training_run = TrainingRun(Seeds(config.seed), console=console)
-    experiment = Experiment(config, training_run, **visible)
+    experiment = Experiment(config, training_run, **visible, evaluation=True)
     try:
         if found is not None:
             training_run.check_fits(experiment.loop, found)

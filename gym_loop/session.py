@@ -107,7 +107,9 @@ class _Session:
         if parameters.get("record"):
             run.record_training(experiment.env, parameters["record"])
         render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
-        run.prepare_evaluation(lambda: experiment.make_env(render, bool(record)), record)
+        run.prepare_evaluation(
+            lambda: experiment.make_env(render, bool(record), evaluation=True), record
+        )
 
     # -- the beginning -------------------------------------------------------------------
 

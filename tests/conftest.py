@@ -27,6 +27,12 @@ def registry() -> Iterator[None]:
     gymnasium.registry.update(before)
 
 
+@pytest.fixture(autouse=True)
+def pretended_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows are drawn into memory, as a user may ask for."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty directory that is the working directory: runs leave their files in it."""

@@ -55,9 +55,7 @@ class RolloutBuffer:
         self.actions[self.step] = actions
         self.pending = True
 
-    def finish(
-        self, rewards: Any, terminated: Any, truncated: Any, bootstraps: Any = 0.0
-    ) -> None:
+    def finish(self, rewards: Any, terminated: Any, truncated: Any, bootstraps: Any = 0.0) -> None:
         """Note what came of it, ``[N]`` each.
 
         Args:

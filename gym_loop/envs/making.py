@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -211,7 +212,9 @@ def make_visible_env(
     if not render:
         if record and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             # Frames need no display, and pygame complains about a missing one.
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+            if "SDL_VIDEODRIVER" not in os.environ:
+                os.environ["SDL_VIDEODRIVER"] = "dummy"
+                _without_display.append("dummy")
         return make_env(spec, render_mode="rgb_array" if record else None)
     if not record:
         return make_env(spec, render_mode="human")
@@ -221,6 +224,10 @@ def make_visible_env(
 def frame_source(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     """The environment whose ``render()`` gives frames, below a window's wrapper."""
     return env.env if isinstance(env, gym.wrappers.HumanRendering) else env
+
+
+_without_display: list[str] = []  # the driver that we chose, the user having chosen none
+_WINDOWLESS = "set render to false; record: true needs no display"
 
 
 def check_window(env: gym.Env[Any, Any], name: str) -> None:
@@ -234,9 +241,16 @@ def check_window(env: gym.Env[Any, Any], name: str) -> None:
         env.render()
     except Exception as error:
         raise RenderError(
-            f"{name} cannot open a window here: {type(error).__name__}: {error}"
-            " (set render to false; record: true needs no display)"
+            f"{name} cannot open a window here: {type(error).__name__}: {error} ({_WINDOWLESS})"
         ) from error
+    pygame = sys.modules.get("pygame")
+    asked_for = "SDL_VIDEODRIVER" in os.environ and not _without_display
+    if pygame is not None and pygame.display.get_init() and not asked_for:
+        # Without a display, pygame draws into memory and says nothing.
+        if pygame.display.get_driver() in ("dummy", "offscreen"):
+            raise RenderError(
+                f"{name} cannot open a window here: there is no display ({_WINDOWLESS})"
+            )
 
 
 def describe(error: BaseException) -> str:

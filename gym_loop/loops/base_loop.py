@@ -71,6 +71,18 @@ class BaseLoop:
         """
         return make_visible_env(spec, render=render, record=record)
 
+    @classmethod
+    def make_evaluation_env(
+        cls,
+        spec: EnvSpec,
+        parameters: dict[str, Any],
+        *,
+        render: bool = False,
+        record: bool = False,
+    ) -> Any:
+        """Make the environment that evaluations are played in; by default one of `make_env`."""
+        return cls.make_env(spec, parameters, render=render, record=record)
+
     def train(self) -> None:
         """Train the agent until the budget is used up or ``self.run.stop_requested``."""
         raise NotImplementedError(f"{type(self).__name__} must define train()")

@@ -113,8 +113,8 @@ class MultiCategorical:
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.outputs = sum(sizes)
         self.heads = [Categorical(size) for size in sizes]
-        ends = np.cumsum([0, *sizes]).tolist()
-        self.slices = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+        ends = np.cumsum(sizes).tolist()
+        self.slices = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
     def sample(self, outputs: Array, extra: Array, rng: np.random.Generator) -> Array:
         """Draw each part."""

@@ -134,9 +134,7 @@ def scatter(gradient: Array, actions: Array, choices: int) -> Array:
     return chosen[(..., *[None] * extra)] * gradient[:, None]
 
 
-def categorical_td_loss(
-    logits: Array, target_probs: Array, weights: Array | None = None
-) -> Loss:
+def categorical_td_loss(logits: Array, target_probs: Array, weights: Array | None = None) -> Loss:
     """Cross-entropy between a target distribution over returns and the predicted one (C51).
 
     Args:
@@ -210,4 +208,3 @@ def quantile_huber_loss(
     if weights is not None:
         losses, gradient = losses * weights, gradient * weights[:, None]
     return Loss(xp.sum(losses) / count, gradient / count, sizes)
-

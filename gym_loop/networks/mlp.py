@@ -11,7 +11,7 @@ import numpy as np
 from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import ConfigError, StateError
 from gym_loop.networks.initialization import orthogonal, uniform
-from gym_loop.networks.workspace import Weights, Workspace
+from gym_loop.networks.workspace import Layout, Weights, Workspace
 
 Array = np.ndarray[Any, Any]
 ACTIVATIONS = ("tanh", "relu")
@@ -60,44 +60,33 @@ class MLP:
         dtype: Any = np.float32,
     ) -> None:
         _check(hidden, activation, init)
-        self.inputs = math.prod(input_shape)
-        self.outputs = tuple(outputs)
-        self.hidden = tuple(hidden)
-        self.activation = activation
-        self.layer_norm = layer_norm
-        self.tower_of = [0 if shared else index for index in range(len(outputs))]
-        self.towers = max(self.tower_of) + 1
-        self.dtype = np.dtype(dtype)
-        shapes = self._shapes(extra)
+        self.layout = Layout(
+            inputs=math.prod(input_shape),
+            hidden=tuple(hidden),
+            outputs=tuple(outputs),
+            tower_of=tuple(0 if shared else index for index in range(len(outputs))),
+            relu=activation == "relu",
+            layer_norm=layer_norm,
+            dtype=np.dtype(dtype),
+        )
+        shapes = _shapes(self.layout, extra)
         self.parameters = np.zeros(sum(map(math.prod, shapes.values())), dtype)
         self.gradients = np.zeros_like(self.parameters)
         self.named_parameters = _views(self.parameters, shapes)
         self.named_gradients = _views(self.gradients, shapes)
         self.extra = self.named_parameters["extra"]
         self.extra_gradient = self.named_gradients["extra"]
-        self._weights = Weights.of(self.named_parameters, self.tower_of)
-        self._weight_gradients = Weights.of(self.named_gradients, self.tower_of)
+        self._weights = Weights.of(self.named_parameters, self.layout.tower_of)
+        self._weight_gradients = Weights.of(self.named_gradients, self.layout.tower_of)
         self._towers = [self._weights.tower(index) for index in range(len(outputs))]
         self._workspaces: dict[tuple[int, int | None], Workspace] = {}
         self._last: Workspace | None = None
         self._initialize(rng or np.random.default_rng(), init, output_gains)
 
-    def _shapes(self, extra: int) -> dict[str, tuple[int, ...]]:
-        shapes: dict[str, tuple[int, ...]] = {}
-        before = self.inputs
-        for index, units in enumerate(self.hidden):
-            shapes[f"hidden.{index}"] = (self.towers, units, before + 1)
-            if self.layer_norm:
-                shapes[f"norm.{index}"] = (self.towers, 2, units, 1)  # gain, bias
-            before = units
-        for index, size in enumerate(self.outputs):
-            shapes[f"output.{index}"] = (size, before + 1)
-        return {**shapes, "extra": (extra,)}
-
     def _initialize(
         self, rng: np.random.Generator, init: str, output_gains: Sequence[float] | None
     ) -> None:
-        gains = output_gains if output_gains is not None else [1.0] * len(self.outputs)
+        gains = output_gains if output_gains is not None else [1.0] * len(self.layout.outputs)
         for name, array in self.named_parameters.items():
             kind, _, index = name.partition(".")
             if kind == "norm":
@@ -146,7 +135,7 @@ class MLP:
         if work is None:
             if len(self._workspaces) >= MAX_WORKSPACES:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            work = self._workspaces[batch, output] = Workspace(self, batch, output)
+            work = self._workspaces[batch, output] = Workspace(self.layout, batch, output)
         return work
 
     def asarray(self, array: Any) -> Array:
@@ -159,15 +148,17 @@ class MLP:
 
     def clone(self) -> MLP:
         """An equal network that shares nothing with this one."""
+        layout = self.layout
         twin = MLP(
-            (self.inputs,),
-            self.outputs,
-            hidden=self.hidden,
-            activation=self.activation,
-            layer_norm=self.layer_norm,
-            shared=self.towers < len(self.outputs),
+            (layout.inputs,),
+            layout.outputs,
+            hidden=layout.hidden,
+            activation="relu" if layout.relu else "tanh",
+            init="uniform",
+            layer_norm=layout.layer_norm,
+            shared=layout.towers < len(layout.outputs),
             extra=self.extra.size,
-            dtype=self.dtype,
+            dtype=layout.dtype,
         )
         twin.parameters[:] = self.parameters
         return twin
@@ -191,6 +182,19 @@ class MLP:
         self.parameters[:] = saved
 
 
+def _shapes(layout: Layout, extra: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    before = layout.inputs
+    for index, units in enumerate(layout.hidden):
+        shapes[f"hidden.{index}"] = (layout.towers, units, before + 1)
+        if layout.layer_norm:
+            shapes[f"norm.{index}"] = (layout.towers, 2, units, 1)  # gain, bias
+        before = units
+    for index, size in enumerate(layout.outputs):
+        shapes[f"output.{index}"] = (size, before + 1)
+    return {**shapes, "extra": (extra,)}
+
+
 def _views(flat: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
     views, start = {}, 0
     for name, shape in shapes.items():
@@ -205,7 +209,9 @@ def _check(hidden: Sequence[int], activation: str, init: str) -> None:
         if value not in known:
             hint = did_you_mean(str(value), known)
             raise ConfigError(f"the network's {name} {value!r} is none of {', '.join(known)}{hint}")
-    if isinstance(hidden, str) or not all(type(n) is int and n > 0 for n in hidden):
+    if not isinstance(hidden, (list, tuple)) or not all(
+        type(units) is int and units > 0 for units in hidden
+    ):
         raise ConfigError(
             f"the network's hidden {hidden!r} must be a list of positive integers, [64, 64] say"
         )

@@ -40,7 +40,7 @@ class ObservationEncoder:
 
     def __init__(self, space: Any, agent: str) -> None:
         self.rank = len(space.shape or ())
-        self.dtype = np.dtype(np.float32)
+        self.dtype: Any = np.dtype(np.float32)
         self.starts: Array | None = None  # first code of each number, where coded one-hot
         if isinstance(space, spaces.Box):
             self.shape = space.shape
@@ -97,6 +97,7 @@ class ActionCodec:
         self.stretch: tuple[Array, Array] | None = None
         self.clip: tuple[Array, Array] | None = None
         self.distribution: Distribution
+        self.example: Array  # of what the distribution draws
         if isinstance(space, spaces.Discrete):
             self.distribution, self.start = Categorical(int(space.n)), space.start
             self.example = np.zeros((), np.int64)
@@ -127,8 +128,10 @@ class ActionCodec:
         """Actions ``[N, *shape]`` from what the distribution drew."""
         actions = drawn.reshape(-1, *self.shape)
         if self.clip is None:
-            return (actions + self.start).astype(self.dtype, copy=False)
+            shifted: Array = (actions + self.start).astype(self.dtype, copy=False)
+            return shifted
         if self.stretch is not None:
             half, middle = self.stretch
             actions = np.clip(actions, -1.0, 1.0) * half + middle
-        return np.clip(actions, *self.clip).astype(self.dtype, copy=False)
+        clipped: Array = np.clip(actions, *self.clip).astype(self.dtype, copy=False)
+        return clipped

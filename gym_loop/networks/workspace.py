@@ -8,15 +8,39 @@ row of ones, which the bias column of the next layer's matrix meets: one product
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from gym_loop.networks.mlp import MLP
-
 Array = np.ndarray[Any, Any]
 EPSILON = 1e-5  # of layer norm, as in PyTorch
+
+
+class Layout(NamedTuple):
+    """The sizes of a network.
+
+    Args:
+        inputs: number of inputs.
+        hidden: units of each hidden layer.
+        outputs: number of outputs of each head.
+        tower_of: the tower that each head stands on.
+        relu: the activation is relu, not tanh.
+        layer_norm: hidden layers are normalised.
+        dtype: of all buffers.
+    """
+
+    inputs: int
+    hidden: tuple[int, ...]
+    outputs: tuple[int, ...]
+    tower_of: tuple[int, ...]
+    relu: bool
+    layer_norm: bool
+    dtype: Any
+
+    @property
+    def towers(self) -> int:
+        """Number of towers."""
+        return max(self.tower_of) + 1
 
 
 class Weights(NamedTuple):
@@ -32,54 +56,54 @@ class Weights(NamedTuple):
     hidden: list[Array]
     norms: list[Array]
     outputs: list[Array]
-    tower_of: list[int]
+    tower_of: tuple[int, ...]
 
     @staticmethod
-    def of(named: Mapping[str, Array], tower_of: list[int]) -> Weights:
+    def of(named: Mapping[str, Array], tower_of: tuple[int, ...]) -> Weights:
         """Gather the views by the first part of their names."""
-        kinds = (
+        hidden, norms, outputs = (
             [array for name, array in named.items() if name.startswith(kind)]
             for kind in ("hidden.", "norm.", "output.")
         )
-        return Weights(*kinds, tower_of)
+        return Weights(hidden, norms, outputs, tower_of)
 
     def tower(self, output: int) -> Weights:
         """What one output needs, without the axis of towers."""
         at = self.tower_of[output]
         hidden, norms = ([one[at] for one in kind] for kind in (self.hidden, self.norms))
-        return Weights(hidden, norms, [self.outputs[output]], [0])
+        return Weights(hidden, norms, [self.outputs[output]], (0,))
 
 
 class Workspace:
     """Buffers for one batch size.
 
     Args:
-        mlp: the network.
+        layout: the sizes of the network.
         batch: the batch size B.
         output: the only output to compute, by its tower without an axis of towers; None for all.
     """
 
-    def __init__(self, mlp: MLP, batch: int, output: int | None) -> None:
-        dtype = mlp.dtype
-        axis = (mlp.towers,) if output is None else ()
-        sizes = mlp.outputs if output is None else [mlp.outputs[output]]
-        self.relu = mlp.activation == "relu"
-        x = np.ones((mlp.inputs + 1, batch), dtype)
+    def __init__(self, layout: Layout, batch: int, output: int | None) -> None:
+        dtype = layout.dtype
+        axis = (layout.towers,) if output is None else ()
+        sizes = layout.outputs if output is None else [layout.outputs[output]]
+        self.relu = layout.relu
+        x = np.ones((layout.inputs + 1, batch), dtype)
         self.features = x[:-1]
         self.batch = batch
         # The input of each layer with its row of ones; the last one is the heads'.
-        self.inputs = [x, *(np.ones((*axis, units + 1, batch), dtype) for units in mlp.hidden)]
+        self.inputs = [x, *(np.ones((*axis, units + 1, batch), dtype) for units in layout.hidden)]
         self.hidden = [array[..., :-1, :] for array in self.inputs[1:]]
         top = self.inputs[-1]
-        if output is None and mlp.hidden:
-            self.head_inputs = [top[tower] for tower in mlp.tower_of]
+        if output is None and layout.hidden:
+            self.head_inputs = [top[tower] for tower in layout.tower_of]
         else:
             self.head_inputs = [top] * len(sizes)
         self.outputs = [np.empty((size, batch), dtype) for size in sizes]
         self.results = tuple(array.T for array in self.outputs)  # [B, out]
         self.normal: list[Array] = []
         self.inverse_std: list[Array] = []
-        if mlp.layer_norm:
+        if layout.layer_norm:
             self.normal = [np.empty_like(array) for array in self.hidden]
             self.inverse_std = [np.empty((*axis, 1, batch), dtype) for _ in self.hidden]
         self.deltas: list[Array] = []  # made by the first backward
@@ -139,10 +163,12 @@ class Workspace:
                 continue
             tower = weights.tower_of[index]
             matrix, delta = weights.outputs[index][:, :-1].T, self.deltas[-1][tower]
+            # matmul is slow at outer products: 19 us for (64, 1) by (1, 256), multiply takes 5.
+            product = np.multiply if len(out) == 1 else np.matmul
             if tower in filled:
-                delta += np.matmul(matrix, out, out=self.scratch[-1][tower])
+                delta += product(matrix, out, out=self.scratch[-1][tower])
             else:
-                np.matmul(matrix, out, out=delta)
+                product(matrix, out, out=delta)
                 filled.add(tower)
 
     def _activation_backward(self, hidden: Array, delta: Array, scratch: Array) -> None:
@@ -169,10 +195,10 @@ class Workspace:
         """The gradient by the inputs ``[B, inputs]``; after `backward`."""
         if self.deltas:
             matrix = weights.hidden[0][..., :-1].swapaxes(-1, -2)
-            return np.matmul(matrix, self.deltas[0]).sum(axis=0).T
+            by_features: Array = np.matmul(matrix, self.deltas[0]).sum(axis=0)
+            return by_features.T
         parts = [
             gradient @ matrix[:, :-1]
             for matrix, gradient in zip(weights.outputs, gradients, strict=True)
         ]
         return sum(parts[1:], start=parts[0])
-

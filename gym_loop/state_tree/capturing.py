@@ -210,10 +210,9 @@ class _Capture:
 
     def set_(self, value: Any, way: Way | None) -> Tree:
         tag = "__frozenset__" if isinstance(value, frozenset) else "__set__"
-        try:
-            ordered = sorted(value)  # the same set is always the same tree
-        except TypeError:
-            ordered = list(value)
+        # The same set is always the same tree.
+        alike = set(map(type, value)) in ({int}, {str}, {float})
+        ordered = sorted(value, key=None if alike else _name_of)
         return {tag: self.items(ordered, (way, tag, HIDDEN))}
 
     def deque(self, value: collections.deque[Any], way: Way | None) -> Tree:
@@ -320,6 +319,14 @@ _mutable: dict[type, Handler] = {
     np.random.SeedSequence: streams.capture_seed_sequence,
     random.Random: streams.capture_random,
 }
+
+
+def _name_of(item: Any) -> str:
+    """A text by which the items of a set can be put in order, whatever they are."""
+    if not isinstance(item, (tuple, frozenset)):
+        return f"{type(item).__name__} {item!r}"
+    parts = map(_name_of, item)
+    return f"{type(item).__name__} {list(parts) if isinstance(item, tuple) else sorted(parts)}"
 
 
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:

@@ -96,10 +96,8 @@ class _Restore:
         except RecursionError as error:
             raise StateError(f"{name}: what was saved is nested too deeply") from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            what = f"{type(error).__name__}: {error}"
-            raise StateError(
-                f"{name}: what was saved is damaged, or is of another version ({what})"
-            ) from error
+            what = f"is damaged, or of another version ({type(error).__name__}: {error})"
+            raise StateError(f"{name}: what was saved {what}") from error
         for way, live, node in self.overlaid:
             if live.tobytes() != node.tobytes():
                 raise self.misfit(
@@ -255,10 +253,11 @@ class _Restore:
     def view(self, live: Any, node: Tree, way: Way | None) -> Any:
         """An array that looks into another one; NumPy checks the bounds."""
         holder = self.same(None, {"__same__": node["__view__"]}, way)
-        view = view_of(holder, np.dtype(node["dtype"]), *(node[key] for key in _PLACE))
+        dtype = np.dtype(node["dtype"])
+        view = view_of(holder, dtype, node["shape"], node["offset"], node["strides"])
         if (
             type(live) is np.ndarray
-            and live.dtype == view.dtype
+            and live.dtype == dtype
             and live.__array_interface__ == view.__array_interface__
             and not self.is_used(live)
         ):
@@ -366,8 +365,6 @@ _DICTS: dict[str, Callable[[], Any]] = {
     "Counter": collections.Counter,
 }
 
-
-_PLACE = ("shape", "offset", "strides")
 
 Restorer = Callable[[_Restore, Any, Tree, "Way | None"], Any]
 

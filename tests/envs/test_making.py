@@ -213,3 +213,13 @@ def test_close_quietly() -> None:
     broken = Broken()
     close_quietly(broken)
     assert broken.closed
+
+
+def test_a_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    spec = EnvSpec("Pendulum-v1")
+    env = make_visible_env(spec, render=True)
+    with pytest.raises(RenderError, match="cannot open a window here"):
+        check_window(env, spec.name)
+    env.close()

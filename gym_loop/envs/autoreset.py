@@ -1,0 +1,214 @@
+"""Many copies of an environment, stepped together, however they reset after an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
+from gym_loop.envs.layers import layers_of
+from gym_loop.errors import EnvError
+
+Rows = npt.NDArray[np.intp]
+
+
+class VectorStep(NamedTuple):
+    """What all copies answered; every array has ``N`` rows, one a copy.
+
+    Args:
+        ob: observations after the step; the true last one where an episode ended.
+        reward: rewards.
+        terminated: where the task ended.
+        truncated: where the episode was cut.
+        info: the vector environment's dictionary.
+        next_ob: what the next actions are chosen for: new episodes have begun in it, but in
+            mode NEXT_STEP, where that takes a step of its own.
+        ended: copies whose episode ended; None for none.
+        live: copies that took a step, where others were reset in its place; None for all.
+    """
+
+    ob: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    info: dict[str, Any]
+    next_ob: Any
+    ended: Rows | None
+    live: Rows | None
+
+
+class Copies:
+    """Steps a vector environment and hides in which of the three ways it resets its copies.
+
+    No observation that it returns is written to later, whatever buffers the environment has.
+
+    Args:
+        env: a `gymnasium.vector.VectorEnv`, with its wrappers.
+
+    Raises:
+        EnvError: its metadata do not say how it resets.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.count: int = env.num_envs
+        self.capture: Callable[[], None] | None = None  # takes a frame after a step
+        self.over: npt.NDArray[np.bool_] | None = None  # NEXT_STEP: who is reset next
+        self.core = layers_of(env)[-1]
+        self.mode = _autoreset_mode(env)
+        space = env.single_observation_space
+        self._copy = np.array if _is_array(space) else _copied
+        self.use(env)
+
+    def use(self, env: Any) -> None:
+        """Step this environment from now on: the same one, with or without a wrapper more."""
+        self._env, self._env_step = env, env.step
+
+    @property
+    def each_is_seeded(self) -> bool:
+        """Whether every copy can be reset with a seed of its own at any time."""
+        return self.takes_seeds and self.mode is AutoresetMode.DISABLED
+
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether a reset of all takes a seed a copy."""
+        return isinstance(self.core, (SyncVectorEnv, AsyncVectorEnv))
+
+    def reset(self, seeds: Sequence[int] | None = None) -> Any:
+        """Begin an episode in every copy.
+
+        Args:
+            seeds: one a copy; an environment that takes only one gets the first.
+        """
+        self.over = None
+        seed = seeds if seeds is None or self.takes_seeds else seeds[0]
+        ob, _ = self._env.reset(seed=seed)
+        return self._copy(ob)
+
+    def step(
+        self,
+        actions: Any,
+        seeds_of: Callable[[Rows], list[int | None]] | None = None,
+    ) -> VectorStep:
+        """Let every copy take its action.
+
+        Args:
+            actions: ``[N, ...]``.
+            seeds_of: gives a seed a copy for the new episodes of those whose episode ended;
+                only where `each_is_seeded`.
+        """
+        ob, reward, terminated, truncated, info = self._env_step(actions)
+        if self.capture is not None:
+            self.capture()
+        ob = next_ob = self._copy(ob)
+        over = terminated | truncated
+        # On eight copies: count_nonzero 0.2 us, any 1.0 us; nonzero 0.2 us, flatnonzero 0.9 us.
+        ended = over.nonzero()[0] if np.count_nonzero(over) else None
+        live = None
+        if self.mode is AutoresetMode.NEXT_STEP:
+            if self.over is not None:
+                live = (~self.over).nonzero()[0]
+            self.over = None if ended is None else over
+        elif ended is not None:
+            if self.mode is AutoresetMode.SAME_STEP:
+                ob = _with_rows(ob, ended, self._last_observations(info))
+            else:
+                seeds = None if seeds_of is None else seeds_of(ended)
+                next_ob, _ = self._env.reset(seed=seeds, options={"reset_mask": over})
+                next_ob = self._copy(next_ob)
+        return VectorStep(ob, reward, terminated, truncated, info, next_ob, ended, live)
+
+    def _last_observations(self, info: dict[str, Any]) -> Any:
+        if "final_obs" not in info:
+            raise EnvError(
+                f"{type(self.core).__name__} ended an episode in autoreset mode SAME_STEP and"
+                " gave no info['final_obs'], so that its last observation is lost; mend it, or"
+                " set vectorization: sync"
+            )
+        return info["final_obs"]
+
+
+def _autoreset_mode(env: Any) -> AutoresetMode:
+    mode = env.metadata.get("autoreset_mode")
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        known = ", ".join(f"AutoresetMode.{one.name}" for one in AutoresetMode)
+        raise EnvError(
+            f"{type(env.unwrapped).__name__} does not say how it resets its copies:"
+            f" metadata['autoreset_mode'] is {mode!r}; it must be {known}"
+        ) from None
+
+
+# -- batches of any space ----------------------------------------------------------------------
+
+
+def _is_array(space: gymnasium.Space[Any]) -> bool:
+    """Whether a batch of its elements is one array."""
+    kinds = gymnasium.spaces
+    return isinstance(space, (kinds.Box, kinds.Discrete, kinds.MultiDiscrete, kinds.MultiBinary))
+
+
+def _copied(batch: Any) -> Any:
+    """A copy of a batch; elements that are no arrays are left as they are."""
+    if isinstance(batch, dict):
+        return {key: _copied(item) for key, item in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_copied(item) for item in batch)
+    return batch.copy() if isinstance(batch, np.ndarray) else batch
+
+
+def _with_rows(batch: Any, rows: Rows, elements: Any) -> Any:
+    """A copy of a batch with other elements in some rows.
+
+    Args:
+        batch: ``[N, ...]``, or a dictionary or tuple of batches.
+        rows: which elements to replace.
+        elements: a sequence of ``N`` elements, or a batch.
+    """
+    if isinstance(batch, dict):
+        return {
+            key: _with_rows(item, rows, _part(elements, key, rows)) for key, item in batch.items()
+        }
+    if isinstance(batch, tuple) and isinstance(elements[rows[0]], tuple):
+        return tuple(
+            _with_rows(item, rows, _part(elements, index, rows)) for index, item in enumerate(batch)
+        )
+    if isinstance(batch, tuple):  # of a space whose elements make no array, such as Text
+        chosen = set(rows.tolist())
+        return tuple(elements[i] if i in chosen else item for i, item in enumerate(batch))
+    batch = batch.copy()
+    for row in rows:
+        batch[row] = elements[row]
+    return batch
+
+
+def _part(elements: Any, key: Any, rows: Rows) -> Any:
+    """One entry of every element; elements outside the rows may be None."""
+    if isinstance(elements, dict):
+        return elements[key]
+    return {row: elements[row][key] for row in rows.tolist()}
+
+
+def row_taker(space: gymnasium.Space[Any]) -> Callable[[Any, Rows], Any]:
+    """The function that takes rows out of a batch of a space's elements."""
+    kinds = gymnasium.spaces
+    if _is_array(space):
+        return _array_rows
+    if isinstance(space, kinds.Dict):
+        parts = {key: row_taker(one) for key, one in space.spaces.items()}
+        return lambda batch, rows: {key: take(batch[key], rows) for key, take in parts.items()}
+    if isinstance(space, kinds.Tuple):
+        takers = [row_taker(one) for one in space.spaces]
+        return lambda batch, rows: tuple(
+            take(item, rows) for take, item in zip(takers, batch, strict=True)
+        )
+    return lambda batch, rows: tuple(batch[row] for row in rows.tolist())
+
+
+def _array_rows(batch: Any, rows: Rows) -> Any:
+    # On 1,024 rows of four: take 1.5 us, batch[rows] 16 us.
+    return np.asarray(batch).take(rows, 0)

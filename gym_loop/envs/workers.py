@@ -1,0 +1,196 @@
+"""Copies of an environment in worker processes, which say what became of a worker that is lost."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+from gym_loop.envs.vector_state import StatefulEnv
+from gym_loop.errors import EnvWorkerError
+
+# A signal to a whole job reaches the workers too, while their state is still to be saved.
+SECONDS_AFTER_SIGTERM = 60
+_PATIENCE = 2.0  # seconds for a dead process to be reaped, or for a traceback to arrive
+
+
+class WorkerCopy:
+    """Makes one copy in a worker process; data only, so that any start method can send it.
+
+    Args:
+        make: makes the copy with all its wrappers.
+    """
+
+    def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]]) -> None:
+        self.make = make
+        self.parent = os.getpid()
+
+    def __call__(self) -> StatefulEnv:
+        """Make the copy; in a worker, leave Ctrl-C to the parent."""
+        if os.getpid() != self.parent:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, _end_later)
+        return StatefulEnv(self.make())
+
+
+def _end_later(signum: int, frame: Any) -> None:
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_AFTER_SIGTERM)  # SIGALRM ends the process
+
+
+class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
+    """An `AsyncVectorEnv` whose errors name the environment, the last action and the cause.
+
+    Args:
+        copies: each makes one copy.
+        name: of the environment, for messages.
+        autoreset_mode: how a copy is reset after an episode.
+
+    Raises:
+        EnvWorkerError: in any method: a worker raised, or died.
+    """
+
+    def __init__(
+        self, copies: Sequence[WorkerCopy], name: str, autoreset_mode: AutoresetMode
+    ) -> None:
+        self._name = name
+        self._actions: Any = None
+        self._lost = False
+        self._guarded(
+            lambda: super(WorkersEnv, self).__init__(
+                copies, copy=False, autoreset_mode=autoreset_mode
+            )
+        )
+        # Runs before multiprocessing's own clean-up, which would wait for the workers to end.
+        weakref.finalize(self, _kill, self.processes)
+
+    def step_async(self, actions: Any) -> None:
+        """Send each worker its action."""
+        self._actions = actions
+        self._guarded(lambda: super(WorkersEnv, self).step_async(actions))
+
+    def step_wait(self, timeout: float | None = None) -> Any:
+        """Wait for all answers."""
+        return self._guarded(lambda: super(WorkersEnv, self).step_wait(timeout))
+
+    def reset_async(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
+        """Ask the workers for a reset."""
+        if options is None or "reset_mask" not in options:
+            self._actions = None
+        self._guarded(lambda: super(WorkersEnv, self).reset_async(seed, options))
+
+    def reset_wait(self, timeout: float | None = None) -> Any:
+        """Wait for all answers."""
+        return self._guarded(lambda: super(WorkersEnv, self).reset_wait(timeout))
+
+    def call_async(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """Call a method of every copy."""
+        self._guarded(lambda: super(WorkersEnv, self).call_async(name, *args, **kwargs))
+
+    def call_wait(self, timeout: float | None = None) -> Any:
+        """Wait for all answers."""
+        return self._guarded(lambda: super(WorkersEnv, self).call_wait(timeout))
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of every copy."""
+        self._guarded(lambda: super(WorkersEnv, self).set_attr(name, values))
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """End the workers; at once, if one is lost or still at work."""
+        if not (self._lost or terminate or self._state.value != "default"):
+            try:
+                super().close_extras(timeout)
+                return
+            except (EOFError, OSError):
+                pass  # one died unseen: the others are ended all the same
+        _kill(self.processes)
+        for pipe in self.parent_pipes:
+            if pipe is not None:
+                pipe.close()
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
+        if self._lost:
+            raise EnvWorkerError(
+                f"a worker process of {self._name} is lost, and the state of its copy with it;"
+                " go on from the last checkpoint (gym-loop train --resume)"
+            )
+        try:
+            return work()
+        except (EOFError, OSError) as error:
+            self._lost = True
+            raise EnvWorkerError(self._who_died()) from error
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise what a worker raised, with its own traceback; called by the base class."""
+        if all(successes):
+            return
+        self._lost = True
+        try:
+            index, kind, value, trace = self.error_queue.get(timeout=_PATIENCE)
+        except (queue.Empty, AttributeError, ImportError, TypeError):  # it could not be sent
+            index = list(successes).index(False)
+            raise EnvWorkerError(
+                f"copy {index} of {self._name} raised{self._last_action(index)}; its error could"
+                " not be sent here: set vectorization: sync to see it"
+            ) from None
+        raise EnvWorkerError(
+            f"copy {index} of {self._name} raised {kind.__name__}{self._last_action(index)}:"
+            f" {value}\n{trace.rstrip()}"
+        )
+
+    def _who_died(self) -> str:
+        deadline = time.monotonic() + _PATIENCE
+        dead: list[tuple[int, int]] = []
+        while not dead and time.monotonic() < deadline:
+            dead = [
+                (index, process.exitcode)
+                for index, process in enumerate(getattr(self, "processes", []))
+                if process.exitcode is not None
+            ]
+            time.sleep(0.001)
+        if not dead:
+            return f"a worker process of {self._name} closed its connection"
+        index, status = dead[0]
+        reason = (
+            f"was killed by {_signal_name(-status)}"
+            if status < 0
+            else f"ended with exit status {status}"
+        )
+        hint = ": is the memory used up?" if status == -signal.SIGKILL else ""
+        return (
+            f"copy {index} of {self._name} is lost: its worker process"
+            f" {reason}{self._last_action(index)}{hint}"
+        )
+
+    def _last_action(self, index: int) -> str:
+        if self._actions is None:
+            return " before its first action"
+        try:
+            actions = list(gymnasium.vector.utils.iterate(self.action_space, self._actions))
+            action = actions[index]
+        except (IndexError, TypeError, ValueError):
+            action = self._actions
+        text = np.array2string(action) if isinstance(action, np.ndarray) else repr(action)
+        return f"; its last action was {text}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _kill(processes: Sequence[Any]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+    for process in processes:
+        process.join()
