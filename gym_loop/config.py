@@ -359,7 +359,7 @@ class _Reader:
             return
         try:
             check_registered(spec)
-        except EnvError as error:
+        except (ClassLoadError, EnvError) as error:
             self.find(("env", "name"), str(error))
 
     def _imports(self, section: Mapping[str, Any]) -> list[str]:

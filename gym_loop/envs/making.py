@@ -7,12 +7,14 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from gym_loop.class_loader import did_you_mean, load_class, load_module
 from gym_loop.errors import (
@@ -41,7 +43,7 @@ class EnvSpec:
     """Everything that makes one environment.
 
     Args:
-        name: id in Gymnasium's registry.
+        name: id in Gymnasium's registry, or a class string of what gives a vector environment.
         imports: modules or ``.py`` files that register environments.
         parameters: keyword arguments of the environment.
         wrappers: applied in this order, the last one outermost.
@@ -76,12 +78,41 @@ def import_env_modules(spec: EnvSpec) -> None:
             ) from None
 
 
+def is_class_string(name: str) -> bool:
+    """Whether a name is ``module:Name`` or ``file.py:Name``, and not Gymnasium's ``module:Id-v0``."""
+    module, _, attribute = name.rpartition(":")
+    return bool(module) and attribute.isidentifier()
+
+
+def load_creator(spec: EnvSpec) -> Callable[..., Any]:
+    """Load the class or function that a class string names.
+
+    Raises:
+        ClassLoadError: its module cannot be loaded.
+        EnvUnknownError: the module has nothing of that name that can be called.
+    """
+    module_name, _, attribute = spec.name.rpartition(":")
+    module = load_module(module_name, search=spec.search)
+    creator = getattr(module, attribute, None)
+    if not callable(creator):
+        names = [name for name, value in vars(module).items() if callable(value)]
+        raise EnvUnknownError(
+            f"{module_name} has no class or function {attribute}{did_you_mean(attribute, names)}"
+        )
+    found: Callable[..., Any] = creator
+    return found
+
+
 def check_registered(spec: EnvSpec) -> None:
-    """Find the environment in the registry.
+    """Find the environment in the registry, or load what its class string names.
 
     Raises:
         EnvUnknownError: there is none of this name; the message says the nearest.
+        ClassLoadError: the module of a class string cannot be loaded.
     """
+    if is_class_string(spec.name):
+        load_creator(spec)
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an outdated version is said when it is made
         try:
@@ -124,12 +155,32 @@ def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, A
     """
     import_env_modules(spec)
     check_registered(spec)
+    if is_class_string(spec.name):
+        raise EnvError(
+            f"env.name: {spec.name} is a class string, which gives many copies at once: use the"
+            " loop gym_loop.loops.vector_loop:VectorLoop, or an id in Gymnasium's registry"
+        )
     keywords = dict(spec.parameters)
     if render_mode is not None:
         _check_render_mode(spec, render_mode)
         keywords["render_mode"] = render_mode
-    try:
+    with refusals(spec):
         env = gym.make(spec.name, max_episode_steps=spec.max_episode_steps, **keywords)
+    for wrapper in spec.wrappers:
+        env = _wrap(env, wrapper, spec)
+    return env
+
+
+@contextmanager
+def refusals(spec: EnvSpec) -> Iterator[None]:
+    """Turn whatever the making of an environment raises into one sentence with a remedy.
+
+    Raises:
+        EnvPackageMissingError: it needs a package that is not installed.
+        EnvParametersError: it refused its parameters.
+    """
+    try:
+        yield
     except GymLoopError:
         raise
     except gym.error.DependencyNotInstalled as error:
@@ -140,9 +191,6 @@ def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, A
         ) from None
     except Exception as error:
         raise EnvParametersError(_refused(spec, error)) from error
-    for wrapper in spec.wrappers:
-        env = _wrap(env, wrapper, spec)
-    return env
 
 
 def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.Env[Any, Any]:
@@ -168,7 +216,9 @@ def _refused(spec: EnvSpec, error: Exception) -> str:
 
 
 def _creator(spec: EnvSpec) -> Any:
-    """The class or function behind a registered environment; None if it cannot be loaded."""
+    """The class or function behind an environment; None if it cannot be loaded."""
+    if is_class_string(spec.name):
+        return load_creator(spec)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         entry_point = gym.spec(spec.name).entry_point
@@ -221,16 +271,30 @@ def make_visible_env(
     return gym.wrappers.HumanRendering(make_env(spec, render_mode="rgb_array"))
 
 
-def frame_source(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """The environment whose ``render()`` gives frames, below a window's wrapper."""
-    return env.env if isinstance(env, gym.wrappers.HumanRendering) else env
+def frame_source(env: Any) -> Any:
+    """The environment whose ``render()`` gives frames, below a window's wrapper.
+
+    Of many copies in this process it is the first.
+    """
+    layer = env = first_copy(env)
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, gym.wrappers.HumanRendering):
+            return layer.env
+        layer = layer.env
+    return env
+
+
+def first_copy(env: Any) -> Any:
+    """The first of many copies in this process; an environment that is no vector: itself."""
+    core = env.unwrapped if isinstance(env, VectorEnv) else None
+    return core.envs[0] if isinstance(core, SyncVectorEnv) else env
 
 
 _without_display: list[str] = []  # the driver that we chose, the user having chosen none
 _WINDOWLESS = "set render to false; record: true needs no display"
 
 
-def check_window(env: gym.Env[Any, Any], name: str) -> None:
+def check_window(env: Any, name: str) -> None:
     """Show the first frame; the environment must be made for a window and not reset yet.
 
     Raises:
@@ -238,7 +302,7 @@ def check_window(env: gym.Env[Any, Any], name: str) -> None:
     """
     try:
         env.reset()
-        env.render()
+        first_copy(env).render()
     except Exception as error:
         raise RenderError(
             f"{name} cannot open a window here: {type(error).__name__}: {error} ({_WINDOWLESS})"
@@ -275,8 +339,12 @@ __all__ = [
     "check_window",
     "close_quietly",
     "describe",
+    "first_copy",
     "frame_source",
     "import_env_modules",
+    "is_class_string",
+    "load_creator",
     "make_env",
     "make_visible_env",
+    "refusals",
 ]

@@ -167,7 +167,8 @@ class ReplayMethod(Method):
         """Whether it can be tried on these layers."""
         # The copies in a vector environment end their episodes at different times: there is
         # no last reset to begin from.
-        return isinstance(layers[-1], gymnasium.Env)
+        # EnvPool's are both an Env and a VectorEnv.
+        return not isinstance(layers[-1], gymnasium.vector.VectorEnv)
 
     def watch(self, env: Any) -> Any:
         """The recorder around the environment."""

@@ -141,8 +141,8 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
                 " not be sent here: set vectorization: sync to see it"
             ) from None
         raise EnvWorkerError(
-            f"copy {index} of {self._name} raised {kind.__name__}{self._last_action(index)}:"
-            f" {value}\n{trace.rstrip()}"
+            f"copy {index} of {self._name} raised {kind.__name__}: {value}"
+            f"{self._last_action(index)}\n{trace.rstrip()}"
         )
 
     def _who_died(self) -> str:

@@ -92,13 +92,15 @@ def _guarded(path: str, work: Callable[[], Tree]) -> Tree:
 class _Capture:
     """One walk over live objects."""
 
-    __slots__ = ("copy", "holders", "path", "seen")
+    __slots__ = ("blocks", "copy", "holders", "path", "seen")
 
     def __init__(self, copy: bool, path: str) -> None:
         self.copy = copy
         self.path = path
         # Every mutable object met so far: its way, and itself, so that its id stays its own.
         self.seen: dict[int, tuple[Way | None, Any]] = {}
+        # The objects inside each sequence in columns: its way, their numbers by id, themselves.
+        self.blocks: list[tuple[Way | None, dict[int, int], Any]] = []
         # The largest array met so far in each piece of memory, by the id of its owner.
         self.holders: dict[int, np.ndarray[Any, Any]] = {}
 
@@ -110,9 +112,9 @@ class _Capture:
         if handler is not None:
             return handler(self, value, way)
         key = id(value)
-        before = self.seen.get(key)
+        before = self.keys(key)
         if before is not None:
-            return {"__same__": keys_of(before[0])}
+            return {"__same__": before}
         handler = _mutable.get(kind)
         if handler is None:
             handler = _find_handler(value, kind)
@@ -120,6 +122,26 @@ class _Capture:
                 return handler(self, value, way)
         self.seen[key] = (way, value)
         return handler(self, value, way)
+
+    def keys(self, key: int) -> list[str | int] | None:
+        """The keys that lead to an object that has been met already, by its id."""
+        before = self.seen.get(key)
+        if before is not None:
+            return keys_of(before[0])
+        for way, numbers, _ in self.blocks:
+            if key in numbers:
+                return [*keys_of(way), numbers[key]]
+        return None
+
+    def mark(self) -> tuple[int, int]:
+        """What `forget` needs to forget whatever is met from now on."""
+        return len(self.seen), len(self.blocks)
+
+    def forget(self, mark: tuple[int, int]) -> None:
+        """Unlearn what is not in the tree after all: nothing may refer to it."""
+        while len(self.seen) > mark[0]:
+            self.seen.popitem()
+        del self.blocks[mark[1] :]
 
     def items(self, values: Any, way: Way | None) -> Tree:
         """The trees of a sequence's items; in columns if it is long."""
@@ -145,14 +167,13 @@ class _Capture:
             if type(value) in ATOMS:
                 saved[name] = value
                 continue
-            known = len(self.seen)
+            mark = self.mark()
             try:
                 saved[name] = self.tree(value, (way, name))
             except StateError as error:
                 if on_unsaveable is None:
                     raise
-                while len(self.seen) > known:
-                    self.seen.popitem()  # nothing may refer to what is not in the tree
+                self.forget(mark)
                 place, _, why = str(error).partition(": ")
                 saved[name] = {"__live__": class_name(type(value))}
                 on_unsaveable(place, why)

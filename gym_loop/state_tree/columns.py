@@ -34,7 +34,7 @@ def pack(walk: Any, values: Collection[Any], way: Way | None) -> Tree | None:
         values: a list, tuple or deque of at least ``LONG`` items.
         way: where the resulting node stands.
     """
-    known = len(walk.seen)
+    mark = walk.mark()
     try:
         packer = _Packer(walk, way)
         column = packer.column(list(values), (way, "items", HIDDEN))
@@ -42,8 +42,7 @@ def pack(walk: Any, values: Collection[Any], way: Way | None) -> Tree | None:
             return {"__columns__": len(values), "items": column}
     except (StateError, _NoColumn):
         pass  # item by item, the walk either works or names the exact place
-    while len(walk.seen) > known:
-        walk.seen.popitem()
+    walk.forget(mark)
     return None
 
 
@@ -54,8 +53,9 @@ class _NoColumn(Exception):  # noqa: N818 - no error: the sequence is stored ano
 class _Packer:
     def __init__(self, walk: Any, way: Way | None) -> None:
         self.walk = walk
-        self.way = way
         self.numbers: dict[int, int] = {}  # id of an object in this block -> its number
+        self.kept: list[Any] = []  # those objects, so that their ids stay their own
+        walk.blocks.append((way, self.numbers, self.kept))
 
     def column(self, values: list[Any], way: Way, *, nested: bool = False) -> dict[str, Tree]:
         kinds = set(map(type, values))
@@ -69,12 +69,14 @@ class _Packer:
                     return {"kind": "trees", "data": values}  # beyond 64 bits
             if kind is type(None):
                 return {"kind": "none"}
-        groups: dict[Any, list[int]] = {}
-        for index, value in enumerate(values):
-            groups.setdefault(_shape_of(value), []).append(index)
-        if len(groups) > 1:
-            return self.mixed(values, groups, way, nested)
-        pack_group = _packers.get(next(iter(groups))[0])
+        first = _shape_of(values[0])
+        if not (len(kinds) == 0 and _all_alike(values, first)):
+            groups: dict[Any, list[int]] = {}
+            for index, value in enumerate(values):
+                groups.setdefault(_shape_of(value), []).append(index)
+            if len(groups) > 1:
+                return self.mixed(values, groups, way, nested)
+        pack_group = _packers.get(first[0])
         if pack_group is None:
             return self.trees(values, way, nested)
         return pack_group(self, values, way)
@@ -140,31 +142,27 @@ class _Packer:
 
     def number_all(self, values: list[Any]) -> None:
         """Number mutable records; each must be new, for it is stored where it stands."""
-        seen, numbers = self.walk.seen, self.numbers
+        numbers = self.numbers
         for value in values:
-            if id(value) in seen:
+            if self.walk.keys(id(value)) is not None:
                 raise _NoColumn
-            self.add(value, len(numbers))
-
-    def add(self, value: Any, number: int) -> None:
-        self.numbers[id(value)] = number
-        self.walk.seen[id(value)] = ((self.way, number), value)
+            numbers[id(value)] = len(numbers)
+        self.kept.extend(values)
 
     def arrays(self, values: list[Any], way: Way) -> dict[str, Tree]:
         """Each different array once, in one stack; ``at`` says where each value is."""
-        seen, numbers = self.walk.seen, self.numbers
+        numbers, holders = self.numbers, self.walk.holders
         fresh: list[Any] = []
         at: list[int] = []
-        first = len(numbers)
         for value in values:
             number = numbers.get(id(value))
             if number is None:
-                if id(value) in seen or id(value.base) in self.walk.holders:
+                if self.walk.keys(id(value)) is not None or id(value.base) in holders:
                     raise _NoColumn  # it is, or looks into, an array outside
-                number = first + len(fresh)
+                number = numbers[id(value)] = len(numbers)
                 fresh.append(value)
-                self.add(value, number)
             at.append(number)
+        self.kept.extend(fresh)
         column: dict[str, Tree] = {"kind": "array"}
         if fresh:
             join = np.concatenate if fresh[0].ndim else np.stack
@@ -192,6 +190,15 @@ def _shape_of(value: Any) -> tuple[Any, ...]:
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return (np.generic, kind)
     return (kind if kind in _NUMBERS or value is None else None,)
+
+
+def _all_alike(values: list[Any], shape: tuple[Any, ...]) -> bool:
+    """Whether values of one class also have one shape: a quick answer for the usual cases."""
+    if shape[0] is np.ndarray:
+        return all(value.dtype == shape[1] and value.shape == shape[2] for value in values)
+    if shape[0] is dict:
+        return len(set(map(tuple, values))) == 1
+    return shape[0] is tuple and isinstance(shape[1], type)
 
 
 _packers: dict[Any, Callable[[_Packer, list[Any], Way], dict[str, Tree]]] = {

@@ -1,0 +1,194 @@
+"""One agent, many copies of an environment, all of which step at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from gym_loop.envs.autoreset import Copies, Rows, row_taker
+from gym_loop.envs.making import EnvSpec, is_class_string
+from gym_loop.envs.vector import make_vector_env
+from gym_loop.errors import SpaceError
+from gym_loop.loops.base_loop import BaseLoop
+from gym_loop.loops.loop_parameters import LoopParameters
+from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
+from gym_loop.results import EpisodeResult
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import isolated
+from gym_loop.transition import Transition
+
+
+class VectorLoop(LoopParameters, BaseLoop):
+    """Train and evaluate an agent on ``n_envs`` copies of an environment at once.
+
+    The agent's ``supports_batch`` must be True. It acts on observations ``[N, ...]``, one row
+    a copy, and observes a `Transition` of ``M <= N`` rows: those copies that took a step.
+    ``info["env_ids"]`` says which they are; ``ob`` holds the true last observation of an
+    episode. Only in autoreset mode NEXT_STEP is ``M < N``: while a copy is reset it takes no
+    step, and the action that was chosen for it is dropped.
+
+    Raises:
+        SpaceError: the agent takes no batches.
+    """
+
+    @staticmethod
+    def get_default_parameters() -> dict[str, Any]:
+        """The parameters of a run file.
+
+        Parameters:
+            max_episode_len (int or null): Cut (truncate) an episode after so many steps; null for
+                the environment's own limit.
+            max_episodes (int or null): Train for so many episodes; null for no limit. Those that
+                end in the last step count too.
+            max_steps (int or null): Train for so many environment steps, those of all copies
+                counted; null for no limit. Training ends with whichever limit comes first.
+            n_envs (int): Number of copies.
+            record (bool or int): Record videos of the first copy, which needs copies in this
+                process: true for its episodes 0, 1, 8, 27, ... 1000, 2000, ..., a number N for
+                every N-th episode.
+            render (bool): Show the first copy in a window, which needs copies in this process.
+            vectorization ("auto" or "native" or "sync" or "async"): native for the
+                environment's own vector entry point, sync for copies in this process, async for
+                copies in processes of their own; auto is native where there is one and no wrapper
+                forbids it, else sync.
+        """
+        return {
+            **LoopParameters.get_default_parameters(),
+            "max_episode_len": None,
+            "max_episodes": None,
+            "max_steps": 100_000,
+            "n_envs": 8,
+            "vectorization": "auto",
+        }
+
+    @staticmethod
+    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
+        """Ranges, and pictures of copies that are out of reach."""
+        problems = LoopParameters.check_parameters(parameters)
+        if parameters["n_envs"] < 1:
+            problems["n_envs"] = f"{parameters['n_envs']} is too small; it must be at least 1"
+        if parameters["vectorization"] in ("native", "async"):
+            for name in ("record", "render"):
+                if parameters[name]:
+                    problems[name] = (
+                        f"needs copies in this process: set vectorization to auto or sync, or"
+                        f" {name} to false"
+                    )
+        return problems
+
+    @staticmethod
+    def make_env(
+        spec: EnvSpec, parameters: dict[str, Any], *, render: bool = False, record: bool = False
+    ) -> Any:
+        """Make the copies that are trained on."""
+        return make_vector_env(
+            spec,
+            parameters["n_envs"],
+            parameters["vectorization"],
+            longest=parameters["max_episode_len"],
+            render=render,
+            record=record,
+        )
+
+    @classmethod
+    def make_evaluation_env(
+        cls,
+        spec: EnvSpec,
+        parameters: dict[str, Any],
+        *,
+        render: bool = False,
+        record: bool = False,
+    ) -> Any:
+        """Make copies that can each be reset with a seed of its own; a class string's cannot."""
+        vectorization = "auto"
+        if not is_class_string(spec.name):
+            in_workers = parameters["vectorization"] == "async" and not (render or record)
+            vectorization = "async" if in_workers else "sync"
+        return make_vector_env(
+            spec,
+            min(parameters["n_envs"], parameters["eval_episodes"]),
+            vectorization,
+            longest=parameters["max_episode_len"],
+            render=render,
+            record=record,
+            autoreset=AutoresetMode.DISABLED,
+        )
+
+    def __init__(
+        self, agent: Any, env: Any, run: TrainingRun | None = None, **parameters: Any
+    ) -> None:
+        if not getattr(agent, "supports_batch", False):
+            raise SpaceError(
+                f"{type(agent).__name__} takes one observation at a time (its supports_batch is"
+                " False): use the loop gym_loop.loops.default_loop:DefaultLoop"
+            )
+        super().__init__(agent, env, run, **parameters)
+        self.ob: Any = None  # [N, ...] what the agent sees now; None before the first reset
+        self.returns = np.zeros(env.num_envs)  # of the episodes under way
+        self.vector_steps = 0
+        self.began_at = np.zeros(env.num_envs, np.int64)  # vector step that an episode began at
+        self.first_copy_episode = 0
+        self.copies = Copies(env)
+        self._everyone = np.arange(env.num_envs)
+        self._everyone.flags.writeable = False
+        self._rows_of_obs = row_taker(env.single_observation_space)
+        self._rows_of_actions = row_taker(env.single_action_space)
+        self.upkeep = Upkeep(self)
+
+    def train(self) -> None:
+        """Train until ``max_steps`` or ``max_episodes``, or until the run is asked to stop."""
+        self.copies.use(self.env)
+        self.upkeep.start()
+        self.upkeep.catch_up()
+        if self.ob is None:
+            self.begin()
+        self._start_video()
+        while self.upkeep.wants_more():
+            self.play()
+            self.upkeep.look_up()
+        self.upkeep.finish()
+
+    def begin(self) -> None:
+        """Reset all copies; the very first time with the run's seed."""
+        count = self.copies.count
+        seeds = self.run.seeds.integers("environment", count) if self.steps == 0 else None
+        self.ob = self.copies.reset(seeds)
+        self.returns[:] = 0.0
+        self.began_at[:] = self.vector_steps
+
+    def play(self) -> None:
+        """Step all copies until something is due."""
+        # Local names: an attribute access a step is what a loop's cost consists of.
+        agent, upkeep, copies, returns = self.agent, self.upkeep, self.copies, self.returns
+        act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
+        random_episodes, sample = self.parameters["random_episodes"], self.env.action_space.sample
+        everyone, count = self._everyone, copies.count
+        while self.steps < upkeep.attention_at:
+            episode, last_ob = self.episode, self.ob
+            warming_up = episode < random_episodes
+            # The agent chooses,
+            actions = sample() if warming_up else act(last_ob, episode)
+            # the worlds answer;
+            ob, reward, terminated, truncated, info, next_ob, ended, live = step(actions)
+            returns += reward
+            # the agent remembers, then learns.
+            if live is None:
+                info["env_ids"] = everyone
+                observe(Transition(last_ob, actions, reward, terminated, truncated, ob, info))
+                self.steps += count
+            else:
+                observe(
+                    self._of(live, last_ob, actions, reward, terminated, truncated, ob, info)
+                )
+                self.steps += len(live)
+            if not warming_up:
+                update(episode)
+            self.ob = next_ob
+            self.vector_steps += 1
+            if ended is not None:
+                self.end_episodes(ended)
+            if live is not None:
+                self._began_anew(live)
