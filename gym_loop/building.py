@@ -48,17 +48,17 @@ class Experiment:
         except BaseException:
             close_quietly(self.env)
             raise
-        run.environment_info = {
-            name: str(space) for name, space in self._single_spaces().items()
-        }
+        run.environment_info = {name: str(space) for name, space in self._single_spaces().items()}
 
     def make_env(self, render: bool, record: bool, *, evaluation: bool = False) -> Any:
         """Make the loop's environment, or that of its evaluations, and seed its spaces."""
         parameters, cls = dict(self.config.loop.parameters), self.config.loop.cls
         make = cls.make_evaluation_env if evaluation else cls.make_env
         env = make(self.config.env, parameters, render=render, record=record)
-        env.action_space.seed(self.run.seeds.integer("action_space"))
-        env.observation_space.seed(self.run.seeds.integer("observation_space"))
+        for name in ("action_space", "observation_space"):
+            for space in (getattr(env, name), getattr(env, f"single_{name}", None)):
+                if space is not None:
+                    space.seed(self.run.seeds.integer(name))
         return env
 
     def make_agent(self) -> Any:

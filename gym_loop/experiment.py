@@ -12,7 +12,6 @@ from gym_loop.envs.making import close_quietly
 from gym_loop.errors import UsageError
 from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.results import EvaluationResult, TrainingResult
-from gym_loop.resume import find_run, resumed_config, trained_config
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.training_run import TrainingRun, directories
@@ -54,6 +53,8 @@ def train(
         return train_prepared(config, None, console, name=name)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
+    from gym_loop.resume import find_run, resumed_config
+
     directory = find_run(config, None if resume is True else resume)
     directory.lock()
     try:
@@ -97,6 +98,8 @@ def evaluate(
     Raises:
         GymLoopError: the config, the run or the checkpoint cannot be used.
     """
+    from gym_loop.resume import trained_config
+
     wishes: dict[str, Any] = {
         "loop.parameters.eval_episodes": episodes,
         "loop.parameters.eval_record": int(record) if record is not None else None,

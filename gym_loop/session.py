@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, flatten, value_at
@@ -17,13 +17,18 @@ from gym_loop.envs.state import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, StateError
 from gym_loop.results import TrainingResult
 from gym_loop.runs import manifest
-from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds
+
+if TYPE_CHECKING:
+    from gym_loop.runs.checkpoint import Checkpoint
+
+# Seconds after which the slow facts of the manifest are looked up, out of the first steps' way.
+SURROUNDINGS_AFTER = 0.5
 
 
 def train_prepared(
@@ -93,16 +98,16 @@ class _Session:
     ) -> None:
         self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
         self.verdict, self.directory, self.changed = verdict, directory, changed
+        self._surroundings = threading.Timer(SURROUNDINGS_AFTER, self._note_surroundings)
+        self._surroundings.daemon = True
         self._open(experiment)
 
     def _open(self, experiment: Experiment) -> None:
         """Attach checkpoints and recorders to the run."""
         run, parameters = self.run, self.config.loop.parameters
         run.directory = self.directory
-        run.checkpoints = CheckpointStore(
-            self.directory.path("checkpoint_dir"),
-            keep=parameters.get("keep_checkpoints", 3),
-            warn=run.console.warning,
+        run.keep_checkpoints(
+            self.directory.path("checkpoint_dir"), parameters.get("keep_checkpoints", 3)
         )
         if parameters.get("record"):
             run.record_training(experiment.env, parameters["record"])
@@ -134,7 +139,7 @@ class _Session:
             self._go_back(checkpoint)
         self._warn_of_limits(checkpoint)
         self.run.metrics.start(_hyperparameters(self.config))
-        threading.Thread(target=self._note_surroundings, name="manifest").start()
+        self._surroundings.start()
 
     def _newest(self) -> Checkpoint | None:
         store = self.run.checkpoints
@@ -225,7 +230,7 @@ class _Session:
             )
         if checkpoint is None:
             try:
-                self.run.state_of(self.loop)
+                self.run.state_of(self.loop, environment=False)  # whose method is proved
             except StateError as error:
                 self.run.warn_unsaveable(error)
                 self.directory.note(
@@ -236,6 +241,13 @@ class _Session:
                     f"state_dict() raised {type(error).__name__}: {error} before the first step;"
                     " a checkpoint needs it to work between any two steps"
                 )
+
+    def _finish_surroundings(self) -> None:
+        """Wait for the slow facts, or look them up now if the run was over before."""
+        self._surroundings.cancel()
+        self._surroundings.join()
+        if "versions" not in self.directory.manifest():
+            self._note_surroundings()
 
     def _note_surroundings(self) -> None:
         """Add what takes a while to find out: versions, commit, hardware."""
@@ -287,6 +299,7 @@ class _Session:
     def _end(self, reason: str, **facts: Any) -> None:
         run, loop = self.run, self.loop
         run.close(reason)
+        self._finish_surroundings()
         try:
             self.directory.note(
                 status=reason,

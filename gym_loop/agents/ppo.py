@@ -189,8 +189,7 @@ class PPO(BaseAgent):
             drawn = distribution.sample(outputs, network.tonumpy(network.extra), self.rng)
             if not self.rollout.full:
                 self.rollout.begin(observations, drawn)
-        actions = self.codec(drawn)
-        return actions[0] if self.encoder.is_single(state) else actions
+        return self.codec.single(drawn) if self.encoder.is_single(state) else self.codec(drawn)
 
     def _encode(self, state: Any, learn: bool = False) -> Array:
         observations = self.encoder(state)

@@ -79,7 +79,7 @@ def import_env_modules(spec: EnvSpec) -> None:
 
 
 def is_class_string(name: str) -> bool:
-    """Whether a name is ``module:Name`` or ``file.py:Name``, and not Gymnasium's ``module:Id-v0``."""
+    """Whether a name is ``module:Name`` or ``file.py:Name``, not Gymnasium's ``module:Id-v0``."""
     module, _, attribute = name.rpartition(":")
     return bool(module) and attribute.isidentifier()
 
@@ -309,12 +309,11 @@ def check_window(env: Any, name: str) -> None:
         ) from error
     pygame = sys.modules.get("pygame")
     asked_for = "SDL_VIDEODRIVER" in os.environ and not _without_display
-    if pygame is not None and pygame.display.get_init() and not asked_for:
-        # Without a display, pygame draws into memory and says nothing.
-        if pygame.display.get_driver() in ("dummy", "offscreen"):
-            raise RenderError(
-                f"{name} cannot open a window here: there is no display ({_WINDOWLESS})"
-            )
+    # Without a display, pygame draws into memory and says nothing.
+    if pygame is None or asked_for or not pygame.display.get_init():
+        return
+    if pygame.display.get_driver() in ("dummy", "offscreen"):
+        raise RenderError(f"{name} cannot open a window here: there is no display ({_WINDOWLESS})")
 
 
 def describe(error: BaseException) -> str:

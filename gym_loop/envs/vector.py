@@ -169,9 +169,7 @@ def _from_class_string(
         "set vectorization to auto": vectorization in ("sync", "async"),
         "leave env.wrappers out": bool(spec.wrappers),
         "set render and record to false": visible,
-        "set max_episode_len to null (and env.max_episode_steps, which it is given, to the limit)": (
-            longest is not None
-        ),
+        "set env.max_episode_steps in place of max_episode_len": longest is not None,
     }
     if wishes := [wish for wish, stands in obstacles.items() if stands]:
         raise EnvParametersError(
@@ -210,6 +208,7 @@ class EnvPoolEnv(VectorWrapper):  # type: ignore[misc]
     """
 
     not_state = ("_create",)
+    env: Any
 
     def __init__(self, create: Callable[..., Any]) -> None:
         self._create = create

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gym_loop.loops.base_loop import BaseLoop
@@ -12,6 +13,14 @@ from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
 from gym_loop.transition import Transition
+
+
+# Half the time of Transition(...), which passes through a function written in Python.
+_transition = partial(tuple.__new__, Transition)
+
+
+def _no_update(episode: int) -> None:
+    """What an agent learns from random actions before its time: nothing."""
 
 
 class DefaultLoop(LoopParameters, BaseLoop):
@@ -64,7 +73,8 @@ class DefaultLoop(LoopParameters, BaseLoop):
         # Local names: an attribute access a step is what a loop's cost consists of.
         agent, env, upkeep, episode = self.agent, self.env, self.upkeep, self.episode
         act, observe, update, step = agent.act, agent.observe, agent.update, env.step
-        warming_up = episode < self.parameters["random_episodes"]
+        if episode < self.parameters["random_episodes"]:
+            act, update = self._random_action, _no_update
         longest = self.parameters["max_episode_len"] or float("inf")
         capture = self._capture
         ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
@@ -72,16 +82,15 @@ class DefaultLoop(LoopParameters, BaseLoop):
         try:
             while not over and steps < upkeep.attention_at:
                 # The agent chooses,
-                action = env.action_space.sample() if warming_up else act(ob, episode)
+                action = act(ob, episode)
                 # the world answers;
                 next_ob, reward, terminated, truncated, info = step(action)
                 length += 1
                 if length >= longest:
                     truncated = True
                 # the agent remembers, then learns.
-                observe(Transition(ob, action, reward, terminated, truncated, next_ob, info))
-                if not warming_up:
-                    update(episode)
+                observe(_transition((ob, action, reward, terminated, truncated, next_ob, info)))
+                update(episode)
                 ob = next_ob
                 total += reward
                 steps += 1
@@ -91,6 +100,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
         finally:
             self.ob, self.episode_return, self.episode_length, self.steps = ob, total, length, steps
         return bool(over)
+
+    def _random_action(self, ob: Any, episode: int) -> Any:
+        return self.env.action_space.sample()
 
     def end_episode(self) -> None:
         """Count the episode, log it, and do what is due after it."""

@@ -26,7 +26,7 @@ VECTOR_STEPS_PER_ROW = 16
 # after a first allowance in seconds; one that comes due beyond it is put off. Small runs thus
 # save exactly as often as they ask for.
 CHECKPOINT_SHARE = 0.01
-CHECKPOINT_ALLOWANCE = 0.1
+CHECKPOINT_ALLOWANCE = 0.2
 
 
 class Upkeep:
@@ -246,11 +246,11 @@ class Upkeep:
         here = (loop.steps, loop.episode)
         if here == self._saved and not best and not wait:
             return
-        started = time.thread_time()  # a busy machine is no reason to save less often
+        started = time.monotonic()
         self._saved = here
         loop.run.save(loop, best=best, wait=wait, reason=reason)
         self._checkpointed = time.monotonic()
-        self._seconds_saving += time.thread_time() - started
+        self._seconds_saving += self._checkpointed - started
 
     def _save_if_due(self, now: float) -> None:
         allowed = CHECKPOINT_ALLOWANCE + CHECKPOINT_SHARE * (now - self._began)

@@ -180,9 +180,7 @@ class VectorLoop(LoopParameters, BaseLoop):
                 observe(Transition(last_ob, actions, reward, terminated, truncated, ob, info))
                 self.steps += count
             else:
-                observe(
-                    self._of(live, last_ob, actions, reward, terminated, truncated, ob, info)
-                )
+                self._observe_rows(live, last_ob, actions, reward, terminated, truncated, ob, info)
                 self.steps += len(live)
             if not warming_up:
                 update(episode)
@@ -190,5 +188,160 @@ class VectorLoop(LoopParameters, BaseLoop):
             self.vector_steps += 1
             if ended is not None:
                 self.end_episodes(ended)
-            if live is not None:
-                self._began_anew(live)
+
+    def _observe_rows(
+        self,
+        live: Rows,
+        last_ob: Any,
+        actions: Any,
+        reward: Any,
+        terminated: Any,
+        truncated: Any,
+        ob: Any,
+        info: dict[str, Any],
+    ) -> None:
+        """Tell the agent of the copies that took a step, where others were reset instead."""
+        of_obs = self._rows_of_obs
+        info["env_ids"] = live
+        self.agent.observe(
+            Transition(
+                of_obs(last_ob, live),
+                self._rows_of_actions(actions, live),
+                reward.take(live),
+                terminated.take(live),
+                truncated.take(live),
+                of_obs(ob, live),
+                info,
+            )
+        )
+
+    def end_episodes(self, ended: Rows) -> None:
+        """Count the episodes that ended in this step, log them, and do what is due after them."""
+        returns = self.returns.take(ended).tolist()
+        lengths = (self.vector_steps - self.began_at.take(ended)).tolist()
+        self.returns[ended] = 0.0
+        # In mode NEXT_STEP the reset takes a step of its own.
+        self.began_at[ended] = self.vector_steps + (self.copies.over is not None)
+        self.episode += len(returns)
+        if ended[0] == 0:
+            self.first_copy_episode += 1
+            self._start_video()
+        self.upkeep.episodes_finished(returns, lengths)
+
+    def _start_video(self) -> None:
+        """Finish the video of the first copy's last episode, and begin one if it is wanted."""
+        recorder = self.run.recorder
+        recorded = recorder is not None and recorder.begin(self.first_copy_episode, self.steps)
+        self.copies.capture = recorder.capture if recorder is not None and recorded else None
+
+    def evaluate(self, seeds: Sequence[int] | None = None) -> list[EpisodeResult]:
+        """Play one episode a seed without learning; nothing of the training is disturbed.
+
+        Copy ``i`` of ``n`` plays the episodes ``i``, ``i + n``, ``i + 2n``..., so that those that
+        are short are counted no more often than they are due. Each begins with a reset by its
+        own seed. Where that cannot be done (a vector environment of its own kind), one reset with
+        the first seed begins them all, and stands in every result.
+        """
+        env = self.run.evaluation_env()
+        if env is None:
+            env, self.ob = self.env, None
+        episodes = list(evaluation_seeds(self, seeds))
+        spaces = [env.action_space, self.agent.parameters.get("action_space")]
+        spaces = [space for space in spaces if space is not None]
+        with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
+            reseed(episodes[0])
+            return _Evaluation(Copies(env), self.run, episodes).play(
+                lambda ob: self.agent.act(ob, self.episode), self.steps
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters and the episodes under way."""
+        return {
+            **super().state_dict(),
+            "ob": self.ob,
+            "returns": self.returns,
+            "vector_steps": self.vector_steps,
+            "began_at": self.began_at,
+            "first_copy_episode": self.first_copy_episode,
+            "over": self.copies.over,
+            "upkeep": self.upkeep.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where `state_dict` was called, with all episodes under way."""
+        super().load_state_dict(state)
+        self.ob = state["ob"]
+        self.returns[:] = state["returns"]
+        self.vector_steps = state["vector_steps"]
+        self.began_at[:] = state["began_at"]
+        self.first_copy_episode = state["first_copy_episode"]
+        self.copies.over = state["over"]
+        self.upkeep.load_state_dict(state["upkeep"])
+
+    def begin_new_episode(self) -> None:
+        """Give up the episodes under way; the next ones start with a reset."""
+        self.ob = None
+
+
+class _Evaluation:
+    """Episodes that are shared out among copies.
+
+    Args:
+        copies: the copies; those that have no episode left play on, unobserved.
+        run: says when to stop, and has the recorder of the first copy.
+        seeds: one an episode.
+    """
+
+    def __init__(self, copies: Copies, run: TrainingRun, seeds: Sequence[int]) -> None:
+        self.copies = copies
+        self.run = run
+        self.seeds = seeds if copies.each_is_seeded else [seeds[0]] * len(seeds)
+        self.playing = list(range(copies.count))  # the episode of each copy
+        self.returns = np.zeros(copies.count)
+        self.lengths = np.zeros(copies.count, np.int64)
+        self.results: dict[int, EpisodeResult] = {}
+
+    def play(self, act: Callable[[Any], Any], steps: int) -> list[EpisodeResult]:
+        """Play to the end of the last episode, or until the run is asked to stop."""
+        copies, seeds = self.copies, self.seeds
+        first = [seeds[i] if i < len(seeds) else seeds[0] for i in range(copies.count)]
+        seeds_of = self._seeds_of if copies.each_is_seeded else None
+        ob = copies.reset(first)
+        self._start_video(steps)
+        while len(self.results) < len(seeds) and not self.run.stop_requested:
+            _, reward, _, _, _, ob, ended, live = copies.step(act(ob), seeds_of)
+            self.returns += reward
+            self.lengths[slice(None) if live is None else live] += 1
+            if ended is not None:
+                self._end(ended.tolist(), steps)
+        if self.run.evaluation_recorder is not None:
+            self.run.evaluation_recorder.end()
+        return [self.results[number] for number in sorted(self.results)]
+
+    def _end(self, ended: list[int], steps: int) -> None:
+        for copy in ended:
+            number = self.playing[copy]
+            if number < len(self.seeds):
+                self.results[number] = EpisodeResult(
+                    self.seeds[number], float(self.returns[copy]), int(self.lengths[copy])
+                )
+            self.playing[copy] = number + self.copies.count
+        self.returns[ended], self.lengths[ended] = 0.0, 0
+        if ended[0] == 0:
+            self._start_video(steps)
+
+    def _seeds_of(self, ended: Rows) -> list[int | None]:
+        """The seeds of the episodes that begin where others ended; none where none is left."""
+        seeds: list[int | None] = [None] * self.copies.count
+        for copy in ended.tolist():
+            number = self.playing[copy] + self.copies.count
+            seeds[copy] = self.seeds[number] if number < len(self.seeds) else None
+        return seeds
+
+    def _start_video(self, steps: int) -> None:
+        recorder, number = self.run.evaluation_recorder, self.playing[0]
+        if recorder is None:
+            return
+        recorder.end()
+        wanted = number < len(self.seeds) and recorder.begin(number, steps)
+        self.copies.capture = recorder.capture if wanted else None

@@ -95,7 +95,8 @@ class Categorical:
     ) -> tuple[Array, None]:
         """See `Distribution`."""
         logs, probs, chosen = evaluation.parts
-        result = by_log_probs[:, None] * (chosen - probs)
+        weights = by_log_probs[:, None]
+        result = weights * chosen - weights * probs
         if by_entropies:
             result = result - by_entropies * (probs * (logs + evaluation.entropies[:, None]))
         return result, None

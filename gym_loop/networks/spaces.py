@@ -124,6 +124,11 @@ class ActionCodec:
         if np.isfinite(low).all() and np.isfinite(high).all():
             self.stretch = high / 2 - low / 2, high / 2 + low / 2
 
+    def single(self, drawn: Array) -> Any:
+        """The action of a single environment, without an axis: a scalar, or an array."""
+        actions = self(drawn)
+        return actions[0] if self.clip is None else actions[0, ...]  # a Box wants an array
+
     def __call__(self, drawn: Array) -> Array:
         """Actions ``[N, *shape]`` from what the distribution drew."""
         actions = drawn.reshape(-1, *self.shape)

@@ -57,9 +57,7 @@ class CheckpointStore:
         self.keep = max(1, keep)
         self._warn = warn
         self._thread: ThreadPoolExecutor | None = None
-        self._pending: list[
-            tuple[Future[None], bool]
-        ] = []  # oldest first; whether it is a best one
+        self._pending: list[tuple[Future[None], bool]] = []  # oldest first; is it a best one
         self._problem = ""  # of the thread, to be told at the next call
         self._swept = False
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any

@@ -31,7 +31,7 @@ class TrainingRun:
         seeds: the random streams of the run; drawn by default.
         directory: where the run's files are; None keeps no files.
         metrics: where scalars go.
-        checkpoints: where states go; None saves none.
+        checkpoints: where states go; None saves none, until `keep_checkpoints` is called.
         console: what a person sees; silent by default.
     """
 
@@ -48,7 +48,8 @@ class TrainingRun:
         self.directory = directory
         self.console = console or Console(quiet=True)
         self.metrics = metrics or Metrics([], self.console.warning)
-        self.checkpoints = checkpoints
+        self._open_checkpoints: Callable[[], CheckpointStore] | None = None
+        self._checkpoints = checkpoints
         self.recorder: VideoRecorder | None = None  # of training
         self.evaluation_recorder: VideoRecorder | None = None
         self.env_state: Any = None  # gym_loop.envs.state.EnvState of the loop's environment
@@ -123,6 +124,23 @@ class TrainingRun:
 
     # -- checkpoints ------------------------------------------------------------------------
 
+    def keep_checkpoints(self, directory: Path, keep: int) -> None:
+        """Save states below ``directory``, and keep so many of them."""
+
+        def open_store() -> CheckpointStore:
+            from gym_loop.runs.checkpoint import CheckpointStore
+
+            return CheckpointStore(directory, keep=keep, warn=self.console.warning)
+
+        self._open_checkpoints = open_store
+
+    @property
+    def checkpoints(self) -> CheckpointStore | None:
+        """Where states go, opened when it is first asked for; None saves none."""
+        if self._checkpoints is None and self._open_checkpoints is not None:
+            self._checkpoints = self._open_checkpoints()
+        return self._checkpoints
+
     def save(
         self, loop: Any, *, best: bool = False, wait: bool = False, reason: str = "periodic"
     ) -> None:
@@ -160,12 +178,19 @@ class TrainingRun:
             self._said_unsaveable = True
             self.console.warning(f"no checkpoint can be saved: {error}")
 
-    def state_of(self, loop: Any) -> dict[str, Any]:
-        """Everything that decides how the run goes on, as data."""
+    def state_of(self, loop: Any, *, environment: bool = True) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as data.
+
+        Args:
+            loop: between two steps.
+            environment: False leaves it out. To look into an environment makes it slower from
+                then on (CPython 3.11 moves attributes into a dictionary that somebody asks for).
+        """
+        keeper = self.env_state if environment else None
         return {
             "agent": capture(loop.agent.state_dict()),
             "loop": capture(loop.state_dict()),
-            "environment": self.env_state.snapshot() if self.env_state is not None else None,
+            "environment": keeper.snapshot() if keeper is not None else None,
             "logs": self.metrics.state_dict(),
             "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
             "spaces": [capture(space) for space in self._spaces(loop)],
@@ -256,8 +281,8 @@ class TrainingRun:
         for recorder in (self.recorder, self.evaluation_recorder):
             if recorder is not None:
                 recorder.close()
-        if self.checkpoints is not None:
-            self.checkpoints.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self.metrics.close(exit_reason)
         if self._evaluation_env is not None:
             self._evaluation_env.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import enum
-import logging
 import pathlib
 import random
 import sys
@@ -16,7 +15,7 @@ import numpy as np
 from gym_loop.errors import StateError
 from gym_loop.state_tree import columns, streams, tensors
 from gym_loop.state_tree.arrays import fields_of, fits_into
-from gym_loop.state_tree.inspection import attribute_items, hides_state
+from gym_loop.state_tree.inspection import attribute_items, hides_state, text_of
 from gym_loop.state_tree.tags import (
     ATOMS,
     CODE,
@@ -233,7 +232,7 @@ class _Capture:
         tag = "__frozenset__" if isinstance(value, frozenset) else "__set__"
         # The same set is always the same tree.
         alike = set(map(type, value)) in ({int}, {str}, {float})
-        ordered = sorted(value, key=None if alike else _name_of)
+        ordered = sorted(value, key=None if alike else text_of)
         return {tag: self.items(ordered, (way, tag, HIDDEN))}
 
     def deque(self, value: collections.deque[Any], way: Way | None) -> Tree:
@@ -342,14 +341,6 @@ _mutable: dict[type, Handler] = {
 }
 
 
-def _name_of(item: Any) -> str:
-    """A text by which the items of a set can be put in order, whatever they are."""
-    if not isinstance(item, (tuple, frozenset)):
-        return f"{type(item).__name__} {item!r}"
-    parts = map(_name_of, item)
-    return f"{type(item).__name__} {list(parts) if isinstance(item, tuple) else sorted(parts)}"
-
-
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     return {"__live__": str(name or class_name(type(value)))}
@@ -375,7 +366,10 @@ def _immutable_handler(value: Any, kind: type) -> Handler | None:
         return _Capture.scalar
     if isinstance(value, enum.Enum):
         return _Capture.enum
-    if isinstance(value, (*CODE, logging.Logger, random.SystemRandom)) or kind is object:
+    if isinstance(value, (*CODE, random.SystemRandom)) or kind is object:
+        return _live
+    logging = sys.modules.get("logging")  # slow to import
+    if logging is not None and isinstance(value, logging.Logger):
         return _live
     if torch is not None and isinstance(value, (torch.dtype, torch.device, torch.Size)):
         return _live

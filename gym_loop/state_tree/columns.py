@@ -59,8 +59,8 @@ class _Packer:
 
     def column(self, values: list[Any], way: Way, *, nested: bool = False) -> dict[str, Tree]:
         kinds = set(map(type, values))
-        if len(kinds) == 1:
-            kind = kinds.pop()
+        kind = kinds.pop() if len(kinds) == 1 else None
+        if kind is not None:
             if kind in _NUMBERS:
                 try:
                     data = np.array(values, _NUMBERS[kind])
@@ -70,7 +70,7 @@ class _Packer:
             if kind is type(None):
                 return {"kind": "none"}
         first = _shape_of(values[0])
-        if not (len(kinds) == 0 and _all_alike(values, first)):
+        if kind is None or not _all_alike(values, first):
             groups: dict[Any, list[int]] = {}
             for index, value in enumerate(values):
                 groups.setdefault(_shape_of(value), []).append(index)

@@ -71,3 +71,11 @@ def hides_state(value: Any, kind: type) -> bool:
     # An instance is as large as its content, its slots, __dict__ and __weakref__, or has more.
     visible = content.__basicsize__ + 8 * (len(slots) + 2)
     return bool(kind.__itemsize__) or kind.__basicsize__ > visible
+
+
+def text_of(item: Any) -> str:
+    """A text by which the items of a set can be put in order, whatever they are."""
+    if not isinstance(item, (tuple, frozenset)):
+        return f"{type(item).__name__} {item!r}"
+    parts = map(text_of, item)
+    return f"{type(item).__name__} {list(parts) if isinstance(item, tuple) else sorted(parts)}"

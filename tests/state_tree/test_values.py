@@ -49,6 +49,7 @@ def test_plain_values_return_exactly(value: Any) -> None:
     plain(dict(tree))
     restore_attributes(live, tree, tuple_types=[Point])
     assert same(live.value, value)
+    assert same(dict(capture_attributes(live)), dict(tree))
 
 
 @given(st.lists(values, min_size=1, max_size=4), st.integers(64, 200))
@@ -63,6 +64,7 @@ def test_long_sequences_return_exactly(kinds: list[Any], length: int) -> None:
     live = Thing()
     restore_attributes(live, tree, tuple_types=[Point])
     assert same(vars(live), vars(thing))
+    assert same(dict(capture_attributes(live)), dict(tree))
 
 
 @pytest.mark.parametrize(

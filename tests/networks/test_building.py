@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gym_loop.errors import ClassMissingError, ConfigError, SpaceError
+from gym_loop.networks.building import make_network
+from gym_loop.networks.protocol import Network
+
+MODULE = """
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, input_shape, outputs, width=8):
+        super().__init__()
+        self.trunk = nn.Linear(input_shape[0], width)
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in outputs)
+
+    def forward(self, x):
+        h = self.trunk(x).tanh()
+        return tuple(head(h) for head in self.heads)
+"""
+
+
+def make(name: str, shape: tuple[int, ...] = (4,), device: str = "cpu", **given: object) -> Network:
+    return make_network(
+        name,
+        shape,
+        (3, 1),
+        given,
+        output_gains=(0.01, 1.0),
+        extra=2,
+        device=device,
+        rng=np.random.default_rng(0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "given"),
+    [
+        ("gym_loop.networks.mlp:MLP", (4,), {"hidden": [8], "shared": True}),
+        ("gym_loop.networks.torch_network:NatureCNN", (4, 40, 44), {"hidden": 16}),
+        ("my_net.py:Small", (4,), {"width": 5}),
+    ],
+)
+def test_every_kind_of_network_keeps_the_protocol(
+    workdir: Path, name: str, shape: tuple[int, ...], given: dict
+) -> None:
+    (workdir / "my_net.py").write_text(MODULE)
+    network = make(name, shape, **given)
+    x = np.random.default_rng(0).random((5, *shape)).astype(np.float32)
+    inputs = network.asarray(x)
+    outputs = network.forward(inputs)
+    assert [tuple(one.shape) for one in outputs] == [(5, 3), (5, 1)]
+    for index, output in enumerate(outputs):
+        np.testing.assert_allclose(
+            network.tonumpy(network.predict(inputs, index)), network.tonumpy(output), atol=1e-6
+        )
+    assert len(network.extra) == len(network.extra_gradient) == 2
+    assert network.parameters.shape == network.gradients.shape
+    ones = [network.asarray(np.ones((5, size), np.float32)) for size in (3, 1)]
+    by_inputs = network.backward(ones, to_inputs=True)
+    before = network.tonumpy(network.gradients).copy()
+    assert np.abs(before).max() > 0
+    assert by_inputs is not None
+    assert len(by_inputs) == 5
+    network.forward(inputs)
+    network.backward(ones)  # written, not added up
+    np.testing.assert_array_equal(network.tonumpy(network.gradients), before)
+
+    twin = network.clone()
+    other = make(name, shape, **given)
+    other.load_state_dict(network.state_dict())
+    for one in (twin, other):
+        output = one.tonumpy(one.predict(inputs))
+        np.testing.assert_array_equal(output, network.tonumpy(network.predict(inputs)))
+    flat = other.parameters
+    flat[:] = 0.0
+    assert not network.tonumpy(other.predict(inputs)).any()
+    assert network.tonumpy(network.predict(inputs)).any()
+
+
+def test_what_cannot_be_made_is_named(workdir: Path) -> None:
+    (workdir / "my_net.py").write_text(MODULE)
+    with pytest.raises(ConfigError, match=r"network_parameters\.hiden: .* did you mean hidden"):
+        make("gym_loop.networks.mlp:MLP", hiden=[8])
+    with pytest.raises(ConfigError, match=r"network_parameters\.depth: .*it has width"):
+        make("my_net.py:Small", depth=3)
+    with pytest.raises(ConfigError, match="lives on the cpu, not on cuda"):
+        make("gym_loop.networks.mlp:MLP", device="cuda")
+    with pytest.raises(ConfigError, match="'warp' is none that torch knows"):
+        make("my_net.py:Small", device="warp")
+    with pytest.raises(ClassMissingError):
+        make("gym_loop.networks.mlp:MPL")
+    with pytest.raises(SpaceError, match="three axes"):
+        make("gym_loop.networks.torch_network:NatureCNN")
+    with pytest.raises(SpaceError, match="at least 36 x 36"):
+        make("gym_loop.networks.torch_network:NatureCNN", (20, 40, 3))

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+
+from gym_loop.errors import SpaceError
+from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
+
+OBSERVATIONS = [
+    spaces.Box(-1, 1, (3,), np.float64),
+    spaces.Box(-1, 1, (), np.float32),
+    spaces.Box(0, 255, (4, 4, 3), np.uint8),
+    spaces.Discrete(5, start=-2),
+    spaces.MultiDiscrete([3, 2], start=[1, 0]),
+    spaces.MultiDiscrete([[3, 2], [4, 2]]),
+    spaces.MultiBinary((2, 3)),
+]
+ACTIONS = [
+    spaces.Discrete(5, start=-2),
+    spaces.MultiDiscrete([3, 2], start=[1, 0]),
+    spaces.MultiDiscrete([[3, 2], [4, 2]]),
+    spaces.MultiBinary(4),
+    spaces.MultiBinary((2, 3)),
+    spaces.Box(np.array([-2, 0], np.float32), np.array([2, 100], np.float32)),
+    spaces.Box(-np.inf, np.inf, (2, 2), np.float64),
+    spaces.Box(0, np.inf, (), np.float32),
+]
+
+
+@pytest.mark.parametrize("space", OBSERVATIONS, ids=str)
+def test_one_observation_and_many_are_encoded_alike(space: spaces.Space) -> None:
+    encoder = ObservationEncoder(space, "PPO")
+    space.seed(0)
+    samples = [space.sample() for _ in range(4)]
+    encoded = encoder(np.stack(samples))
+    assert encoded.shape == (4, *encoder.shape)
+    assert encoded.dtype == encoder.dtype == encoder.example.dtype
+    assert encoder.example.shape == encoder.shape
+    assert not encoder.is_single(np.stack(samples))
+    for row, sample in zip(encoded, samples, strict=True):
+        assert encoder.is_single(sample)
+        np.testing.assert_array_equal(encoder(sample)[0], row)
+    many = batch_space(space, 3).sample()
+    assert encoder(many).shape == (3, *encoder.shape)
+
+
+def test_counts_are_coded_one_hot() -> None:
+    encoder = ObservationEncoder(spaces.Discrete(3, start=5), "PPO")
+    assert encoder(np.array([5, 7])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert encoder(6).tolist() == [[0, 1, 0]]
+    encoder = ObservationEncoder(spaces.MultiDiscrete([2, 3], start=[0, 1]), "PPO")
+    assert encoder(np.array([1, 1])).tolist() == [[0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("space", ACTIONS, ids=str)
+def test_what_is_drawn_becomes_an_action_of_the_space(space: spaces.Space) -> None:
+    codec = ActionCodec(space, "PPO")
+    one, rng = codec.distribution, np.random.default_rng(0)
+    outputs = 2.0 * rng.standard_normal((50, one.outputs)).astype(np.float32)
+    for drawn in (one.sample(outputs, np.zeros(one.extra, np.float32), rng), one.mode(outputs)):
+        assert drawn.dtype == codec.example.dtype
+        assert drawn.shape[1:] == codec.example.shape
+        actions = codec(drawn)
+        assert len(actions) == 50
+        for row in range(50):
+            action = codec.single(drawn[row : row + 1])
+            assert space.contains(action)
+            np.testing.assert_array_equal(action, actions[row])
+        assert batch_space(space, 50).contains(actions)
+
+
+def test_finite_boxes_are_reached_from_bound_to_bound() -> None:
+    codec = ActionCodec(
+        spaces.Box(np.array([0.0, -4.0]), np.array([10.0, 4.0]), dtype=float), "PPO"
+    )
+    assert codec(np.array([[-1.0, 0.5], [3.0, -9.0]])).tolist() == [[0, 2], [10, -4]]
+    unbounded = ActionCodec(spaces.Box(0, np.inf, (2,)), "PPO")
+    assert unbounded(np.array([[-1.0, 7.0]])).tolist() == [[0, 7]]
+    widest = float(np.finfo(np.float32).max)
+    assert np.isfinite(ActionCodec(spaces.Box(-widest, widest, (1,)), "PPO")(np.ones((1, 1)))).all()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Dict({"a": spaces.Discrete(2)}), spaces.Tuple((spaces.Discrete(2),)), spaces.Text(3)],
+    ids=str,
+)
+def test_other_observations_are_refused_with_the_wrapper_that_helps(space: spaces.Space) -> None:
+    with pytest.raises(SpaceError, match=r"PPO cannot .*gymnasium\.wrappers:FlattenObservation"):
+        ObservationEncoder(space, "PPO")
+
+
+def test_empty_observations_are_refused() -> None:
+    with pytest.raises(SpaceError, match="they are empty"):
+        ObservationEncoder(spaces.Box(0, 1, (0,)), "PPO")
+
+
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Box(0, 9, (2,), np.int64)], ids=str)
+def test_other_actions_are_refused(space: spaces.Space) -> None:
+    with pytest.raises(SpaceError, match=r"PPO cannot act in .*TransformAction"):
+        ActionCodec(space, "PPO")
