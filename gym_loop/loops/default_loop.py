@@ -14,7 +14,6 @@ from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
 from gym_loop.transition import Transition
 
-
 # Half the time of Transition(...), which passes through a function written in Python.
 _transition = partial(tuple.__new__, Transition)
 

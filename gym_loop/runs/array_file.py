@@ -21,7 +21,7 @@ import numpy as np
 from gym_loop.runs.tree_file import DTYPES, Arrays, dtype_key
 
 CHUNK = 1 << 20  # bytes that are checksummed, then written while the cache still has them
-FLUSH = 64 << 20  # bytes after which the disk is set to work, beside the writing
+FLUSH = 16 << 20  # bytes after which the disk is set to work, beside the writing
 _MAX_HEADER = 100_000_000  # the format's own limit
 _NUMPY_DTYPES = {name: np.dtype(key) for key, name in DTYPES.items()}
 
