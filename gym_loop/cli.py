@@ -13,7 +13,6 @@ import typer
 from gym_loop import __version__
 from gym_loop.errors import GymLoopError
 
-MAX_SEED = 2**32 - 1  # as in gym_loop.seeding, which imports NumPy
 NEWEST = "the newest run of the file"
 
 # Plain help: the coloured one costs more start-up time than everything else together.
@@ -116,9 +115,7 @@ def train(
     set_: Set = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=MAX_SEED, help="Seed of the run, in place of the file's.", show_default=False
-        ),
+        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
     ] = None,
     name: Annotated[
         str | None,
@@ -182,7 +179,7 @@ def evaluate(
     ] = "latest",
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, help="Episodes, in place of eval_episodes.", show_default=False),
+        typer.Option(help="Episodes, in place of eval_episodes.", show_default=False),
     ] = None,
     record: Annotated[
         bool | None,
@@ -197,9 +194,7 @@ def evaluate(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=MAX_SEED, help="Leads to the seeds of the episodes.", show_default=False
-        ),
+        typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:

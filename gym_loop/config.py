@@ -176,6 +176,8 @@ def default_config(
 def load_config(
     source: str | Path | Mapping[str, Any] | RunConfig,
     overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    options: Mapping[str, str] | None = None,
 ) -> RunConfig:
     """Read, merge and check a run config.
 
@@ -183,6 +185,7 @@ def load_config(
         source: path of a YAML file, or its content as nested mappings.
         overrides: ``dotted.key=value`` texts (the value in YAML syntax), or a mapping of
             dotted keys to values.
+        options: what to call an override in messages, by its key; by default ``--set key``.
 
     Raises:
         ConfigError: with every finding, each with its file, line and dotted path.
@@ -197,7 +200,7 @@ def load_config(
         path = Path(source).expanduser()
         document = _read_file(path)
     before = source.overridden if isinstance(source, RunConfig) else ()
-    reader = _Reader(document, path)
+    reader = _Reader(document, path, options or {})
     overridden = reader.override(overrides)
     return reader.config([*before, *overridden])
 
@@ -227,8 +230,9 @@ def _copy(value: Any) -> Any:
 class _Reader:
     """Turns a document into a `RunConfig`, collecting every finding on the way."""
 
-    def __init__(self, document: Document, path: Path | None) -> None:
+    def __init__(self, document: Document, path: Path | None, options: Mapping[str, str]) -> None:
         self.document = document
+        self.options = options
         self.path = path
         self.search = [path.resolve().parent] if path else []
         self.findings: list[Finding] = []
@@ -255,7 +259,8 @@ class _Reader:
     def find(self, path: tuple[Any, ...], problem: str) -> None:
         place = ".".join(str(part) for part in path)
         if option := self._option(place):
-            self.findings.append(Finding(place, problem, f"--set {option}"))
+            name = self.options.get(option, f"--set {option}")
+            self.findings.append(Finding(place, problem, name))
         else:
             source = self.document.source
             self.findings.append(Finding(place, problem, source, self.document.line(path)))

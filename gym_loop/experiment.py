@@ -45,7 +45,9 @@ def train(
         GymLoopError: the config cannot be used; nothing has been created then.
         Exception: whatever the agent or the environment raised, after a checkpoint was saved.
     """
-    config = load_config(source, _with_seed(overrides, seed))
+    config = load_config(source, overrides)
+    if seed is not None:
+        config = load_config(config, {"seed": seed}, options={"seed": "--seed"})
     console = Console(quiet=quiet)
     if not resume:
         if config.seed is None:
@@ -62,12 +64,6 @@ def train(
         return train_prepared(config, directory, console, changed=changed)
     finally:
         directory.unlock()
-
-
-def _with_seed(overrides: Overrides, seed: int | None) -> dict[str, Any] | list[str]:
-    if isinstance(overrides, Mapping):
-        return {**overrides, **({"seed": seed} if seed is not None else {})}
-    return [*overrides, *([f"seed={seed}"] if seed is not None else [])]
 
 
 def evaluate(
@@ -100,17 +96,20 @@ def evaluate(
     """
     from gym_loop.resume import trained_config
 
-    wishes: dict[str, Any] = {
-        "loop.parameters.eval_episodes": episodes,
-        "loop.parameters.eval_record": int(record) if record is not None else None,
-        "loop.parameters.eval_render": render,
+    wishes = {
+        "eval_episodes": ("--episodes", episodes),
+        "eval_record": ("--record", int(record) if record is not None else None),
+        "eval_render": ("--render", render),
     }
     config = load_config(source, overrides)
-    config = load_config(config, {key: wish for key, wish in wishes.items() if wish is not None})
+    for name, (option, wish) in wishes.items():
+        if wish is not None:
+            key = f"loop.parameters.{name}"
+            config = load_config(config, {key: wish}, options={key: option})
     console = Console(quiet=quiet)
     config, directory, found = trained_config(config, run, checkpoint, console.warning)
     if seed is not None or config.seed is None:
-        config = config.with_seed(check_seed(seed) if seed is not None else draw_seed())
+        config = config.with_seed(check_seed(seed, "--seed") if seed is not None else draw_seed())
     assert config.seed is not None
     parameters = config.loop.parameters
     recorded = parameters.get("eval_record", False)

@@ -79,15 +79,21 @@ class RewardNormalizer:
         self.returns = np.zeros(n_envs)
         self.discount, self.clip = discount, clip
 
-    def update(self, rewards: Array, dones: Array) -> None:
-        """Take in rewards and ends of episodes, ``[T, N]`` each."""
+    def update(self, rewards: Array, dones: Array, held: Array) -> None:
+        """Take in steps, ``[T, N]`` each.
+
+        Args:
+            rewards: 0 where there was no step.
+            dones: ends of episodes.
+            held: where there was a step.
+        """
         totals = np.empty(rewards.shape)
         for step, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
             self.returns *= self.discount
             self.returns += reward
             totals[step] = self.returns
             self.returns[done] = 0.0
-        self.moments.update(totals.reshape(-1))
+        self.moments.update(totals[held])
 
     def __call__(self, rewards: Array) -> Array:
         """Scale rewards; float32."""

@@ -32,13 +32,15 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return() -> None
     rewards = RNG.standard_normal((50, 2)) * 7.0
     dones = RNG.random((50, 2)) < 0.1
     seen, running = [], np.zeros(2)
-    for reward, done in zip(rewards, dones, strict=True):
+    held = np.ones((50, 2), bool)
+    dones[4, 0], held[5, 0], rewards[5, 0] = True, False, 0.0
+    for reward, done, there in zip(rewards, dones, held, strict=True):
         running = running * 0.9 + reward
-        seen.append(running.copy())
+        seen.extend(running[there])
         running[done] = 0.0
     normalizer = RewardNormalizer(2, 0.9)
-    normalizer.update(rewards[:20], dones[:20])
-    normalizer.update(rewards[20:], dones[20:])
+    normalizer.update(rewards[:20], dones[:20], held[:20])
+    normalizer.update(rewards[20:], dones[20:], held[20:])
     np.testing.assert_allclose(normalizer.returns, running)
     wanted = rewards / np.std(seen)
     np.testing.assert_allclose(normalizer(rewards), wanted, rtol=1e-5)

@@ -102,12 +102,12 @@ class BaseAgent:
 
         The default takes every attribute but ``parameters`` and ``training``: numbers, text,
         arrays, containers, random generators, torch modules and optimisers, and plain objects
-        made of these.
+        made of these. Large arrays are not copied: what goes on learning changes them.
 
         Raises:
             StateError: an attribute is no data, such as an open file; the message names it.
         """
-        return capture_attributes(self, exclude=("parameters", "training"))
+        return capture_attributes(self, exclude=("parameters", "training"), copy=False)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` gave.

@@ -27,7 +27,16 @@ from gym_loop.transition import Transition
 
 POLICY, VALUE = 0, 1  # the network's outputs
 # What follows from the parameters is no state: a resumed run may change it.
-FIXED = ("parameters", "encoder", "codec", "learning_rate", "clip_range", "value_clip_range")
+FIXED = (
+    "parameters",
+    "training",
+    "n_envs",
+    "encoder",
+    "codec",
+    "learning_rate",
+    "clip_range",
+    "value_clip_range",
+)
 
 
 class Batch(NamedTuple):
@@ -49,8 +58,8 @@ class PPO(BaseAgent):
     """Collects a rollout, then climbs the clipped objective on it for a few epochs.
 
     Discrete, multi-discrete, multi-binary and continuous (Box) actions; any observation that
-    is an array or a number. Rewards of random episodes are not learnt from: their actions are
-    not the policy's.
+    is an array or a number. Random episodes are not learnt from: their actions are not the
+    policy's.
 
     Source: Schulman et al. (2017), Proximal policy optimization algorithms.
     """
@@ -78,8 +87,9 @@ class PPO(BaseAgent):
                 for never.
             n_steps (int): Steps of each environment in a rollout.
             network (str): Class of the network: the MLP of gym-loop, or a torch.nn.Module.
-            network_parameters (dict): Its parameters; shared true gives policy and value one
-                trunk.
+            network_parameters (dict): Its parameters; of the MLP: hidden [64, 64], activation tanh
+                or relu, init orthogonal or uniform, layer_norm, shared (one trunk for policy and
+                value).
             normalize_advantages (bool): Bring the advantages of each batch to mean 0 and
                 deviation 1.
             normalize_observations (bool): Bring observations to mean 0 and deviation 1, by what
@@ -212,13 +222,16 @@ class PPO(BaseAgent):
         rollout = self.rollout
         if not rollout.pending:
             return
-        _, _, reward, terminated, truncated, ob, _ = transition
+        _, _, reward, terminated, truncated, ob, info = transition
+        rows = info.get("env_ids")  # fewer than N where others were reset instead
+        if rows is None or len(rows) == self.n_envs:
+            rows = None
         # The policy stays the same to the end of the rollout, so values beyond may be had now.
         beyond = self._values(ob) if np.count_nonzero(truncated) else 0.0
-        rollout.finish(reward, terminated, truncated, beyond)
-        self.steps += self.n_envs
+        rollout.finish(reward, terminated, truncated, beyond, rows)
+        self.steps += self.n_envs if rows is None else len(rows)
         if rollout.full:
-            rollout.last_values[:] = self._values(ob)
+            rollout.last_values[slice(None) if rows is None else rows] = self._values(ob)
 
     # -- learning --------------------------------------------------------------------------
 
@@ -229,10 +242,10 @@ class PPO(BaseAgent):
             self.rollout.clear()
 
     def _learn(self) -> None:
-        p, size = self.parameters, self.rollout.n_steps * self.n_envs
+        p, size = self.parameters, self.rollout.rewards.size
         batch_size = min(p["batch_size"] or size, size)
         rollout = self._rollout_batch(batch_size)
-        begun = self.steps - size  # schedules start at the first rollout with their first value
+        begun = self.steps - len(rollout.values)  # so that schedules begin with their first value
         learning_rate, clip_range = self.learning_rate(begun), self.clip_range(begun)
         value_range = self.value_clip_range(begun) if self.value_clip_range else None
         watched: list[tuple[Array, ...]] = []
@@ -254,7 +267,7 @@ class PPO(BaseAgent):
         self._note(rollout, watched, learning_rate, clip_range)
 
     def _rollout_batch(self, piece: int) -> Batch:
-        """The whole rollout, ``B = T * N``, with what the policy that acted thought of it."""
+        """All steps of the rollout, ``B <= T * N``, with what the policy that acted thought."""
         p, rollout, network = self.parameters, self.rollout, self.network
         shape = rollout.rewards.shape
         size = rollout.rewards.size
@@ -270,18 +283,21 @@ class PPO(BaseAgent):
             log_probs[part] = network.tonumpy(judged.log_probs)
         rewards = rollout.rewards
         if self.reward_normalizer is not None:
-            self.reward_normalizer.update(rewards, rollout.dones)
+            self.reward_normalizer.update(rewards, rollout.dones, rollout.held)
             rewards = self.reward_normalizer(rewards)
         advantages = rollout.advantages(
             values.reshape(shape), rewards, p["discount"], p["gae_decay"]
         ).reshape(size)
         columns = (log_probs, values, advantages, advantages + values)
-        return Batch(observations, actions, *map(network.asarray, columns))
+        batch = Batch(observations, actions, *map(network.asarray, columns))
+        if rollout.held.all():
+            return batch
+        return batch.take(network.asarray(rollout.held.reshape(size).nonzero()[0]))
 
     def _minibatches(self, rollout: Batch, size: int) -> Iterator[Batch]:
         """The rollout in random pieces; as it is, unshuffled, where it is one piece."""
         total = len(rollout.values)
-        if size == total:
+        if total <= size:
             yield self._normalized(rollout)
             return
         order = self.network.asarray(self.rng.permutation(total))

@@ -28,6 +28,7 @@ class RolloutBuffer:
         self.pending = False  # `begin` was called for the next one
         self.observations = np.zeros((*shape, *observation.shape), observation.dtype)
         self.actions = np.zeros((*shape, *action.shape), action.dtype)
+        self.held = np.zeros(shape, bool)  # False where a copy was reset in place of a step
         self.rewards = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
@@ -55,21 +56,35 @@ class RolloutBuffer:
         self.actions[self.step] = actions
         self.pending = True
 
-    def finish(self, rewards: Any, terminated: Any, truncated: Any, bootstraps: Any = 0.0) -> None:
-        """Note what came of it, ``[N]`` each.
+    def finish(
+        self,
+        rewards: Any,
+        terminated: Any,
+        truncated: Any,
+        bootstraps: Any = 0.0,
+        rows: Array | None = None,
+    ) -> None:
+        """Note what came of it, one value an environment.
 
         Args:
             rewards: of the step.
             terminated: the task ended.
             truncated: the episode was cut.
             bootstraps: value of the true final observation, read where ``truncated``.
+            rows: the environments that took the step; the others, whose episodes had ended
+                before, were reset in its place. None for all.
         """
-        step = self.step
-        self.rewards[step] = rewards
-        self.terminated[step] = terminated
-        self.truncated[step] = truncated
-        self.bootstraps[step] = bootstraps
-        self.step = step + 1
+        columns = self.held, self.rewards, self.terminated, self.truncated, self.bootstraps
+        at: Any = self.step
+        if rows is not None:
+            for column in columns:
+                column[at] = 0
+            at = at, rows
+        for column, value in zip(
+            columns, (True, rewards, terminated, truncated, bootstraps), strict=True
+        ):
+            column[at] = value
+        self.step += 1
         self.pending = False
 
     def clear(self) -> None:
@@ -118,4 +133,4 @@ class RolloutBuffer:
             getattr(self, name)[: self.step] = state[name]
 
 
-_COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "bootstraps")
+_COLUMNS = ("observations", "actions", "held", "rewards", "terminated", "truncated", "bootstraps")

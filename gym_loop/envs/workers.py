@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from gym_loop.envs.vector_state import StatefulEnv
 from gym_loop.errors import EnvWorkerError
+from gym_loop.seeding import Seeds, seed_global_streams
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60
@@ -35,10 +35,23 @@ class WorkerCopy:
 
     def __call__(self) -> StatefulEnv:
         """Make the copy; in a worker, leave Ctrl-C to the parent."""
-        if os.getpid() != self.parent:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, _end_later)
-        return StatefulEnv(self.make())
+        if os.getpid() == self.parent:  # a look at the spaces
+            return StatefulEnv(self.make())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end_later)
+        return _WorkerEnv(self.make())
+
+
+class _WorkerEnv(StatefulEnv):
+    """Seeds the global random streams of its process as well: they are nobody else's."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            # Python seeds `random` anew in every process, from the operating system.
+            seed_global_streams(Seeds(seed))
+        return super().reset(seed=seed, options=options)
 
 
 def _end_later(signum: int, frame: Any) -> None:
@@ -163,22 +176,21 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
             if status < 0
             else f"ended with exit status {status}"
         )
-        hint = ": is the memory used up?" if status == -signal.SIGKILL else ""
+        hint = " (is the memory used up?)" if status == -signal.SIGKILL else ""
         return (
             f"copy {index} of {self._name} is lost: its worker process"
-            f" {reason}{self._last_action(index)}{hint}"
+            f" {reason}{hint}{self._last_action(index)}"
         )
 
     def _last_action(self, index: int) -> str:
         if self._actions is None:
-            return " before its first action"
+            return "; it had taken no action yet"
         try:
             actions = list(gymnasium.vector.utils.iterate(self.action_space, self._actions))
             action = actions[index]
         except (IndexError, TypeError, ValueError):
             action = self._actions
-        text = np.array2string(action) if isinstance(action, np.ndarray) else repr(action)
-        return f"; its last action was {text}"
+        return f"; its last action was {action}"
 
 
 def _signal_name(number: int) -> str:

@@ -20,8 +20,8 @@ LOOK_UP_SECONDS = 0.1
 LOOK_UP_STEPS = 2_048
 RETURNS_SHOWN = 100
 # With many copies at once, episodes that end within so many vector steps share a row of the
-# logs, their means: a row costs 12 us, a quarter of a step of eight copies of CartPole.
-VECTOR_STEPS_PER_ROW = 16
+# logs, their means: a row costs 12 us, a third of a step of eight copies of CartPole.
+VECTOR_STEPS_PER_ROW = 64
 # Checkpoints may take this share of a training's time, and their thread about as much again,
 # after a first allowance in seconds; one that comes due beyond it is put off. Small runs thus
 # save exactly as often as they ask for.
@@ -48,6 +48,8 @@ class Upkeep:
         self._evaluation_pending = False
         self._seconds_saving = 0.0
         self._row = _Row()
+        self._due_at_episode: float = 0
+        self._copies = getattr(loop.env, "num_envs", 1)
         parameters = loop.parameters
         self._max_steps = parameters.get("max_steps")
         self._max_episodes = parameters.get("max_episodes")
@@ -69,6 +71,7 @@ class Upkeep:
         self._window = self._mark = (now, self.loop.steps)
         self._chunk = 1
         self.steps_per_second = 0.0
+        self._plan_episodes()
         self._schedule()
 
     def catch_up(self) -> None:
@@ -113,7 +116,8 @@ class Upkeep:
         done = loop.steps - self._looked_steps
         if elapsed > 0 and done > 0:
             per_look_up = int(done * LOOK_UP_SECONDS / elapsed)
-            self._chunk = max(1, min(per_look_up, 4 * self._chunk, LOOK_UP_STEPS))
+            most = LOOK_UP_STEPS * self._copies
+            self._chunk = max(1, min(per_look_up, 4 * self._chunk, most))
         self._looked, self._looked_steps = now, loop.steps
         self._measure(now)
         self._show(now)
@@ -163,7 +167,8 @@ class Upkeep:
             self.loop.steps,
             {"train/episode_return": episode_return, "train/episode_length": length},
         )
-        self._do_what_is_due(1)
+        if self.loop.episode >= self._due_at_episode:
+            self._do_what_is_due(1)
         self.look_up()
 
     def episodes_finished(self, returns: Sequence[float], lengths: Sequence[int]) -> None:
@@ -177,15 +182,14 @@ class Upkeep:
         row.add(loop.steps, returns, lengths)
         if loop.steps >= row.due:
             self._write_row()
-        self._do_what_is_due(len(returns))
-        if self.is_used_up():
-            self.attention_at = 0
+        if loop.episode >= self._due_at_episode:
+            self._do_what_is_due(len(returns))
 
     def _write_row(self) -> None:
         row = self._row
         if row.episodes:
             self._log_episodes(row.step, row.scalars())
-            row.begin(row.step + VECTOR_STEPS_PER_ROW * self.loop.env.num_envs)
+            row.begin(row.step + VECTOR_STEPS_PER_ROW * self._copies)
 
     def _log_episodes(self, step: int, scalars: dict[str, float]) -> None:
         scalars["train/steps_per_second"] = self.steps_per_second
@@ -204,6 +208,18 @@ class Upkeep:
         if every and after // every != before // every:
             self._checkpoint_due = True
             self._save_if_due(time.monotonic())
+        if self.is_used_up():
+            self.attention_at = 0
+        self._plan_episodes()
+
+    def _plan_episodes(self) -> None:
+        """Note the number of the episode after which something is due."""
+        now = self.loop.episode
+        every = (self._episodes_per_eval, self._episodes_per_checkpoint)
+        due = [(now // one + 1) * one for one in every if one]
+        if self._max_episodes is not None:
+            due.append(self._max_episodes)
+        self._due_at_episode = min(due, default=float("inf"))
 
     def evaluate(self) -> None:
         """Evaluate the agent as it is now; keep its checkpoint if it is the best so far."""

@@ -218,14 +218,16 @@ class VectorLoop(LoopParameters, BaseLoop):
     def end_episodes(self, ended: Rows) -> None:
         """Count the episodes that ended in this step, log them, and do what is due after them."""
         returns = self.returns.take(ended).tolist()
-        lengths = (self.vector_steps - self.began_at.take(ended)).tolist()
+        now = self.vector_steps
+        lengths = [now - began for began in self.began_at.take(ended).tolist()]
         self.returns[ended] = 0.0
         # In mode NEXT_STEP the reset takes a step of its own.
-        self.began_at[ended] = self.vector_steps + (self.copies.over is not None)
+        self.began_at[ended] = now if self.copies.over is None else now + 1
         self.episode += len(returns)
-        if ended[0] == 0:
+        if ended.item(0) == 0:
             self.first_copy_episode += 1
-            self._start_video()
+            if self.run.recorder is not None:
+                self._start_video()
         self.upkeep.episodes_finished(returns, lengths)
 
     def _start_video(self) -> None:

@@ -97,6 +97,26 @@ def test_keeps_what_was_seen_and_knows_when_it_is_full() -> None:
     assert rollout.dones[:, 0].tolist() == [False, True, True]
 
 
+def test_a_reset_in_place_of_a_step_changes_nothing_for_the_steps() -> None:
+    rollout = make(3, 2)
+    rollout.rewards[:] = rollout.bootstraps[:] = 99.0  # of an earlier rollout
+    rollout.truncated[:] = True
+    ob, action = np.zeros((2, 2), np.float32), np.zeros(2, np.int64)
+    rollout.begin(ob, action)
+    rollout.finish(np.array([1.0, 2.0]), np.array([True, False]), np.zeros(2, bool))
+    rollout.begin(ob, action)
+    rollout.finish(np.array([3.0]), np.array([False]), np.array([False]), 0.0, np.array([1]))
+    rollout.begin(ob, action)
+    rollout.finish(np.array([4.0, 5.0]), np.zeros(2, bool), np.zeros(2, bool))
+    assert rollout.held.tolist() == [[True, True], [False, True], [True, True]]
+    assert rollout.rewards.tolist() == [[1, 2], [0, 3], [4, 5]]
+    assert not rollout.dones[1].any()
+    rollout.last_values[:] = [10.0, 20.0]
+    found = rollout.advantages(np.zeros((3, 2), np.float32), rollout.rewards, 0.5, 1.0)
+    np.testing.assert_allclose(found[[0, 2], 0], [1, 4 + 5])
+    np.testing.assert_allclose(found[:, 1], [2 + 0.5 * (3 + 0.5 * 15), 3 + 0.5 * 15, 15])
+
+
 def test_continues_from_its_state() -> None:
     first, second = make(), make()
     fill(first, [1.0, 2.0], [0, 1], [0, 0], [0, 0])

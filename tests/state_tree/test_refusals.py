@@ -121,7 +121,6 @@ def test_what_does_not_fit_is_refused(live: Any, saved: Any, message: str) -> No
         object(),
         (1, 2),
     ],
-    ids=str,
 )
 def test_forged_trees_are_refused(tree: Any) -> None:
     with pytest.raises(StateError):

@@ -91,7 +91,6 @@ def test_long_sequences_return_exactly(kinds: list[Any], length: int) -> None:
         np.longdouble(1) / 3,
         np.arange(6, dtype=">i4"),
     ],
-    ids=repr,
 )
 def test_other_data_returns_exactly(value: Any) -> None:
     result = round_trip(value)
