@@ -102,8 +102,10 @@ class Experiment:
         return verdict
 
 
-def check_visible(config: RunConfig, *, render: bool, record: bool) -> None:
-    """Show and encode one frame of a fresh environment.
+def check_visible(
+    config: RunConfig, *, render: bool, record: bool, evaluation: bool = False
+) -> None:
+    """Show and encode one frame of a fresh environment, of training or of evaluation.
 
     Raises:
         RenderError: there is no display, or no frames.
@@ -111,8 +113,9 @@ def check_visible(config: RunConfig, *, render: bool, record: bool) -> None:
     """
     from gym_loop.runs.recording import check_recording
 
-    parameters = dict(config.loop.parameters)
-    env = config.loop.cls.make_env(config.env, parameters, render=render, record=record)
+    cls, parameters = config.loop.cls, dict(config.loop.parameters)
+    make = cls.make_evaluation_env if evaluation else cls.make_env
+    env = make(config.env, parameters, render=render, record=record)
     try:
         if render:
             check_window(env, config.env.name)

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
@@ -127,7 +129,13 @@ class _Checker:
                 for name, wish in ((f"{prefix}render", render), (f"{prefix}record", record))
                 if wish
             )
-            look = partial(check_visible, self.config, render=render, record=record)
+            look = partial(
+                check_visible,
+                self.config,
+                render=render,
+                record=record,
+                evaluation=prefix == "eval_",
+            )
             with _collected() as results:
                 _attempt(results, subject, look)
             yield from results
@@ -146,6 +154,8 @@ def _one_step(experiment: Experiment) -> None:
     if not env.action_space.contains(action):
         raise ConfigError(f"the agent's action is not in {env.action_space}: {action!r}")
     next_ob, reward, terminated, truncated, info = env.step(action)
+    if (copies := getattr(env, "num_envs", None)) is not None:
+        info["env_ids"] = np.arange(copies)
     agent.observe(Transition(ob, action, reward, terminated, truncated, next_ob, info))
 
 

@@ -115,7 +115,7 @@ def evaluate(
     recorded = parameters.get("eval_record", False)
     visible = {"render": bool(parameters.get("eval_render")), "record": bool(recorded)}
     if any(visible.values()):
-        check_visible(config, **visible)
+        check_visible(config, **visible, evaluation=True)
     training_run = TrainingRun(Seeds(config.seed), console=console)
     experiment = Experiment(config, training_run, **visible, evaluation=True)
     try:

@@ -78,12 +78,12 @@ def train_prepared(
 def _check_pictures(config: RunConfig) -> None:
     """Find out before the training, not in the middle, whether it can be seen and recorded."""
     parameters = config.loop.parameters
-    wishes = [(parameters.get("render"), parameters.get("record"))]
-    if parameters.get("episodes_per_eval"):
-        wishes.append((parameters.get("eval_render"), parameters.get("eval_record")))
-    for render, record in wishes:
+    for evaluation, prefix in enumerate(("", "eval_")):
+        if evaluation and not parameters.get("episodes_per_eval"):
+            continue
+        render, record = (bool(parameters.get(prefix + name)) for name in ("render", "record"))
         if render or record:
-            check_visible(config, render=bool(render), record=bool(record))
+            check_visible(config, render=render, record=record, evaluation=bool(evaluation))
 
 
 class _Session:

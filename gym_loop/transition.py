@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 class Transition(NamedTuple):
     """One step of the environment, or of ``N`` environments at once.
 
-    In a VectorLoop every array has a leading axis ``N``.
+    In a VectorLoop every array has a leading axis ``M``, one row for each copy that took a step,
+    and ``info["env_ids"]`` says which copies they are.
 
     Args:
         last_ob: observation that the action was chosen for.

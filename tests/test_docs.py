@@ -231,6 +231,14 @@ RUNS = {
         **CART_POLE,
         **STEPS,
     },
+    "batch_agent.py": {
+        "agent": {"class": "batch_agent.py:Lean"},
+        **CART_POLE,
+        "loop": {
+            "class": "gym_loop.loops.vector_loop:VectorLoop",
+            "parameters": {"max_steps": 300, "n_envs": 3, "vectorization": "sync"},
+        },
+    },
     "milestone.py": {
         **CART_POLE,
         "loop": {"class": "milestone.py:Milestone", "parameters": BUDGET},

@@ -39,7 +39,11 @@ KEYS = {
     "agent.parameters": ("mapping", _DEFAULTS),
     "env.imports": ("list of str", ""),
     "env.max_episode_steps": ("int or null", ""),
-    "env.name": ("str", "Its id in Gymnasium's registry, such as ``CartPole-v1``."),
+    "env.name": (
+        "str",
+        "Its id in Gymnasium's registry, such as ``CartPole-v1``; "
+        "for ``VectorLoop`` also a class string, see :doc:`/vector-loop`.",
+    ),
     "env.parameters": ("mapping", ""),
     "env.wrappers": (
         "list of class string or mapping",

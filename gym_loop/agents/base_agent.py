@@ -35,8 +35,9 @@ class BaseAgent:
     Attributes:
         parameters: the defaults of `get_default_parameters`, updated by the run file, and by
             the runner with ``observation_space``, ``action_space``, ``n_envs`` and ``seed``.
-        supports_batch: True when every array the agent takes and gives has a leading axis
-            ``N`` (environments); VectorLoop needs it. Default False.
+        supports_batch: True when the agent takes batches as well: every array that it is given
+            and that it gives has a leading axis then. VectorLoop needs it; DefaultLoop gives
+            single observations all the same. Default False.
         training: False inside ``with agent.evaluating():``.
     """
 
@@ -69,12 +70,13 @@ class BaseAgent:
         """Choose an action.
 
         Args:
-            state: the observation; ``[N, ...]`` where `supports_batch`.
+            state: the observation; ``[N, ...]`` in a VectorLoop, where an evaluation may have
+                fewer rows than the training.
             episode_num: number of the episode, from 0 over the whole training; in a
                 VectorLoop the number of episodes finished so far.
 
         Returns:
-            An element of the action space (``[N, ...]`` where `supports_batch`).
+            An element of the action space; ``[N, ...]`` for ``N`` observations.
         """
         raise NotImplementedError(f"{type(self).__name__} must define act(state, episode_num)")
 

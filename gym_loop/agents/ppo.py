@@ -26,6 +26,8 @@ from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
 
 POLICY, VALUE = 0, 1  # the network's outputs
+WATCHED = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
+KL = WATCHED.index("approximate_kl")
 # What follows from the parameters is no state: a resumed run may change it.
 FIXED = (
     "parameters",
@@ -52,6 +54,14 @@ class Batch(NamedTuple):
     def take(self, rows: Array) -> Batch:
         """Some of the steps."""
         return Batch(*(column[rows] for column in self))
+
+
+class Pace(NamedTuple):
+    """The values of the schedules for one rollout."""
+
+    learning_rate: float
+    clip_range: float
+    value_clip_range: float | None
 
 
 class PPO(BaseAgent):
@@ -246,25 +256,35 @@ class PPO(BaseAgent):
         batch_size = min(p["batch_size"] or size, size)
         rollout = self._rollout_batch(batch_size)
         begun = self.steps - len(rollout.values)  # so that schedules begin with their first value
-        learning_rate, clip_range = self.learning_rate(begun), self.clip_range(begun)
-        value_range = self.value_clip_range(begun) if self.value_clip_range else None
-        watched: list[tuple[Array, ...]] = []
+        limit = self.value_clip_range
+        pace = Pace(
+            self.learning_rate(begun),
+            self.clip_range(begun),
+            None if limit is None else limit(begun),
+        )
         for epoch in range(p["epochs"]):
             watch = epoch == p["epochs"] - 1 or p["target_kl"] is not None
-            watched.clear()
-            for batch in self._minibatches(rollout, batch_size):
-                found = self._gradients(batch, clip_range, value_range, watch)
-                if watch:
-                    watched.append(found)
-                    if p["target_kl"] is not None and found[3] > 1.5 * p["target_kl"]:
-                        break
-                if p["max_gradient_norm"] is not None:
-                    clip_by_global_norm(self.network.gradients, p["max_gradient_norm"])
-                self.optimizer.step(self.network.parameters, self.network.gradients, learning_rate)
-            else:
-                continue
-            break
-        self._note(rollout, watched, learning_rate, clip_range)
+            watched, far = self._epoch(rollout, batch_size, pace, watch)
+            if far:
+                break
+        self._note(rollout, watched, pace)
+
+    def _epoch(
+        self, rollout: Batch, batch_size: int, pace: Pace, watch: bool
+    ) -> tuple[list[tuple[Array, ...]], bool]:
+        """One pass over the rollout: what was watched, and whether the policy moved far enough."""
+        p, network = self.parameters, self.network
+        watched = []
+        for batch in self._minibatches(rollout, batch_size):
+            found = self._gradients(batch, pace, watch)
+            if watch:
+                watched.append(found)
+                if p["target_kl"] is not None and found[KL] > 1.5 * p["target_kl"]:
+                    return watched, True
+            if p["max_gradient_norm"] is not None:
+                clip_by_global_norm(network.gradients, p["max_gradient_norm"])
+            self.optimizer.step(network.parameters, network.gradients, pace.learning_rate)
+        return watched, False
 
     def _rollout_batch(self, piece: int) -> Batch:
         """All steps of the rollout, ``B <= T * N``, with what the policy that acted thought."""
@@ -311,17 +331,15 @@ class PPO(BaseAgent):
         deviation = (centred @ centred / len(centred)) ** 0.5
         return batch._replace(advantages=centred / (deviation + 1e-8))
 
-    def _gradients(
-        self, batch: Batch, clip_range: float, value_range: float | None, watch: bool
-    ) -> tuple[Array, ...]:
-        """Fill the network's gradients; say the losses, entropy, KL and clip fraction if asked."""
+    def _gradients(self, batch: Batch, pace: Pace, watch: bool) -> tuple[Array, ...]:
+        """Fill the network's gradients; give the values of `WATCHED` if asked."""
         p, network, distribution = self.parameters, self.network, self.codec.distribution
         outputs, values = network.forward(batch.observations)
         judged = distribution.evaluate(outputs, network.extra, batch.actions)
         policy = clipped_policy_loss(
-            judged.log_probs, batch.log_probs, batch.advantages, clip_range
+            judged.log_probs, batch.log_probs, batch.advantages, pace.clip_range
         )
-        value = value_loss(values[:, 0], batch.returns, batch.values, value_range)
+        value = value_loss(values[:, 0], batch.returns, batch.values, pace.value_clip_range)
         by_entropy = -p["entropy_coefficient"] / len(batch.values)
         by_outputs, by_extra = distribution.gradient(judged, policy.gradient, by_entropy)
         network.backward((by_outputs, p["value_coefficient"] * value.gradient[:, None]))
@@ -330,27 +348,20 @@ class PPO(BaseAgent):
         if not watch:
             return ()
         entropy, ratios = judged.entropies.mean(), policy.ratios
-        distance, clipped = approximate_kl(ratios), clip_fraction(ratios, clip_range)
+        distance, clipped = approximate_kl(ratios), clip_fraction(ratios, pace.clip_range)
         return policy.value, value.value, entropy, distance, clipped
 
-    def _note(
-        self,
-        rollout: Batch,
-        watched: list[tuple[Array, ...]],
-        learning_rate: float,
-        clip_range: float,
-    ) -> None:
+    def _note(self, rollout: Batch, watched: list[tuple[Array, ...]], pace: Pace) -> None:
         """What `metrics` will say."""
-        names = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
         means = [sum(map(float, column)) / len(column) for column in zip(*watched, strict=True)]
         returns, values = map(self.network.tonumpy, (rollout.returns, rollout.values))
         spread = float(returns.var())
         explained = 1.0 - float((returns - values).var()) / spread if spread > 0 else 0.0
         self.latest = {
-            **dict(zip(names, means, strict=True)),
+            **dict(zip(WATCHED, means, strict=True)),
             "explained_variance": explained,
-            "learning_rate": learning_rate,
-            "clip_range": clip_range,
+            "learning_rate": pace.learning_rate,
+            "clip_range": pace.clip_range,
             "updates": float(self.optimizer.updates),
         }
         if len(self.network.extra):

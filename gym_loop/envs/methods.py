@@ -177,6 +177,8 @@ class AttributesMethod(Method):
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
         """Whether it can be tried on these layers."""
+        if any(base.__module__ == "pybind11_builtins" for base in type(layers[-1]).__mro__):
+            return False  # compiled: its state is not in its attributes
         try:
             capture_layer(layers[-1], layers)
         except StateError:

@@ -98,7 +98,7 @@ def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | Non
 def _why_no_method(core: Any) -> str:
     if isinstance(core, AsyncVectorEnv):
         return "the copies in the worker processes are no StatefulEnv and cannot answer"
-    if isinstance(core, gymnasium.Env):
+    if isinstance(core, gymnasium.Env) and not isinstance(core, VectorEnv):
         return f"{RESTART} begins a new episode"
     return (
         f"{type(core).__name__} keeps its state outside Python's data, and its copies end their "

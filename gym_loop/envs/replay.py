@@ -167,8 +167,9 @@ class ReplayMethod(Method):
         """Whether it can be tried on these layers."""
         # The copies in a vector environment end their episodes at different times: there is
         # no last reset to begin from.
-        # EnvPool's are both an Env and a VectorEnv.
-        return not isinstance(layers[-1], gymnasium.vector.VectorEnv)
+        # the last reset is not one of all. (EnvPool's are both an Env and a VectorEnv.)
+        core = layers[-1]
+        return isinstance(core, gymnasium.Env) and not isinstance(core, gymnasium.vector.VectorEnv)
 
     def watch(self, env: Any) -> Any:
         """The recorder around the environment."""
@@ -200,6 +201,8 @@ class ReplayMethod(Method):
             self.recorder.reset(seed=tree["seed"], options=options)
             for action in actions_of(tree["actions"]):
                 self.recorder.step(action)
+            # As it was noted then: a fresh environment has fewer attributes to leave out.
+            self.recorder.before = tree["before"]
         finally:
             if shown:
                 core.render_mode = "human"

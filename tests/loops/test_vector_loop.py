@@ -212,7 +212,7 @@ class TestBudget:
 
 class TestRefusals:
     def test_an_agent_without_batches(self) -> None:
-        with pytest.raises(SpaceError, match="JournalAgent .*DefaultLoop"):
+        with pytest.raises(SpaceError, match=r"JournalAgent .*DefaultLoop"):
             VectorLoop(JournalAgent([]), make_copies("sync", AutoresetMode.SAME_STEP))
 
     @pytest.mark.parametrize(
