@@ -19,9 +19,10 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/core
 
-train: $(VENV)/core  ## Install, create a default run file and train it.
-	test -f run.yaml || $(BIN)/gym-loop create-default --run-config run.yaml
+train: $(VENV)/core  ## Install, then train PPO on CartPole-v1, evaluate it and record it.
+	test -f run.yaml || $(BIN)/gym-loop create-default --preset ppo/CartPole-v1 -c run.yaml
 	$(BIN)/gym-loop train -c run.yaml
+	$(BIN)/gym-loop evaluate -c run.yaml --episodes 5 --record
 
 test: lint types  ## Lint, types, tests and documentation, each with warnings as errors.
 	$(BIN)/python -m pytest -n $(JOBS)

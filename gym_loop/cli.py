@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gym_loop import __version__
-from gym_loop.errors import GymLoopError
+from gym_loop.errors import GymLoopError, UsageError
 
 NEWEST = "the newest run of the file"
 
@@ -26,7 +26,7 @@ app = typer.Typer(
         "One YAML file runs any agent on any Gymnasium environment.\n\n"
         "\b\n"
         "Examples:\n"
-        "  gym-loop create-default --run-config run.yaml\n"
+        "  gym-loop create-default --run-config run.yaml --preset ppo/CartPole-v1\n"
         "  gym-loop train -c run.yaml\n"
         "  gym-loop evaluate -c run.yaml --episodes 100\n"
         "  gym-loop new agent my_agent.py"
@@ -52,6 +52,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"gym-loop {__version__}")
+        raise typer.Exit
+
+
+def _presets(wanted: bool) -> None:
+    if wanted:
+        from gym_loop.presets import list_presets
+
+        typer.echo("\n".join(list_presets()))
         raise typer.Exit
 
 
@@ -90,21 +98,39 @@ def create_default(
             "--env", "-e", metavar="NAME", help="Id of the environment; else Pendulum-v1."
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Tuned values of agent, loop and environment, such as ppo/CartPole-v1.",
+            show_default=False,
+        ),
+    ] = None,
+    list_presets: Annotated[
+        bool,
+        typer.Option(
+            "--list-presets", callback=_presets, is_eager=True, help="Print their names and exit."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Overwrite the file if it exists.")
     ] = False,
 ) -> None:
-    """Write a run file with every parameter, its default and what it means.
+    """Write a run file with every parameter, its value and what it means.
 
     \b
     Examples:
       gym-loop create-default -c run.yaml
+      gym-loop create-default -c run.yaml --preset ppo/CartPole-v1
       gym-loop create-default -c mine.yaml -a "~/my_agent.py:MyAgent" -e CartPole-v1
     """
     from gym_loop.config import default_config
     from gym_loop.files import write_new
 
-    text = default_config(agent, loop, env).to_yaml(comments=True)
+    if preset is None:
+        text = default_config(agent, loop, env).to_yaml(comments=True)
+    else:
+        text = _preset_text(preset, {"--agent": agent, "--loop": loop, "--env": env})
     write_new({run_config: text}, force=force)
     typer.echo(f"wrote {run_config}; next: gym-loop train -c {run_config}")
 
@@ -319,6 +345,16 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
         if argument == "--resume" and (not following or following[0].startswith("-")):
             complete[-1] = f"--resume={NEWEST}"
     return complete
+
+
+def _preset_text(preset: str, others: dict[str, str | None]) -> str:
+    from gym_loop.presets import preset_run_file
+
+    if given := [option for option, value in others.items() if value is not None]:
+        raise UsageError(
+            f"--preset {preset} names agent, loop and environment: leave out {' and '.join(given)}"
+        )
+    return preset_run_file(preset)
 
 
 def _print_json(value: dict[str, Any]) -> None:

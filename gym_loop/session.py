@@ -78,12 +78,11 @@ def train_prepared(
 def _check_pictures(config: RunConfig) -> None:
     """Find out before the training, not in the middle, whether it can be seen and recorded."""
     parameters = config.loop.parameters
-    for evaluation, prefix in enumerate(("", "eval_")):
-        if evaluation and not parameters.get("episodes_per_eval"):
-            continue
+    prefixes = ["", "eval_"] if parameters.get("episodes_per_eval") else [""]
+    for prefix in prefixes:
         render, record = (bool(parameters.get(prefix + name)) for name in ("render", "record"))
         if render or record:
-            check_visible(config, render=render, record=record, evaluation=bool(evaluation))
+            check_visible(config, render=render, record=record, evaluation=prefix == "eval_")
 
 
 class _Session:
@@ -230,7 +229,7 @@ class _Session:
             )
         if checkpoint is None:
             try:
-                self.run.state_of(self.loop, environment=False)  # whose method is proved
+                self.run.learnt_state(self.loop)
             except StateError as error:
                 self.run.warn_unsaveable(error)
                 self.directory.note(

@@ -40,7 +40,7 @@ FLOORS: list[list[str]] = [
         "loops/__init__.py",
     ],
     ["agents/", "loops/", "testing.py"],
-    ["config.py"],
+    ["config.py", "presets/"],
     ["resume.py", "building.py", "session.py", "experiment.py"],
     ["checking.py", "verification.py", "terminal.py"],
     ["__init__.py", "cli.py", "__main__.py"],

@@ -166,8 +166,7 @@ class ReplayMethod(Method):
     def fits(layers: Sequence[Any]) -> bool:
         """Whether it can be tried on these layers."""
         # The copies in a vector environment end their episodes at different times: there is
-        # no last reset to begin from.
-        # the last reset is not one of all. (EnvPool's are both an Env and a VectorEnv.)
+        # no last reset to begin from. (EnvPool's are both an Env and a VectorEnv.)
         core = layers[-1]
         return isinstance(core, gymnasium.Env) and not isinstance(core, gymnasium.vector.VectorEnv)
 

@@ -178,18 +178,19 @@ class TrainingRun:
             self._said_unsaveable = True
             self.console.warning(f"no checkpoint can be saved: {error}")
 
-    def state_of(self, loop: Any, *, environment: bool = True) -> dict[str, Any]:
-        """Everything that decides how the run goes on, as data.
-
-        Args:
-            loop: between two steps.
-            environment: False leaves it out. To look into an environment makes it slower from
-                then on (CPython 3.11 moves attributes into a dictionary that somebody asks for).
-        """
-        keeper = self.env_state if environment else None
+    @staticmethod
+    def learnt_state(loop: Any) -> dict[str, Any]:
+        """The agent's and the loop's part of a checkpoint: what a user's class may get wrong."""
         return {
             "agent": capture(loop.agent.state_dict()),
             "loop": capture(loop.state_dict()),
+        }
+
+    def state_of(self, loop: Any) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as data."""
+        keeper = self.env_state
+        return {
+            **self.learnt_state(loop),
             "environment": keeper.snapshot() if keeper is not None else None,
             "logs": self.metrics.state_dict(),
             "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
