@@ -269,7 +269,7 @@ class _Session:
             with stop_signals(run.request_stop):
                 loop.train()
                 reason = "stopped" if run.stop_requested else "finished"
-                run.save(loop, wait=True, reason=reason)
+                run.save(loop, reason=reason)
         except Exception as error:
             self._fail(error)
             raise
@@ -287,7 +287,7 @@ class _Session:
             f"training failed at step {loop.steps:,}: {type(error).__name__}: {error}"
         )
         try:
-            run.save(loop, wait=True, reason="failed")
+            run.save(loop, reason="failed")
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             run.console.warning(f"and its checkpoint could not be saved: {second}")
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -218,8 +218,7 @@ def _note_attributes(experiment: Experiment, place: Path) -> None:
         experiment.agent, exclude=("parameters",), on_unsaveable=lambda where, why: None
     )
     store = CheckpointStore(place)
-    store.save(experiment.loop.steps, attributes, {}, wait=True)
-    store.close()
+    store.save(experiment.loop.steps, attributes, {})
 
 
 def _kill_later(experiment: Experiment, at_step: int) -> None:
@@ -232,8 +231,6 @@ def _kill_later(experiment: Experiment, at_step: int) -> None:
         nonlocal taken
         taken += copies
         if taken >= at_step:
-            if experiment.run.checkpoints is not None:
-                experiment.run.checkpoints.wait()
             os.kill(os.getpid(), signal.SIGKILL)
         return step(action)
 

@@ -260,11 +260,10 @@ def make_visible_env(
 ) -> gym.Env[Any, Any]:
     """Make an environment that shows itself in a window, gives frames to a recorder, or both."""
     if not render:
-        if record and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if record and not any(name in os.environ for name in _DISPLAYS):
             # Frames need no display, and pygame complains about a missing one.
-            if "SDL_VIDEODRIVER" not in os.environ:
-                os.environ["SDL_VIDEODRIVER"] = "dummy"
-                _without_display.append("dummy")
+            os.environ["SDL_VIDEODRIVER"] = "dummy"
+            _without_display.append("dummy")
         return make_env(spec, render_mode="rgb_array" if record else None)
     if not record:
         return make_env(spec, render_mode="human")
@@ -290,6 +289,7 @@ def first_copy(env: Any) -> Any:
     return core.envs[0] if isinstance(core, SyncVectorEnv) else env
 
 
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 _without_display: list[str] = []  # the driver that we chose, the user having chosen none
 _WINDOWLESS = "set render to false; record: true needs no display"
 

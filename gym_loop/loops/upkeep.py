@@ -22,9 +22,8 @@ RETURNS_SHOWN = 100
 # With many copies at once, episodes that end within so many vector steps share a row of the
 # logs, their means: a row costs 12 us, a third of a step of eight copies of CartPole.
 VECTOR_STEPS_PER_ROW = 64
-# Checkpoints may take this share of a training's time, and their thread about as much again,
-# after a first allowance in seconds; one that comes due beyond it is put off. Small runs thus
-# save exactly as often as they ask for.
+# Checkpoints may take this share of a training's time, after a first allowance in seconds; one
+# that comes due beyond it is put off. Small runs thus save exactly as often as they ask for.
 CHECKPOINT_SHARE = 0.01
 CHECKPOINT_ALLOWANCE = 0.2
 
@@ -255,16 +254,16 @@ class Upkeep:
             directory / f"step-{self.loop.steps:09d}.json", result, run.console.warning
         )
 
-    def save(self, reason: str, *, best: bool = False, wait: bool = False) -> None:
+    def save(self, reason: str, *, best: bool = False) -> None:
         """Write a checkpoint, unless the last one stands at this very step."""
         loop = self.loop
         self._checkpoint_due = False
         here = (loop.steps, loop.episode)
-        if here == self._saved and not best and not wait:
+        if here == self._saved and not best:
             return
         started = time.monotonic()
         self._saved = here
-        loop.run.save(loop, best=best, wait=wait, reason=reason)
+        loop.run.save(loop, best=best, reason=reason)
         self._checkpointed = time.monotonic()
         self._seconds_saving += self._checkpointed - started
 

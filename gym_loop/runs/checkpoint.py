@@ -13,12 +13,11 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
-from gym_loop.runs import array_file, tree_file
+from gym_loop.runs import tree_file
 from gym_loop.runs.checkpoint_files import (
     Checkpoint,
     flush,
@@ -30,7 +29,6 @@ from gym_loop.runs.checkpoint_files import (
 
 __all__ = ["Checkpoint", "CheckpointStore", "read_checkpoint"]
 
-SMALL = 32 << 20  # bytes up to which a state is copied and written in the background
 _NAME = re.compile(r"step-(\d{9,})")
 _SAVING, _REPLACED, _BEST = ".saving-", ".replaced-", "best.json"
 
@@ -56,9 +54,6 @@ class CheckpointStore:
         self.directory = Path(directory)
         self.keep = max(1, keep)
         self._warn = warn
-        self._thread: ThreadPoolExecutor | None = None
-        self._pending: list[tuple[Future[None], bool]] = []  # oldest first; is it a best one
-        self._problem = ""  # of the thread, to be told at the next call
         self._swept = False
 
     # -- writing -------------------------------------------------------------------------------
@@ -70,74 +65,28 @@ class CheckpointStore:
         info: dict[str, Any],
         *,
         best: bool = False,
-        wait: bool = False,
     ) -> None:
         """Write a checkpoint; a disk that is full or gone costs a warning, not the training.
 
-        A small state is copied at once and written in the background; no more than ``keep`` of
-        them wait for a slow disk, for only the last ones would stay anyway. A large one is streamed
-        to the disk before this returns, because its arrays may change afterwards.
+        It is on the disk when this returns. A thread would not be cheaper: measured beside a
+        training in Python, it costs the training more than the writing itself, because the two
+        take the interpreter from each other at every system call.
 
         Args:
             step: environment steps so far.
-            tree: the state, as ``gym_loop.state_tree.capture`` gives it; not changed, and not
-                looked at after this returned.
+            tree: the state, as ``gym_loop.state_tree.capture`` gives it; not changed. Large
+                arrays are streamed, without a second copy.
             info: plain data about what it was made with.
             best: keep it as the best one.
-            wait: return only when it is on the disk.
 
         Raises:
             StateError: the tree holds something that is no plain data.
         """
-        self._tell()
         coded, arrays = tree_file.encode(tree)
         text = state_text(step, coded, tree_file.encode_plain(info))
-        if array_file.total_bytes(arrays) > SMALL:
-            self.wait()
-            self._write(step, text, arrays, best)
-            self._tell()
-            return
-        # A thread that waits already: to start one can take longer than all the rest.
-        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
-        data = array_file.as_bytes(arrays)
-        self._make_way()
-        future = self._thread.submit(self._write, step, text, data, best)
-        self._pending.append((future, best))
-        if wait:
-            self.wait()
+        self._write(step, text, arrays, best)
 
-    def _make_way(self) -> None:
-        """Where the disk is slower than the saves, drop what would be pruned as soon as written."""
-        for future, _ in self._pending:
-            if future.done() and not future.cancelled():
-                future.result()  # what is not the disk's fault is no warning
-        self._pending = [(future, best) for future, best in self._pending if not future.done()]
-        waiting = [(future, best) for future, best in self._pending if not future.running()]
-        for future, best in waiting[: len(waiting) - self.keep + 1]:
-            if not best:
-                future.cancel()
-
-    def wait(self) -> None:
-        """Return when everything that was begun is on the disk."""
-        for future, _ in self._pending:
-            if not future.cancelled():
-                future.result()
-        self._pending.clear()
-        self._tell()
-
-    def close(self) -> None:
-        """Finish what was begun, and end the thread."""
-        if self._thread is not None:
-            self._thread.shutdown()
-            self._thread = None
-        self.wait()
-
-    def _tell(self) -> None:
-        if self._problem:
-            problem, self._problem = self._problem, ""
-            self._warn(problem)
-
-    def _write(self, step: int, text: str, arrays: bytes | tree_file.Arrays, best: bool) -> None:
+    def _write(self, step: int, text: str, arrays: tree_file.Arrays, best: bool) -> None:
         name = f"step-{step:09d}"
         temporary = self.directory / f"{_SAVING}{name}"
         try:
@@ -150,7 +99,7 @@ class CheckpointStore:
             self._prune(step)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            self._problem = (
+            self._warn(
                 f"the checkpoint of step {step:,} could not be written to {self.directory} "
                 f"({error.strerror or error}); the training goes on and the earlier checkpoints "
                 "are intact, but make room there, or this one's progress may be lost"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gym_loop.errors import (
 from gym_loop.runs import array_file, tree_file
 
 FORMAT = 1
+SMALL = 1 << 20  # bytes of arrays that one write call takes together
 STATE, ARRAYS = "state.json", "arrays.safetensors"
 _CHECKSUM = '"checksum": '
 
@@ -38,30 +38,30 @@ class Checkpoint:
     info: dict[str, Any]
 
 
-def write_files(directory: Path, text: str, arrays: bytes | tree_file.Arrays) -> None:
+def write_files(directory: Path, text: str, arrays: tree_file.Arrays) -> None:
     """Write both files of a checkpoint and wait until the disk has them.
 
     Args:
         directory: an empty directory.
         text: the state as `state_text` gives it.
-        arrays: the arrays, or the bytes of their file.
+        arrays: the arrays by name.
 
     Raises:
         OSError: the disk is full, or refuses.
     """
     with (directory / ARRAYS).open("wb", buffering=0) as file:
-        if isinstance(arrays, bytes):
-            _write_all(file, arrays)
-            size, crc = len(arrays), array_file.checksum(arrays)
+        if array_file.total_bytes(arrays) <= SMALL:
+            data = array_file.as_bytes(arrays)
+            _write_all(file, data)
+            size, crc = len(data), array_file.checksum(data)
         else:
             size, crc = array_file.write_arrays(file, arrays)
     facts = json.dumps({"bytes": size, "crc32": crc})
     body = f'{text},\n  "{ARRAYS}": {facts},\n  '.encode()
     with (directory / STATE).open("wb", buffering=0) as file:
         _write_all(file, body + _closing(body))
-    # Together, because a disk that is asked at once for all three answers them in one go.
-    with ThreadPoolExecutor(3) as threads:
-        list(threads.map(flush, [directory / ARRAYS, directory / STATE, directory]))
+    for path in (directory / ARRAYS, directory / STATE, directory):
+        flush(path)
 
 
 def state_text(step: int, tree: Any, info: Any) -> str:

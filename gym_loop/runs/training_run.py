@@ -141,15 +141,12 @@ class TrainingRun:
             self._checkpoints = self._open_checkpoints()
         return self._checkpoints
 
-    def save(
-        self, loop: Any, *, best: bool = False, wait: bool = False, reason: str = "periodic"
-    ) -> None:
+    def save(self, loop: Any, *, best: bool = False, reason: str = "periodic") -> None:
         """Write a checkpoint of the agent, the loop and everything random.
 
         Args:
             loop: the loop, between two steps.
             best: the agent has just evaluated better than ever.
-            wait: return when the files are on disk, and not before.
             reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
 
         An agent that holds what is no data goes on without checkpoints; that is warned about once.
@@ -170,7 +167,7 @@ class TrainingRun:
         except StateError as error:
             self.warn_unsaveable(error)
             return
-        self.checkpoints.save(loop.steps, state, info, best=best, wait=wait)
+        self.checkpoints.save(loop.steps, state, info, best=best)
 
     def warn_unsaveable(self, error: StateError) -> None:
         """Say once that there will be no checkpoint, and why."""
@@ -282,8 +279,6 @@ class TrainingRun:
         for recorder in (self.recorder, self.evaluation_recorder):
             if recorder is not None:
                 recorder.close()
-        if self._checkpoints is not None:
-            self._checkpoints.close()
         self.metrics.close(exit_reason)
         if self._evaluation_env is not None:
             self._evaluation_env.close()

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_learns_to_do_what_it_sees(options: dict) -> None:
     game = Identity(spaces.Discrete(4, start=-1), 4)
     agent = make(DQN, game, **QUICK | options)
     assert reward_in_evaluation(agent, game) < 0.8
-    play(agent, game, 600)
+    play(agent, game, 1000)
     assert reward_in_evaluation(agent, game) > 0.93
 
 
@@ -144,20 +145,21 @@ def test_plays_pictures_with_the_convolutional_network() -> None:
     ids=str,
 )
 def test_value_of_endless_work_that_is_only_truncated(options: dict) -> None:
-    learn = {**QUICK, "discount": 0.9, "target_every": 20, "network_parameters": {"hidden": [8]}}
-    values = []
-    for terminates in (False, True):
-        game = Salary(4, 5, terminates=terminates)
-        agent = make(DQN, game, **learn | options)
-        play(agent, game, 2500)
-        values.append(value(agent, game.seen))
-    assert values[0] == pytest.approx(1 / (1 - 0.9), rel=0.05)
+    learn = {**QUICK, "target_every": 20, "network_parameters": {"hidden": [8]}, **options}
+    game = Salary(4, 5, terminates=False)
+    agent = make(DQN, game, **learn | {"discount": 0.9})
+    play(agent, game, 2500)
+    assert value(agent, game.seen) == pytest.approx(1 / (1 - 0.9), rel=0.05)
+
     # Unable to see the clock, it finds the value that explains itself on average: one step in
-    # five ends the work, so v = 1 + 0.9 * 4 / 5 * v; over three steps three in five do.
-    steps = options.get("n_steps", 1)
-    now = {1: 1.0, 3: (3 * 2.71 + 1.9 + 1.0) / 5}[steps]
-    later = {1: 0.9 * 4 / 5, 3: 0.729 * 2 / 5}[steps]
-    assert values[1] == pytest.approx(now / (1 - later), rel=0.1)
+    # five ends the work, so v = 1 + 0.5 * 4 / 5 * v; over three steps three in five do.
+    game = Salary(4, 5, terminates=True)
+    agent = make(DQN, game, **learn)
+    play(agent, game, 1500)
+    now, later = {1: (1.0, 0.5 * 4 / 5), 3: ((3 * 1.75 + 1.5 + 1.0) / 5, 0.125 * 2 / 5)}[
+        options.get("n_steps", 1)
+    ]
+    assert value(agent, game.seen) == pytest.approx(now / (1 - later), rel=0.1)
 
 
 # -- what it stands on -----------------------------------------------------------------------
@@ -197,7 +199,7 @@ def test_all_actions_are_random_until_it_learns() -> None:
     agent = make(DQN, game, **QUICK | {"epsilon": 0.0, "learning_starts": 90})
     drawn = play(agent, game, 90)
     assert np.bincount(drawn[:, 0]).min() > 15
-    assert agent.optimizer.updates == 0
+    assert agent.optimizer.updates == 1
     later = [int(agent.act(game.seen, 0)[0]) for _ in range(20)]
     assert len(set(later)) == 1
 
@@ -272,7 +274,7 @@ def test_evaluation_is_greedy_and_changes_nothing() -> None:
     game = Identity(spaces.Discrete(4), 4)
     agent = make(DQN, game, **QUICK | OPTIONS["all, quantile"])
     play(agent, game, 50)
-    before = capture(agent.state_dict())
+    before = deepcopy(capture(agent.state_dict()))
     with agent.evaluating():
         first, second = (agent.act(np.tile(game.seen, 3), 0) for _ in range(2))
         single = agent.act(game.seen[0], 0)
@@ -327,7 +329,7 @@ def test_keeps_the_contract(options: dict) -> None:
     check_agent(DQN, "CartPole-v1", {**quick, **options}, steps=160)
 
 
-@pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v3", "Acrobot-v1"])
+@pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v4", "Acrobot-v1"])
 def test_keeps_the_contract_elsewhere(env: str) -> None:
     check_agent(DQN, env, {"batch_size": 8, "learning_starts": 20, **RAINBOW}, steps=100)
 
@@ -349,7 +351,7 @@ def test_continues_bit_for_bit(options: dict) -> None:
     space = game.action_space
     agent = make(DQN, game, **parameters)
     play(agent, game, 77)
-    saved = capture(agent.state_dict()), capture(space), game.seen.copy(), game.age
+    saved = deepcopy(capture(agent.state_dict())), capture(space), game.seen.copy(), game.age
     wanted = play(agent, game, 60)
 
     other = make(DQN, game, **parameters)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 from gym_loop.errors import CheckpointMissingError, StateError
-from gym_loop.runs import checkpoint as checkpoint_module
+from gym_loop.runs import checkpoint_files
 from gym_loop.runs.checkpoint import CheckpointStore, read_checkpoint
 from gym_loop.state_tree import capture, restore
 
@@ -25,10 +23,8 @@ def warnings() -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, warnings: list[str]) -> Iterator[CheckpointStore]:
-    store = CheckpointStore(tmp_path / "run-1", keep=2, warn=warnings.append)
-    yield store
-    store.close()
+def store(tmp_path: Path, warnings: list[str]) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "run-1", keep=2, warn=warnings.append)
 
 
 def state(value: float) -> dict[str, Any]:
@@ -36,7 +32,7 @@ def state(value: float) -> dict[str, Any]:
 
 
 def save(store: CheckpointStore, step: int, **options: Any) -> None:
-    store.save(step, state(step), {"run": "run-1"}, wait=True, **options)
+    store.save(step, state(step), {"run": "run-1"}, **options)
 
 
 def test_what_was_saved_is_read(store: CheckpointStore, warnings: list[str]) -> None:
@@ -56,7 +52,7 @@ def test_what_was_saved_is_read(store: CheckpointStore, warnings: list[str]) -> 
 
 
 def test_both_files_can_be_read_without_us(store: CheckpointStore) -> None:
-    store.save(5, {"agent": {"weights": np.ones(3), "rate": float("nan")}}, {"a": 1}, wait=True)
+    store.save(5, {"agent": {"weights": np.ones(3), "rate": float("nan")}}, {"a": 1})
     path = store.newest().path
     arrays = safetensors.numpy.load_file(path / "arrays.safetensors")
     assert {name: array.tolist() for name, array in arrays.items()} == {"agent.weights": [1, 1, 1]}
@@ -71,7 +67,7 @@ def test_both_files_can_be_read_without_us(store: CheckpointStore) -> None:
 
 def test_a_captured_object_goes_through_a_checkpoint(store: CheckpointStore) -> None:
     value = {(1, 2): [np.float32(3), {4}], "rng": np.random.default_rng(5)}
-    store.save(1, {"agent": capture(value)}, {}, wait=True)
+    store.save(1, {"agent": capture(value)}, {})
     again = restore(None, store.newest().tree["agent"])
     assert again[(1, 2)] == [np.float32(3), {4}]
     assert again["rng"].random() == value["rng"].random()  # type: ignore[attr-defined]
@@ -95,7 +91,7 @@ def test_names_sort_beyond_nine_digits(store: CheckpointStore) -> None:
 
 def test_the_same_step_again_replaces_it(store: CheckpointStore) -> None:
     save(store, 7, best=True)
-    store.save(7, {"agent": {"new": True}}, {}, wait=True)
+    store.save(7, {"agent": {"new": True}}, {})
     assert store.newest().tree == {"agent": {"new": True}}
     assert store.best().tree == {"agent": {"new": True}}
     assert sorted(path.name for path in store.directory.iterdir()) == [
@@ -150,62 +146,8 @@ def test_other_files_are_left_alone(store: CheckpointStore) -> None:
     assert (store.directory / "step-1").read_text() == "mine"
 
 
-def test_training_goes_on_while_the_thread_writes(
-    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = threading.active_count()
-    gate, began = threading.Event(), threading.Event()
-    write_files = checkpoint_module.write_files
-
-    def slowly(*arguments: Any) -> None:
-        began.set()
-        assert gate.wait(10)
-        write_files(*arguments)
-
-    monkeypatch.setattr(checkpoint_module, "write_files", slowly)
-    weights, tree = np.zeros(3), {"agent": {"list": [1]}}
-    store.save(1, {"weights": weights, **tree}, {})
-    assert began.wait(10)
-    weights += 5  # the state was taken before save returned
-    tree["agent"]["list"].append(2)
-    assert store.steps() == []
-    store.save(2, {}, {})  # does not wait either
-    assert store.steps() == []
-    gate.set()
-    store.close()
-    assert store.steps() == [1, 2]
-    first = read_checkpoint(store.directory / "step-000000001")
-    assert first.tree["weights"].tolist() == [0, 0, 0]
-    assert first.tree["agent"] == {"list": [1]}
-    assert threading.active_count() == before
-
-
-def test_a_slow_disk_costs_the_checkpoints_that_would_be_pruned_anyway(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = CheckpointStore(tmp_path / "run-1", keep=2)
-    gate, written = threading.Event(), []
-    write_files = checkpoint_module.write_files
-
-    def slowly(*arguments: Any) -> None:
-        assert gate.wait(10)
-        written.append(arguments)
-        write_files(*arguments)
-
-    monkeypatch.setattr(checkpoint_module, "write_files", slowly)
-    for step in range(1, 9):
-        store.save(step, {"step": step}, {}, best=step == 4)
-    gate.set()
-    store.close()
-    assert store.steps() == [4, 7, 8]
-    assert store.best().step == 4
-    assert 3 <= len(written) <= 4  # the first one was under way already
-
-
-def test_a_large_state_is_written_before_save_returns(
-    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint_module, "SMALL", 100)
+def test_a_large_state_is_streamed(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_files, "SMALL", 100)
     weights = np.arange(1000.0)
     store.save(1, {"weights": weights, "strided": weights[::3]}, {})
     weights += 1
@@ -213,14 +155,6 @@ def test_a_large_state_is_written_before_save_returns(
     assert found.tree["weights"].tolist() == list(range(1000))
     assert found.tree["strided"].tolist() == list(range(0, 1000, 3))
     assert "weights" not in (found.path / "state.json").read_text().partition('"tree"')[0]
-
-
-def test_a_store_goes_on_after_close(store: CheckpointStore) -> None:
-    save(store, 1)
-    store.close()
-    save(store, 2)
-    store.close()
-    assert store.newest().step == 2
 
 
 def test_what_is_no_data_is_an_error_and_nothing_is_written(store: CheckpointStore) -> None:

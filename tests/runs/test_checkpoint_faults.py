@@ -45,7 +45,7 @@ def store(tmp_path: Path, warnings: list[str]) -> CheckpointStore:
 
 def save(store: CheckpointStore, step: int, **options: Any) -> None:
     tree = {"agent": {"weights": np.full(30, step), "note": "a state"}}
-    store.save(step, tree, {"step": step}, wait=True, **options)
+    store.save(step, tree, {"step": step}, **options)
 
 
 def cut_to(fraction: float) -> Callable[[bytes], bytes]:
@@ -253,17 +253,16 @@ def test_a_replacement_that_fails_leaves_the_old_one(
     assert store.newest().info == {"step": 2}
 
 
-def test_a_warning_of_the_thread_comes_with_the_next_call(
+def test_a_directory_that_cannot_be_made_is_warned_about(
     tmp_path: Path, warnings: list[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     store = CheckpointStore(tmp_path / "file" / "run-1", warn=warnings.append)
     store.save(1, {}, {})
-    store.wait()
     assert len(warnings) == 1
     assert "Not a directory" in warnings[0]
     with pytest.warns(RuntimeWarning, match="could not be written"):
-        CheckpointStore(tmp_path / "file" / "run-1").save(1, {}, {}, wait=True)
+        CheckpointStore(tmp_path / "file" / "run-1").save(1, {}, {})
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -272,15 +271,15 @@ def test_a_full_disk_stops_no_training(tmp_path: Path, small: bool) -> None:
         import resource, sys
         import numpy as np
         from pathlib import Path
-        from gym_loop.runs import checkpoint
+        from gym_loop.runs import checkpoint, checkpoint_files
         if not {small}:
-            checkpoint.SMALL = 0
+            checkpoint_files.SMALL = 0
         store = checkpoint.CheckpointStore(Path(sys.argv[1]), warn=print)
-        store.save(1, {{"a": np.arange(10)}}, {{}}, wait=True)
+        store.save(1, {{"a": np.arange(10)}}, {{}})
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
-        store.save(2, {{"a": np.arange(100_000)}}, {{}}, wait=True)
+        store.save(2, {{"a": np.arange(100_000)}}, {{}})
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        store.save(3, {{"a": np.arange(100_000)}}, {{}}, wait=True)
+        store.save(3, {{"a": np.arange(100_000)}}, {{}})
         print(store.steps(), store.newest().tree["a"].sum())
     """
     result = subprocess.run(
