@@ -114,7 +114,7 @@ def commands(directory: Path) -> dict[str, list[str]]:
             "-c",
             BARE.format(here=str(HERE), path=stamps),
         ],
-        "gym-loop train, first step": [gym_loop, "train", "-c", "run.yaml"],
+        "our training, first step": [gym_loop, "train", "-c", "run.yaml"],
     }
 
 
@@ -130,7 +130,7 @@ def compare(directory: Path, repeats: int, cpu: bool) -> str:
     )
     against = {
         "gym-loop --help": 'python -c "import typer, rich"',
-        "gym-loop train, first step": "bare script, first step",
+        "our training, first step": "bare script, first step",
     }
     rows = []
     for name, result in results.items():
