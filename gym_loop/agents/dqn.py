@@ -71,7 +71,7 @@ class DQN(BaseAgent):
             device (str): Where a torch network lives: cpu, cuda, cuda:1.
             discount (float): Worth of a reward one step later (gamma).
             distribution (null or "categorical" or "quantile"): Learn the distribution of the
-                return: probabilities of fixed values (C51), or quantiles (QR-DQN); null for its
+                return, by probabilities of fixed values (C51) or by its quantiles; null for its
                 mean alone.
             double (bool): The network that learns chooses the next action, the target network
                 only values it.

@@ -36,8 +36,8 @@ class Batch(NamedTuple):
 
     def part(self, at: slice) -> Batch:
         """Some of the transitions."""
-        weights = None if self.weights is None else self.weights[at]
-        return Batch(*(column[at] for column in self[:-1]), weights=weights)
+        columns: list[Any] = [None if column is None else column[at] for column in self]
+        return Batch(*columns)
 
 
 class _Store(Protocol):

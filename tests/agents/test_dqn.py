@@ -44,8 +44,8 @@ RAINBOW = {
     "prioritized": True,
     "n_steps": 3,
     "noisy": True,
-    "epsilon": 0.0,
-    "network_parameters": {"hidden": [32], "activation": "relu"},
+    "epsilon": 0.05,
+    "network_parameters": {"hidden": [64], "activation": "relu"},
 }
 OPTIONS["all, categorical"] = {**RAINBOW, "distribution": "categorical"}
 OPTIONS["all, quantile"] = {**RAINBOW, "distribution": "quantile", "atoms": 11}
@@ -74,7 +74,7 @@ def test_learns_to_do_what_it_sees(options: dict) -> None:
     game = Identity(spaces.Discrete(4, start=-1), 4)
     agent = make(DQN, game, **QUICK | options)
     assert reward_in_evaluation(agent, game) < 0.8
-    play(agent, game, 1000)
+    play(agent, game, 600)
     assert reward_in_evaluation(agent, game) > 0.93
 
 
@@ -106,7 +106,7 @@ def test_learns_with_a_module_of_the_users(workdir: Path, distribution: str | No
     torch_network = {"network": "net.py:Net", "network_parameters": {"width": 32}}
     options = RAINBOW | {"noisy": False, "epsilon": 0.2, "distribution": distribution}
     agent = make(DQN, game, **QUICK | options | torch_network)
-    play(agent, game, 500)
+    play(agent, game, 300)
     assert reward_in_evaluation(agent, game) > 0.9
 
 
@@ -167,7 +167,7 @@ def test_value_of_endless_work_that_is_only_truncated(options: dict) -> None:
 
 @pytest.mark.parametrize(
     ("train_every", "gradient_steps", "n_envs", "updates"),
-    [(4, 1, 1, 13), (4, 2, 1, 26), (10, -1, 1, 60), (1, 1, 4, 203), (3, 1, 4, 67), (8, -1, 4, 208)],
+    [(4, 1, 1, 13), (4, 2, 1, 26), (10, -1, 1, 60), (1, 1, 4, 200), (3, 1, 4, 67), (8, -1, 4, 200)],
 )
 def test_how_often_it_learns(
     train_every: int, gradient_steps: int, n_envs: int, updates: int
@@ -176,10 +176,7 @@ def test_how_often_it_learns(
     parameters = {"train_every": train_every, "gradient_steps": gradient_steps}
     agent = make(DQN, game, **QUICK | parameters)
     play(agent, game, 100 if n_envs == 1 else 62)
-    assert agent.optimizer.updates == pytest.approx(updates, abs=8)
-    wanted = (agent.steps - QUICK["learning_starts"]) / train_every
-    wanted *= train_every if gradient_steps == -1 else gradient_steps
-    assert agent.optimizer.updates == pytest.approx(wanted, abs=train_every + n_envs)
+    assert agent.optimizer.updates == updates
 
 
 def test_random_episodes_are_learnt_from_but_not_caught_up_with() -> None:
@@ -326,7 +323,7 @@ def test_metrics_are_what_people_look_at() -> None:
 @each_option
 def test_keeps_the_contract(options: dict) -> None:
     quick = {"batch_size": 8, "learning_starts": 20, "target_every": 30}
-    check_agent(DQN, "CartPole-v1", {**quick, **options}, steps=160)
+    check_agent(DQN, "CartPole-v1", {**quick, **options}, steps=120)
 
 
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v4", "Acrobot-v1"])
@@ -338,7 +335,7 @@ def test_keeps_the_contract_elsewhere(env: str) -> None:
 def test_same_seed_same_actions(options: dict) -> None:
     def actions(seed: int) -> np.ndarray:
         game = Identity(spaces.Discrete(4), 3)
-        return play(make(DQN, game, **QUICK | options | {"seed": seed}), game, 80)
+        return play(make(DQN, game, **QUICK | options | {"seed": seed}), game, 60)
 
     np.testing.assert_array_equal(actions(1), actions(1))
     assert (actions(1) != actions(2)).any()
@@ -350,16 +347,16 @@ def test_continues_bit_for_bit(options: dict) -> None:
     game = Identity(spaces.Discrete(4), 3)
     space = game.action_space
     agent = make(DQN, game, **parameters)
-    play(agent, game, 77)
+    play(agent, game, 67)
     saved = deepcopy(capture(agent.state_dict())), capture(space), game.seen.copy(), game.age
-    wanted = play(agent, game, 60)
+    wanted = play(agent, game, 40)
 
     other = make(DQN, game, **parameters)
     play(other, game, 40)
     other.load_state_dict(restore(None, saved[0]))
     restore(space, saved[1])
     game.seen, game.age = saved[2:]
-    np.testing.assert_array_equal(play(other, game, 60), wanted)
+    np.testing.assert_array_equal(play(other, game, 40), wanted)
     assert not first_difference(capture(agent.state_dict()), capture(other.state_dict()))
 
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,9 @@ class Stacks:
         slots = replay.held.nonzero()[0]
         batch = replay.batch(slots)
         laps = (len(self.shown) - 1 - slots) // replay.slots
-        shown = [self.shown[slot + lap * replay.slots] for slot, lap in zip(slots, laps, strict=True)]
+        shown = [
+            self.shown[slot + lap * replay.slots] for slot, lap in zip(slots, laps, strict=True)
+        ]
         return all(
             np.array_equal(one, before) and np.array_equal(other, after)
             for one, other, (before, after) in zip(
@@ -116,7 +119,7 @@ def test_an_observation_that_is_no_stack_is_one_picture() -> None:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (6, 9, 9, 3), dtype=np.uint8)
     replay = Replay(10, 1, pictures[0], np.zeros((), np.int64), frames=True)
-    for before, after in zip(pictures, pictures[1:], strict=False):
+    for before, after in pairwise(pictures):
         replay.add(before[None], 0, 0.0, False, False, after[None])
     batch = replay.batch(np.arange(5))
     np.testing.assert_array_equal(batch.observations, pictures[:-1])

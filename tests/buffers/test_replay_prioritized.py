@@ -115,7 +115,7 @@ def test_new_transitions_have_the_highest_priority_so_far() -> None:
     np.testing.assert_allclose(replay.tree.leaves[[0, 1, 2, 3, 8]], [5, 0.1, 0.1, 5, 0], rtol=1e-4)
 
 
-def test_the_largest_error_wins_where_a_slot_was_drawn_twice_or_the_last_does() -> None:
+def test_a_slot_that_was_drawn_twice_counts_once() -> None:
     replay = make(exponent=1.0)
     fill(replay, 3)
     replay.reprioritize(np.array([1, 1]), np.array([2.0, 2.0]))
