@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import Any
 
@@ -43,7 +44,7 @@ class Experiment:
         seed_global_streams(run.seeds)
         self.env = self.make_env(render, record, evaluation=evaluation)
         try:
-            self.agent = self.make_agent()
+            self.agent = self._make_seeded_agent()
             self.loop = config.loop.cls(agent=self.agent, env=self.env, run=run, **parameters)
         except BaseException:
             close_quietly(self.env)
@@ -60,6 +61,15 @@ class Experiment:
                 if space is not None:
                     space.seed(self.run.seeds.integer(name))
         return env
+
+    def _make_seeded_agent(self) -> Any:
+        """Make the agent; once more from the seed if it was the one to load torch."""
+        loaded_before = "torch" in sys.modules
+        agent = self.make_agent()
+        if loaded_before or "torch" not in sys.modules:
+            return agent
+        seed_global_streams(self.run.seeds)
+        return self.make_agent()
 
     def make_agent(self) -> Any:
         """Make the agent for the environment's spaces."""
