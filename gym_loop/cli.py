@@ -211,7 +211,7 @@ def evaluate(
         bool | None,
         typer.Option(
             "--record/--no-record",
-            help="Record every episode, or none, in place of eval_record.",
+            help="Record every episode (in a VectorLoop those of its first copy), or none.",
             show_default=False,
         ),
     ] = None,
