@@ -173,13 +173,7 @@ class MLP:
         Raises:
             StateError: they are of another network.
         """
-        saved = state["parameters"]
-        if saved.shape != self.parameters.shape:
-            raise StateError(
-                f"the network has {self.parameters.size} parameters now, but had {saved.size} when "
-                "it was saved; give it the layers of then"
-            )
-        self.parameters[:] = saved
+        put_back(self.parameters, state["parameters"])
 
 
 def _shapes(layout: Layout, extra: int) -> dict[str, tuple[int, ...]]:
@@ -215,3 +209,17 @@ def _check(hidden: Sequence[int], activation: str, init: str) -> None:
         raise ConfigError(
             f"the network's hidden {hidden!r} must be a list of positive integers, [64, 64] say"
         )
+
+
+def put_back(parameters: Any, saved: Any) -> None:
+    """Copy saved parameters into those of a network, where its views see them.
+
+    Raises:
+        StateError: they are of another network.
+    """
+    if saved.shape != parameters.shape:
+        raise StateError(
+            f"the network has {parameters.size} parameters now, but had {saved.size} when it was"
+            " saved; give it the layers of then"
+        )
+    parameters[:] = saved

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.errors import ConfigError, StateError
-from gym_loop.networks.mlp import MLP
+from gym_loop.errors import ConfigError
+from gym_loop.networks.mlp import MLP, put_back
 
 Array = np.ndarray[Any, Any]
 
@@ -108,10 +108,4 @@ class NoisyMLP:
         Raises:
             StateError: they are of another network.
         """
-        saved = state["parameters"]
-        if saved.shape != self.parameters.shape:
-            raise StateError(
-                f"the noisy network has {self.parameters.size} parameters now, but had {saved.size}"
-                " when it was saved; give it the layers of then"
-            )
-        self.parameters[:] = saved
+        put_back(self.parameters, state["parameters"])
