@@ -14,15 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gym_loop.bridges.serving import serve
     from gym_loop.config import load_config
     from gym_loop.experiment import evaluate, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_config", "train"]
+__all__ = ["__version__", "evaluate", "load_config", "serve", "train"]
 
 _HOMES = {
     "evaluate": "gym_loop.experiment",
     "load_config": "gym_loop.config",
+    "serve": "gym_loop.bridges.serving",
     "train": "gym_loop.experiment",
 }
 

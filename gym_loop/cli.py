@@ -3,7 +3,6 @@
 # No postponed annotations here: typer would take 3 ms to evaluate them again.
 import os
 import sys
-import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gym_loop import __version__
-from gym_loop.errors import GymLoopError, UsageError
+from gym_loop.errors import GymLoopError
 
 NEWEST = "the newest run of the file"
 
@@ -126,11 +125,12 @@ def create_default(
     """
     from gym_loop.config import default_config
     from gym_loop.files import write_new
+    from gym_loop.presets import preset_run_file
 
     if preset is None:
         text = default_config(agent, loop, env).to_yaml(comments=True)
     else:
-        text = _preset_text(preset, {"--agent": agent, "--loop": loop, "--env": env})
+        text = preset_run_file(preset, {"--agent": agent, "--loop": loop, "--env": env})
     write_new({run_config: text}, force=force)
     typer.echo(f"wrote {run_config}; next: gym-loop train -c {run_config}")
 
@@ -336,6 +336,26 @@ def verify_resume(
         raise typer.Exit(1)
 
 
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def serve(context: typer.Context) -> None:
+    """Serve environments to others over HTTP, WebSocket, ZeroMQ or NATS.
+
+    \b
+    Examples:
+      gym-loop serve http --env "CartPole-*"
+      gym-loop serve websocket --help
+    """
+    from gym_loop.cli_serve import app as serve_app
+
+    serve_app(context.args or ["--help"], prog_name="gym-loop serve")
+
+
 def _with_resume_value(arguments: list[str]) -> list[str]:
     """Let ``--resume`` stand alone: give it a value where the next argument is none."""
     complete = []
@@ -345,16 +365,6 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
         if argument == "--resume" and (not following or following[0].startswith("-")):
             complete[-1] = f"--resume={NEWEST}"
     return complete
-
-
-def _preset_text(preset: str, others: dict[str, str | None]) -> str:
-    from gym_loop.presets import preset_run_file
-
-    if given := [option for option, value in others.items() if value is not None]:
-        raise UsageError(
-            f"--preset {preset} names agent, loop and environment: leave out {' and '.join(given)}"
-        )
-    return preset_run_file(preset)
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -375,18 +385,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the agent's, the environment's or our own failure
-        typer.echo(_their_traceback(error), err=True)
+        from gym_loop.terminal import their_traceback
+
+        typer.echo(their_traceback(error), err=True)
         sys.exit(1)
-
-
-def _their_traceback(error: Exception) -> str:
-    """The traceback from the loop on: what lies above is the command line's own."""
-    start = here = error.__traceback__
-    while here is not None:
-        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "session.py")):
-            start = here.tb_next or here
-        here = here.tb_next
-    return "".join(traceback.format_exception(type(error), error, start)).rstrip()
 
 
 def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:

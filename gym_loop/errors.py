@@ -55,6 +55,12 @@ class UsageError(GymLoopError):
     """Arguments that do not fit together, or a file that is in the way."""
 
 
+class ReportExistsError(UsageError):
+    """The report of an earlier run of a server is in the way."""
+
+    exit_status = 1
+
+
 # -- classes named by a string -----------------------------------------------------------
 
 
@@ -105,6 +111,24 @@ class EnvWorkerError(EnvError):
     """A worker process that holds a copy of the environment raised, or died."""
 
     exit_status = 1
+
+
+class BridgeError(EnvError):
+    """An environment in another process, or the way to it, that failed."""
+
+    exit_status = 1
+
+
+class BridgeConnectionError(BridgeError):
+    """The peer cannot be reached, went away, or did not answer in time."""
+
+
+class BridgeProtocolError(BridgeError):
+    """The peer answered something that its protocol does not allow, or refused a request."""
+
+
+class SampleError(BridgeError):
+    """An observation or an action that does not fit its space."""
 
 
 class SpaceError(GymLoopError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,3 +109,13 @@ def verification_report(result: Verification) -> str:
             "  (expected: the environment's state cannot be saved, see the run's manifest)"
         )
     return "\n".join(lines)
+
+
+def their_traceback(error: Exception) -> str:
+    """The traceback from the loop on: what lies above is the command line's own."""
+    start = here = error.__traceback__
+    while here is not None:
+        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "session.py")):
+            start = here.tb_next or here
+        here = here.tb_next
+    return "".join(traceback.format_exception(type(error), error, start)).rstrip()

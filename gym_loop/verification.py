@@ -29,7 +29,7 @@ from gym_loop.session import train_prepared
 from gym_loop.state_tree import capture_attributes, first_difference
 
 RUN = "run"
-TIME_COLUMNS = ("seconds", "train/steps_per_second")
+TIME_COLUMNS = ("seconds", "train/steps_per_second", "train/updates_per_second")
 _NOT_COMPARED = ("logs", "run")  # positions in files, and seconds
 
 

@@ -34,6 +34,7 @@ FLOORS: list[list[str]] = [
     [
         "envs/",
         "runs/",
+        "bridges/",
         "agents/base_agent.py",
         "agents/__init__.py",
         "loops/base_loop.py",
@@ -43,11 +44,12 @@ FLOORS: list[list[str]] = [
     ["config.py", "presets/"],
     ["resume.py", "building.py", "session.py", "experiment.py"],
     ["checking.py", "verification.py", "terminal.py"],
-    ["__init__.py", "cli.py", "__main__.py"],
+    ["__init__.py", "cli_serve.py", "cli.py", "__main__.py"],
 ]
 HEAVY = {
-    "ale_py", "av", "box2d", "matplotlib", "mlflow", "moviepy", "mujoco", "pygame", "ray",
-    "tensorboard", "tensorflow", "torch", "wandb",
+    "ale_py", "av", "box2d", "httptools", "matplotlib", "mlflow", "moviepy", "mujoco", "nats",
+    "orjson", "picows", "pygame", "ray", "tensorboard", "tensorflow", "torch", "uvicorn", "uvloop",
+    "wandb", "websockets", "zmq",
 }  # fmt: skip
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PLACES = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer.main
 
-from gym_loop import cli, config
+from gym_loop import cli, cli_serve, config
 from gym_loop.agents import BaseAgent
 from gym_loop.loops import BaseLoop
 from gym_loop.parameters import documentation
@@ -152,6 +152,8 @@ def command_tree():
             walk(f"{name} {child}", sub)
 
     walk("gym-loop", typer.main.get_command(cli.app))
+    # One command for the first look, to start fast; the real ones are loaded when it runs.
+    walk("gym-loop serve", typer.main.get_command(cli_serve.app))
     return found
 
 

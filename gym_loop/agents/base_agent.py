@@ -96,7 +96,11 @@ class BaseAgent:
         self.memorize(last_ob, action, reward, terminated | truncated, ob)
 
     def metrics(self, episode_num: int) -> dict[str, float]:
-        """Values to log, by name; they appear as ``agent/<name>``."""
+        """Values to log, by name; they appear as ``agent/<name>``.
+
+        From ``updates``, the number of gradient updates so far, the loop makes
+        ``train/updates_per_second`` as well.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:

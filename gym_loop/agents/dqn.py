@@ -50,9 +50,9 @@ FIXED = (
 class DQN(BaseAgent):
     """Learns the value of each action from a replay of what happened.
 
-    Discrete actions; any observation that is an array or a number. Double, dueling,
-    prioritised, multi-step, noisy and distributional learning are options, alone or together.
-    Random episodes are learnt from like all others. Pictures are stored once.
+    Discrete actions; observations are arrays, numbers, or a Dict or Tuple of these. Double,
+    dueling, prioritised, multi-step, noisy and distributional learning are options, alone or
+    together. Random episodes are learnt from like all others. Pictures are stored once.
 
     Source: Mnih et al. (2015), Human-level control through deep reinforcement learning; Hessel
     et al. (2018), Rainbow: combining improvements in deep reinforcement learning.
@@ -86,7 +86,8 @@ class DQN(BaseAgent):
             max_gradient_norm (float or null): Longer gradients are shortened to this; null
                 for never.
             n_steps (int): Rewards that are summed up before the value of what follows.
-            network (str): Class of the network: the MLP of gym-loop, or a torch.nn.Module.
+            network (str): Class of the network: the MLP of gym-loop, which takes a Dict of
+                observations as one flat vector, or a torch.nn.Module, which takes the Dict.
             network_parameters (dict): Its parameters; of the MLP: hidden [64, 64], activation tanh
                 or relu, init orthogonal or uniform, layer_norm, shared.
             noisy (bool): Explore by learnt noise in the weights of the MLP.
@@ -196,7 +197,7 @@ class DQN(BaseAgent):
         outputs = (size, size * int(space.n)) if p["dueling"] else (size * int(space.n),)
         network = make_network(
             p["network"],
-            self.encoder.shape,
+            self.encoder.shapes,
             outputs,
             p["network_parameters"],
             output_gains=(1.0,) * len(outputs),
@@ -214,23 +215,16 @@ class DQN(BaseAgent):
         return QuantileReturn(p["atoms"]) if p["distribution"] else ExpectedReturn()
 
     def _make_replay(self) -> Replay:
-        p, encoder, example = self.parameters, self.encoder, self.encoder.example
-        kept = example if encoder.starts is None else np.zeros(encoder.starts.size, np.int64)
+        p, example = self.parameters, self.encoder.example
         options = {
             "n_steps": p["n_steps"],
             "discount": p["discount"],
             "frames": example.dtype == np.uint8 and example.ndim > 1,
         }
-        shape = p["buffer_size"], p.get("n_envs", 1), kept, np.zeros((), np.int64)
+        shape = p["buffer_size"], p.get("n_envs", 1), self.encoder.packed, np.zeros((), np.int64)
         if p["prioritized"]:
             return PrioritizedReplay(*shape, exponent=p["priority_exponent"], **options)
         return Replay(*shape, **options)
-
-    def _kept(self, state: Any) -> Array:
-        """Observations ``[N, ...]`` as the replay keeps them; codes stay what they are."""
-        if self.encoder.starts is None:
-            return self.encoder(state)
-        return np.asarray(state).reshape(-1, self.encoder.starts.size)
 
     # -- acting ----------------------------------------------------------------------------
 
@@ -265,9 +259,9 @@ class DQN(BaseAgent):
         envs = info.get("env_ids")  # fewer than N where others were reset instead
         if envs is not None and len(envs) == self.replay.n_envs:
             envs = None
-        last = self._kept(last_ob)
+        last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
         actions = np.asarray(action) - self.parameters["action_space"].start
-        self.replay.add(last, actions, reward, terminated, truncated, self._kept(ob), envs)
+        self.replay.add(last, actions, reward, terminated, truncated, following, envs)
         self.steps += len(last)
 
     # -- learning --------------------------------------------------------------------------
@@ -331,11 +325,11 @@ class DQN(BaseAgent):
             batch = self.replay.sample(count, self.rng)
         asarray = self.network.asarray
         return Batch(
-            asarray(self.encoder(batch.observations)),
+            asarray(self.encoder.unpack(batch.observations)),
             asarray(batch.actions),
             asarray(batch.rewards),
             asarray(batch.discounts),
-            asarray(self.encoder(batch.next_observations)),
+            asarray(self.encoder.unpack(batch.next_observations)),
             batch.slots,
             None if batch.weights is None else asarray(batch.weights),
         )

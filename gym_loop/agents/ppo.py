@@ -96,7 +96,8 @@ class PPO(BaseAgent):
             max_gradient_norm (float or null): Longer gradients are shortened to this; null
                 for never.
             n_steps (int): Steps of each environment in a rollout.
-            network (str): Class of the network: the MLP of gym-loop, or a torch.nn.Module.
+            network (str): Class of the network: the MLP of gym-loop, which takes a Dict of
+                observations as one flat vector, or a torch.nn.Module, which takes the Dict.
             network_parameters (dict): Its parameters; of the MLP: hidden [64, 64], activation tanh
                 or relu, init orthogonal or uniform, layer_norm, shared (one trunk for policy and
                 value).
@@ -173,7 +174,7 @@ class PPO(BaseAgent):
         distribution = self.codec.distribution
         self.network = make_network(
             p["network"],
-            self.encoder.shape,
+            self.encoder.shapes,
             (distribution.outputs, 1),
             p["network_parameters"],
             output_gains=(0.01, 1.0),  # nearly uniform actions at first

@@ -168,7 +168,7 @@ class Replay:
         self._forget(whole)
         if self.compares:
             before = (row - 1) % self.rows * n
-            same = (self.newest[rows] == last).reshape(len(last), -1).all(axis=1)
+            same = (self.newest[rows] == last).all(axis=tuple(range(1, last.ndim)))
             follows = self.continues[before : before + n][rows] = self.going[rows] & same
             self.newest[rows] = obs
         else:

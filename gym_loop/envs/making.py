@@ -26,8 +26,10 @@ from gym_loop.errors import (
     RenderError,
 )
 
-# Packages that register their environments only when they are imported.
-_REGISTERED_BY = {"ALE": ("ale_py", "ale-py")}
+# What registers a namespace's environments only when it is imported, and the package it is in.
+_REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.bridges", "gym-loop")}
+# ``import gym_loop`` stays light, so that name in ``env.imports`` means the part that registers.
+_REGISTERING_PART = {"gym_loop": "gym_loop.bridges"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def import_env_modules(spec: EnvSpec) -> None:
         ClassLoadError: a module is missing, or broke while it was imported.
     """
     for name in spec.imports:
-        load_module(name, search=spec.search)
+        load_module(_REGISTERING_PART.get(name, name), search=spec.search)
     namespace = spec.name.partition("/")[0]
     if "/" in spec.name and namespace in _REGISTERED_BY:
         module, package = _REGISTERED_BY[namespace]

@@ -67,7 +67,8 @@ class Upkeep:
         now = time.monotonic()
         self._looked = self._checkpointed = self._began = now
         self._looked_steps = self._began_steps = self.loop.steps
-        self._window = self._mark = (now, self.loop.steps)
+        self._steps_rate = _Rate(now, self.loop.steps)
+        self._updates_rate = None if self.loop.steps else _Rate(now, 0.0)
         self._chunk = 1
         self.steps_per_second = 0.0
         self._plan_episodes()
@@ -118,19 +119,12 @@ class Upkeep:
             most = LOOK_UP_STEPS * self._copies
             self._chunk = max(1, min(per_look_up, 4 * self._chunk, most))
         self._looked, self._looked_steps = now, loop.steps
-        self._measure(now)
+        self.steps_per_second = self._steps_rate.measure(now, loop.steps)
         self._show(now)
         if self._time_per_checkpoint and now - self._checkpointed >= self._time_per_checkpoint:
             self._checkpoint_due = True
         self._save_if_due(now)
         self._schedule()
-
-    def _measure(self, now: float) -> None:
-        """Steps per second over the last one to two seconds."""
-        if now - self._mark[0] >= 1.0:
-            self._window, self._mark = self._mark, (now, self.loop.steps)
-        began, steps = self._window
-        self.steps_per_second = (self.loop.steps - steps) / max(now - began, 1e-9)
 
     def _show(self, now: float, *, last: bool = False) -> None:
         loop = self.loop
@@ -192,8 +186,16 @@ class Upkeep:
 
     def _log_episodes(self, step: int, scalars: dict[str, float]) -> None:
         scalars["train/steps_per_second"] = self.steps_per_second
-        for name, value in self._agent_metrics(self.loop.episode).items():
+        metrics = self._agent_metrics(self.loop.episode)
+        for name, value in metrics.items():
             scalars["agent/" + name] = value
+        if "updates" in metrics:
+            now = time.monotonic()
+            if self._updates_rate is not None:
+                per_second = self._updates_rate.measure(now, metrics["updates"])
+                scalars["train/updates_per_second"] = per_second
+            else:  # just resumed: from here on
+                self._updates_rate = _Rate(now, metrics["updates"])
         self._log(step, scalars)
 
     def _do_what_is_due(self, ended: int) -> None:
@@ -237,10 +239,11 @@ class Upkeep:
         if run.best_evaluation is None or mean > run.best_evaluation:
             run.best_evaluation = mean
             self.save("periodic", best=True)
-        # Steps per second measure training alone.
+        # Steps and updates per second measure training alone.
         pause = time.monotonic() - started
-        self._window = (self._window[0] + pause, self._window[1])
-        self._mark = (self._mark[0] + pause, self._mark[1])
+        self._steps_rate.skip(pause)
+        if self._updates_rate is not None:
+            self._updates_rate.skip(pause)
         self._looked += pause
         self._began += pause
 
@@ -276,8 +279,9 @@ class Upkeep:
         """Show the last state of things."""
         if self.is_used_up():  # a run that was stopped goes on with the row it has begun
             self._write_row()
-        self._measure(time.monotonic())
-        self._show(time.monotonic(), last=True)
+        now = time.monotonic()
+        self.steps_per_second = self._steps_rate.measure(now, self.loop.steps)
+        self._show(now, last=True)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -296,6 +300,29 @@ class Upkeep:
         self._evaluation_pending = state["evaluation_pending"]
         self._row = _Row(**state["row"])
         self._saved = (self.loop.steps, self.loop.episode)
+
+
+class _Rate:
+    """How fast something grows: a second, over the last one to two seconds.
+
+    Args:
+        now: time of the first count, in seconds.
+        count: the first count.
+    """
+
+    def __init__(self, now: float, count: float) -> None:
+        self._since = self._mark = (now, count)
+
+    def measure(self, now: float, count: float) -> float:
+        if now - self._mark[0] >= 1.0:
+            self._since, self._mark = self._mark, (now, count)
+        began, first = self._since
+        return (count - first) / max(now - began, 1e-9)
+
+    def skip(self, pause: float) -> None:
+        """Leave out some seconds that have just passed."""
+        self._since = (self._since[0] + pause, self._since[1])
+        self._mark = (self._mark[0] + pause, self._mark[1])
 
 
 @dataclass

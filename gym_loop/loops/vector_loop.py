@@ -25,7 +25,7 @@ class VectorLoop(LoopParameters, BaseLoop):
     """Train and evaluate an agent on ``n_envs`` copies of an environment at once.
 
     The agent's ``supports_batch`` must be True. It acts on observations ``[N, ...]``, one row
-    a copy, and observes a `Transition` of ``M <= N`` rows: those copies that took a step.
+    a copy, and observes a `Transition` of ``1 <= M <= N`` rows: those copies that took a step.
     ``info["env_ids"]`` says which they are; ``ob`` holds the true last observation of an
     episode. Only in autoreset mode NEXT_STEP is ``M < N``: while a copy is reset it takes no
     step, and the action that was chosen for it is dropped.
@@ -179,10 +179,10 @@ class VectorLoop(LoopParameters, BaseLoop):
                 info["env_ids"] = everyone
                 observe(Transition(last_ob, actions, reward, terminated, truncated, ob, info))
                 self.steps += count
-            else:
+            elif len(live):
                 self._observe_rows(live, last_ob, actions, reward, terminated, truncated, ob, info)
                 self.steps += len(live)
-            if not warming_up:
+            if not warming_up and (live is None or len(live)):  # else all of them were reset
                 update(episode)
             self.ob = next_ob
             self.vector_steps += 1

@@ -11,12 +11,13 @@ import numpy as np
 
 from gym_loop.class_loader import did_you_mean, load_class
 from gym_loop.errors import ConfigError
+from gym_loop.networks.nesting import Shapes, flat_size
 from gym_loop.networks.protocol import Network
 
 
 def make_network(
     class_string: str,
-    input_shape: Sequence[int],
+    input_shape: Shapes,
     outputs: Sequence[int],
     parameters: Mapping[str, Any],
     *,
@@ -31,7 +32,8 @@ def make_network(
         class_string: a class of ours (``gym_loop.networks.mlp:MLP``), or any
             ``torch.nn.Module`` made as ``Module(input_shape, outputs, **parameters)`` whose
             ``forward`` returns one tensor ``[B, out]`` for each of ``outputs``.
-        input_shape: of one input.
+        input_shape: of one input. Where it has parts, by name or in a list, a module's
+            ``forward`` takes a dictionary or tuple of them; a class of ours takes them flat.
         outputs: sizes of the outputs.
         parameters: further arguments of the class.
         output_gains: scale of the first weights of each output, for classes of ours.
@@ -49,8 +51,8 @@ def make_network(
         from gym_loop.networks.torch_network import TorchNetwork
 
         _check_names(cls, class_string, parameters)
-        module = cls(tuple(input_shape), tuple(outputs), **parameters)
-        return TorchNetwork(module, extra=extra, device=device)
+        module = cls(input_shape, tuple(outputs), **parameters)
+        return TorchNetwork(module, shapes=input_shape, extra=extra, device=device)
     known = _check_names(cls, class_string, parameters)
     own: dict[str, Any] = {"output_gains": output_gains, "extra": extra, "rng": rng}
     if "device" in known:
@@ -60,6 +62,8 @@ def make_network(
             f"device: {class_string} lives on the cpu, not on {device}; use a torch network, "
             "gym_loop.networks.torch_network:NatureCNN or your own nn.Module"
         )
+    if not isinstance(input_shape, tuple):
+        input_shape = (flat_size(input_shape),)
     network: Network = cls(input_shape, outputs, **{**own, **parameters})
     return network
 

@@ -16,11 +16,12 @@ from gym_loop.networks.distributions import (
     Distribution,
     MultiCategorical,
 )
+from gym_loop.networks.nesting import Shapes
 
 Array = np.ndarray[Any, Any]
 FLATTEN = (
     "flatten them with a wrapper in the run file (env.wrappers: "
-    "[{class: gymnasium.wrappers:FlattenObservation}])"
+    "[{class: gymnasium.wrappers:FlattenObservation}]), or make a Box of them in one of your own"
 )
 
 
@@ -28,20 +29,31 @@ class ObservationEncoder:
     """Turns observations into numbers ``[N, *shape]`` for a network.
 
     A Box keeps its shape (``uint8`` its dtype too: a network scales it), whatever counts is
-    coded one-hot, bits are numbers.
+    coded one-hot, bits are numbers. A Dict or Tuple becomes one flat vector, part after part,
+    as `gymnasium.spaces.flatten` lays them out; ``uint8`` parts of it are divided by 255.
+
+    A replay keeps observations packed: ``uint8`` and codes, in parts too, are not made numbers.
 
     Args:
         space: observation space of one environment.
         agent: name of the agent, for messages.
+        place: name of the observations, for messages.
+
+    Attributes:
+        shape: of an encoded observation.
+        shapes: the same, or those of the parts; see `gym_loop.networks.nesting`.
+        packed: an example of a packed observation.
 
     Raises:
         SpaceError: a space of another kind.
     """
 
-    def __init__(self, space: Any, agent: str) -> None:
+    def __init__(self, space: Any, agent: str, place: str = "observations") -> None:
         self.rank = len(space.shape or ())
         self.dtype: Any = np.dtype(np.float32)
         self.starts: Array | None = None  # first code of each number, where coded one-hot
+        self.parts: dict[Any, ObservationEncoder] = {}
+        self.shape: tuple[int, ...]
         if isinstance(space, spaces.Box):
             self.shape = space.shape
             if space.dtype == np.uint8:
@@ -52,10 +64,27 @@ class ObservationEncoder:
             sizes = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
             self.shape = (int(sizes.sum()),)
             self.starts = np.cumsum([0, *sizes[:-1]]) - np.ravel(space.start)
+        elif isinstance(space, (spaces.Dict, spaces.Tuple)):
+            named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space)
+            for name, part in named:
+                self.parts[name] = ObservationEncoder(part, agent, f"{place}[{name!r}]")
+            self.shape = (sum(math.prod(part.shape) for part in self.parts.values()),)
         else:
-            raise SpaceError(f"{agent} cannot learn from observations in {space}: {FLATTEN}")
+            raise SpaceError(f"{agent} cannot learn from {place} in {space}: {FLATTEN}")
         if not math.prod(self.shape):
-            raise SpaceError(f"{agent} cannot learn from observations in {space}: they are empty")
+            raise SpaceError(f"{agent} cannot learn from {place} in {space}: they are empty")
+        shapes = {name: part.shapes for name, part in self.parts.items()}
+        self.shapes: Shapes = shapes or self.shape
+        if isinstance(space, spaces.Tuple):
+            self.shapes = list(shapes.values())
+        self.packed = self._packed()
+
+    def _packed(self) -> Array:
+        if self.starts is not None:
+            return np.zeros(self.starts.size, np.int64)
+        fields = [(part.packed.dtype, part.packed.shape) for part in self.parts.values()]
+        self._record = np.dtype([(f"{i}", *field) for i, field in enumerate(fields)])
+        return np.zeros(self._record.itemsize, np.uint8) if fields else self.example
 
     @property
     def example(self) -> Array:
@@ -64,16 +93,44 @@ class ObservationEncoder:
 
     def is_single(self, observation: Any) -> bool:
         """Whether this is one observation, without an axis of environments."""
+        for name, part in self.parts.items():
+            return part.is_single(observation[name])
         return np.ndim(observation) == self.rank
 
     def __call__(self, observations: Any) -> Array:
         """Encode one observation or N of them: ``[N, *shape]``."""
+        if self.parts:
+            return _flat([part(observations[name]) for name, part in self.parts.items()])
+        return self.unpack(self.pack(observations))
+
+    def pack(self, observations: Any) -> Array:
+        """One observation or N of them as a replay keeps them, ``[N, *packed.shape]``."""
+        if not self.parts:
+            return np.asarray(observations, self.packed.dtype).reshape(-1, *self.packed.shape)
+        columns = [part.pack(observations[name]) for name, part in self.parts.items()]
+        records = np.empty(len(columns[0]), self._record)
+        for field, column in zip(self._record.fields or (), columns, strict=True):
+            records[field] = column
+        return records.view(np.uint8).reshape(-1, self._record.itemsize)
+
+    def unpack(self, packed: Array) -> Array:
+        """Encode packed observations: ``[N, *shape]``."""
+        if self.parts:
+            records = packed.view(self._record)[:, 0]
+            columns = zip(self.parts.values(), self._record.fields or (), strict=True)
+            return _flat([part.unpack(records[field]) for part, field in columns])
         if self.starts is None:
-            return np.asarray(observations, self.dtype).reshape(-1, *self.shape)
-        codes = np.asarray(observations).reshape(-1, self.starts.size) + self.starts
-        result = np.zeros((len(codes), *self.shape), np.float32)
-        np.put_along_axis(result, codes, 1.0, axis=1)
+            return packed
+        result = np.zeros((len(packed), *self.shape), np.float32)
+        np.put_along_axis(result, packed + self.starts, 1.0, axis=1)
         return result
+
+
+def _flat(parts: list[Array]) -> Array:
+    """Encoded parts ``[N, ...]`` side by side, ``[N, sum]``, pictures from 0 to 1."""
+    rows = [part.reshape(len(part), math.prod(part.shape[1:])) for part in parts]
+    pixel = np.float32(1 / 255)
+    return np.concatenate([row * pixel if row.dtype == np.uint8 else row for row in rows], axis=1)
 
 
 class ActionCodec:

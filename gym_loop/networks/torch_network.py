@@ -11,6 +11,7 @@ import numpy as np
 
 from gym_loop.errors import ConfigError, SpaceError
 from gym_loop.networks.initialization import orthogonal
+from gym_loop.networks.nesting import Shapes, split
 
 Tensor = Any
 
@@ -20,6 +21,8 @@ class TorchNetwork:
 
     Args:
         module: takes ``[B, *input_shape]``, returns one tensor ``[B, out]`` or a tuple of them.
+        shapes: of the parts of an input, where the module takes a dictionary or tuple of them;
+            this network takes them flat, see `gym_loop.networks.nesting`.
         extra: number of parameters besides, 0 at first; see `Network`.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...
 
@@ -27,10 +30,13 @@ class TorchNetwork:
         ConfigError: there is no such device.
     """
 
-    def __init__(self, module: Any, *, extra: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, module: Any, *, shapes: Shapes = (), extra: int = 0, device: str = "cpu"
+    ) -> None:
         import torch
 
         self.device = _device(torch, device)
+        self._shapes = shapes
         self.module = module.to(self.device)
         trained = [one for one in module.parameters() if one.requires_grad]
         count = sum(one.numel() for one in trained)
@@ -55,7 +61,7 @@ class TorchNetwork:
         self._inputs = inputs.detach()
         if inputs.is_floating_point():
             self._inputs.requires_grad_()
-        self._outputs = _as_tuple(self.module(self._inputs))
+        self._outputs = self._call(self._inputs)
         return tuple(output.detach() for output in self._outputs)
 
     def backward(self, gradients: Sequence[Tensor], *, to_inputs: bool = False) -> Tensor | None:
@@ -79,7 +85,12 @@ class TorchNetwork:
 
         self._mode(False)
         with torch.no_grad():
-            return _as_tuple(self.module(inputs))[output]
+            return self._call(inputs)[output]
+
+    def _call(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        given = inputs if isinstance(self._shapes, tuple) else split(inputs, self._shapes)
+        outputs = self.module(given)
+        return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
     def _mode(self, training: bool) -> None:
         if self.module.training is not training:  # a walk over all submodules
@@ -103,7 +114,8 @@ class TorchNetwork:
         import torch
 
         module = copy.deepcopy(self.module)
-        twin = TorchNetwork(module, extra=self.extra.numel(), device=str(self.device))
+        extra, device = self.extra.numel(), str(self.device)
+        twin = TorchNetwork(module, shapes=self._shapes, extra=extra, device=device)
         with torch.no_grad():
             twin.extra.copy_(self.extra)
         return twin
@@ -198,10 +210,6 @@ def _nature_module(shape: tuple[int, ...], outputs: tuple[int, ...], hidden: int
             return tuple(head(features) for head in self.heads)
 
     return Module()
-
-
-def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
-    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
 def _device(torch: Any, name: str) -> Any:

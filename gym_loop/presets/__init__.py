@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from itertools import takewhile
 
@@ -56,15 +57,20 @@ def preset_config(name: str) -> RunConfig:
     return load_config(read_yaml(preset_text(name), name).data)
 
 
-def preset_run_file(name: str) -> str:
+def preset_run_file(name: str, others: Mapping[str, str | None] | None = None) -> str:
     """Write a preset with all defaults and a comment on each; its own first comment stays.
 
     Args:
         name: see `preset_text`.
+        others: options that name a part of a run file; all must be None, for the preset does.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: there is no such preset, or another option is given.
         ConfigError: its environment cannot be found.
     """
+    if given := [option for option, value in (others or {}).items() if value is not None]:
+        raise UsageError(
+            f"--preset {name} names agent, loop and environment: leave out {' and '.join(given)}"
+        )
     origin = takewhile(lambda line: line.startswith("#"), preset_text(name).splitlines())
     return "\n".join([*origin, "", preset_config(name).to_yaml(comments=True)])

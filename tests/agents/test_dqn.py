@@ -419,7 +419,7 @@ def test_values_out_of_range_are_named(name: str, bad: Any, message: str) -> Non
 def test_spaces_that_it_cannot_handle_are_refused() -> None:
     with pytest.raises(SpaceError, match=r"DQN cannot act in Box.*needs Discrete.*ppo:PPO"):
         DQN(observation_space=spaces.Discrete(2), action_space=spaces.Box(0, 1, (2,)))
-    nested = spaces.Dict({"a": spaces.Discrete(2)})
+    nested = spaces.Dict({"a": spaces.Text(2)})
     with pytest.raises(SpaceError, match=r"DQN cannot learn from .*FlattenObservation"):
         DQN(observation_space=nested, action_space=spaces.Discrete(2))
 

@@ -346,7 +346,7 @@ def test_values_out_of_range_are_named(name: str, value: Any, message: str) -> N
 
 
 def test_spaces_that_it_cannot_handle_are_refused() -> None:
-    nested = spaces.Dict({"a": spaces.Discrete(2)})
+    nested = spaces.Dict({"a": spaces.Text(2)})
     with pytest.raises(SpaceError, match=r"PPO cannot learn from .*FlattenObservation"):
         PPO(observation_space=nested, action_space=spaces.Discrete(2))
     with pytest.raises(SpaceError, match="PPO cannot act in Text"):

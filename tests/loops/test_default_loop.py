@@ -9,6 +9,7 @@ import pytest
 from scripted import STEP, TERMINATE, TRUNCATE, JournalAgent, ScriptedEnv, kinds
 
 from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.loops.upkeep import _Rate
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.loggers.base import BaseLogger
 from gym_loop.runs.metrics import Metrics
@@ -221,6 +222,11 @@ class TestStopping:
         assert (loop.steps, loop.episode) == (2, 0)
 
 
+class Updating(JournalAgent):
+    def metrics(self, episode_num: int) -> dict[str, float]:
+        return {"updates": 10.0 * self.acts}
+
+
 class TestLogging:
     def test_one_row_an_episode(self, tmp_path: Path) -> None:
         run, logger = logged_run(tmp_path)
@@ -235,6 +241,31 @@ class TestLogging:
             "agent/acts": 3,
         }
         assert (more["train/episode_return"], more["train/episode_length"]) == (1.5, 2)
+
+    def test_updates_that_an_agent_counts_have_a_speed(self, tmp_path: Path) -> None:
+        run, logger = logged_run(tmp_path)
+        first, again = (
+            DefaultLoop(
+                Updating([], action_space=None), ScriptedEnv(EPISODES, []), run, max_episodes=most
+            )
+            for most in (2, 4)
+        )
+        first.train()
+        again.load_state_dict(first.state_dict())
+        again.train()
+        rows = [scalars for _, scalars in logger.rows]
+        assert [row["agent/updates"] for row in rows] == [30.0, 50.0, 30.0, 50.0]
+        speeds = [row.get("train/updates_per_second", 0.0) > 0 for row in rows]
+        assert speeds == [True, True, False, True]  # a resumed run measures from its first row on
+
+    def test_speeds_are_those_of_the_last_one_to_two_seconds(self) -> None:
+        rate = _Rate(10.0, 5)
+        assert rate.measure(10.5, 10) == 10.0
+        assert rate.measure(11.5, 20) == 10.0
+        assert rate.measure(12.0, 120) == 115 / 2.0
+        assert rate.measure(12.5, 220) == 200 / 1.0
+        rate.skip(3.0)
+        assert rate.measure(16.0, 320) == 300 / 1.5
 
     def test_array_rewards_are_numbers(self, tmp_path: Path) -> None:
         run, logger = logged_run(tmp_path)

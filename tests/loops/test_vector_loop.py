@@ -77,9 +77,12 @@ class TestTransitions:
         self, kind: str, mode: AutoresetMode
     ) -> None:
         loop, agent, _ = played(make_copies(kind, mode), max_steps=60)
-        assert len(agent.acted) == len(agent.observed) == len(agent.updates) == loop.vector_steps
+        assert len(agent.acted) == loop.vector_steps
+        # After six steps all copies are reset at once: nobody took a step to be told of.
+        idle = 1 if mode is AutoresetMode.NEXT_STEP else 0
+        assert len(agent.observed) == len(agent.updates) == loop.vector_steps - idle
         assert all(state.shape == (3, 4) for state, _, _ in agent.acted)
-        assert agent.updates == [number for _, _, number in agent.acted]
+        assert set(agent.updates) <= {number for _, _, number in agent.acted}
         assert agent.updates == sorted(agent.updates)
         assert agent.updates[-1] <= loop.episode
 

@@ -5,6 +5,7 @@ import pytest
 
 from gym_loop.errors import ClassMissingError, ConfigError, SpaceError
 from gym_loop.networks.building import make_network
+from gym_loop.networks.nesting import Shapes, flat_size, split
 from gym_loop.networks.protocol import Network
 
 MODULE = """
@@ -22,7 +23,26 @@ class Small(nn.Module):
 """
 
 
-def make(name: str, shape: tuple[int, ...] = (4,), device: str = "cpu", **given: object) -> Network:
+PARTS = """
+import torch
+from torch import nn
+
+class Parts(nn.Module):
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        assert input_shape == {"a": (3,), "b": [(2, 2), ()]}
+        self.heads = nn.ModuleList(nn.Linear(3 + 2 + 1, size) for size in outputs)
+
+    def forward(self, x):
+        matrix, number = x["b"]
+        rows = torch.cat([x["a"], matrix.sum(1), number[:, None]], dim=1)
+        return tuple(head(rows) for head in self.heads)
+"""
+
+NESTED: Shapes = {"a": (3,), "b": [(2, 2), ()]}
+
+
+def make(name: str, shape: Shapes = (4,), device: str = "cpu", **given: object) -> Network:
     return make_network(
         name,
         shape,
@@ -41,14 +61,18 @@ def make(name: str, shape: tuple[int, ...] = (4,), device: str = "cpu", **given:
         ("gym_loop.networks.mlp:MLP", (4,), {"hidden": [8], "shared": True}),
         ("gym_loop.networks.torch_network:NatureCNN", (4, 40, 44), {"hidden": 16}),
         ("my_net.py:Small", (4,), {"width": 5}),
+        ("my_parts.py:Parts", NESTED, {}),
+        ("gym_loop.networks.mlp:MLP", NESTED, {}),
     ],
 )
 def test_every_kind_of_network_keeps_the_protocol(
-    workdir: Path, name: str, shape: tuple[int, ...], given: dict
+    workdir: Path, name: str, shape: Shapes, given: dict
 ) -> None:
     (workdir / "my_net.py").write_text(MODULE)
+    (workdir / "my_parts.py").write_text(PARTS)
     network = make(name, shape, **given)
-    x = np.random.default_rng(0).random((5, *shape)).astype(np.float32)
+    flat = shape if isinstance(shape, tuple) else (flat_size(shape),)
+    x = np.random.default_rng(0).random((5, *flat)).astype(np.float32)
     inputs = network.asarray(x)
     outputs = network.forward(inputs)
     assert [tuple(one.shape) for one in outputs] == [(5, 3), (5, 1)]
@@ -74,10 +98,19 @@ def test_every_kind_of_network_keeps_the_protocol(
     for one in (twin, other):
         output = one.tonumpy(one.predict(inputs))
         np.testing.assert_array_equal(output, network.tonumpy(network.predict(inputs)))
-    flat = other.parameters
-    flat[:] = 0.0
+    other.parameters[:] = 0.0
     assert not network.tonumpy(other.predict(inputs)).any()
     assert network.tonumpy(network.predict(inputs)).any()
+
+
+def test_parts_of_flat_inputs_are_views() -> None:
+    inputs = np.arange(16).reshape(2, 8)
+    parts = split(inputs, NESTED)
+    assert parts["a"].tolist() == [[0, 1, 2], [8, 9, 10]]
+    matrix, number = parts["b"]
+    assert matrix.tolist() == [[[3, 4], [5, 6]], [[11, 12], [13, 14]]]
+    assert number.tolist() == [7, 15]
+    assert np.shares_memory(number, inputs)
 
 
 def test_what_cannot_be_made_is_named(workdir: Path) -> None:

@@ -1,7 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from gym_loop.errors import SpaceError
 from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
@@ -15,6 +17,14 @@ OBSERVATIONS = [
     spaces.MultiDiscrete([[3, 2], [4, 2]]),
     spaces.MultiBinary((2, 3)),
 ]
+NESTED = [
+    spaces.Dict({"z": spaces.Box(-1, 1, (2, 2)), "a": spaces.Discrete(3)}),
+    spaces.Tuple((spaces.MultiDiscrete([2, 3]), spaces.MultiBinary((2, 2)), spaces.Box(0, 1, ()))),
+    spaces.Dict(
+        deep=spaces.Tuple((spaces.Discrete(3, start=5), spaces.Dict(x=spaces.Box(-9, 9, (3,))))),
+        flag=spaces.MultiBinary(2),
+    ),
+]
 ACTIONS = [
     spaces.Discrete(5, start=-2),
     spaces.MultiDiscrete([3, 2], start=[1, 0]),
@@ -27,21 +37,63 @@ ACTIONS = [
 ]
 
 
-@pytest.mark.parametrize("space", OBSERVATIONS, ids=str)
+def batch_of(space: spaces.Space, samples: list) -> Any:
+    return concatenate(space, samples, create_empty_array(space, len(samples)))
+
+
+@pytest.mark.parametrize("space", [*OBSERVATIONS, *NESTED], ids=str)
 def test_one_observation_and_many_are_encoded_alike(space: spaces.Space) -> None:
     encoder = ObservationEncoder(space, "PPO")
     space.seed(0)
     samples = [space.sample() for _ in range(4)]
-    encoded = encoder(np.stack(samples))
+    batch = batch_of(space, samples)
+    encoded = encoder(batch)
     assert encoded.shape == (4, *encoder.shape)
     assert encoded.dtype == encoder.dtype == encoder.example.dtype
     assert encoder.example.shape == encoder.shape
-    assert not encoder.is_single(np.stack(samples))
+    assert not encoder.is_single(batch)
     for row, sample in zip(encoded, samples, strict=True):
         assert encoder.is_single(sample)
         np.testing.assert_array_equal(encoder(sample)[0], row)
     many = batch_space(space, 3).sample()
     assert encoder(many).shape == (3, *encoder.shape)
+
+    packed = encoder.pack(batch)
+    assert packed.shape == (4, *encoder.packed.shape)
+    assert packed.dtype == encoder.packed.dtype
+    unpacked = encoder.unpack(packed.take([2, 0], axis=0))
+    assert unpacked.dtype == encoder.dtype
+    np.testing.assert_array_equal(unpacked, encoded[[2, 0]])
+
+
+@pytest.mark.parametrize("space", NESTED, ids=str)
+def test_parts_are_laid_out_as_gymnasium_flattens_them(space: spaces.Space) -> None:
+    encoder = ObservationEncoder(space, "PPO")
+    space.seed(0)
+    samples = [space.sample() for _ in range(4)]
+    wanted = np.stack([spaces.flatten(space, sample) for sample in samples])
+    np.testing.assert_array_equal(encoder(batch_of(space, samples)), wanted.astype(np.float32))
+    assert encoder.shape == spaces.flatten_space(space).shape
+
+
+def test_parts_keep_their_shapes_for_a_module() -> None:
+    assert ObservationEncoder(NESTED[0], "PPO").shapes == {"a": (3,), "z": (2, 2)}
+    assert ObservationEncoder(NESTED[1], "PPO").shapes == [(5,), (2, 2), ()]
+    assert ObservationEncoder(NESTED[2], "PPO").shapes == {
+        "deep": [(3,), {"x": (3,)}],
+        "flag": (2,),
+    }
+
+
+def test_pictures_among_parts_are_packed_as_they_are_and_scaled() -> None:
+    space = spaces.Dict(image=spaces.Box(0, 255, (8, 8, 1), np.uint8), place=spaces.Discrete(1000))
+    encoder = ObservationEncoder(space, "DQN")
+    assert encoder.packed.nbytes == 64 + 8
+    image = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8, 1)
+    observation = {"image": image, "place": 7}
+    for encoded in (encoder(observation), encoder.unpack(encoder.pack(observation))):
+        np.testing.assert_allclose(encoded[0, :64], image.ravel() / 255, rtol=1e-6)
+        assert encoded[0, 64:].nonzero()[0].tolist() == [7]
 
 
 def test_counts_are_coded_one_hot() -> None:
@@ -81,18 +133,28 @@ def test_finite_boxes_are_reached_from_bound_to_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "space",
-    [spaces.Dict({"a": spaces.Discrete(2)}), spaces.Tuple((spaces.Discrete(2),)), spaces.Text(3)],
+    ("space", "place"),
+    [
+        (spaces.Text(3), r"observations in Text"),
+        (spaces.Dict({"a": spaces.Text(3)}), r"observations\['a'\] in Text"),
+        (spaces.Tuple((spaces.Dict({"a": spaces.Text(3)}),)), r"observations\[0\]\['a'\] in "),
+        (spaces.Sequence(spaces.Discrete(2)), r"observations in Sequence"),
+    ],
     ids=str,
 )
-def test_other_observations_are_refused_with_the_wrapper_that_helps(space: spaces.Space) -> None:
-    with pytest.raises(SpaceError, match=r"PPO cannot .*gymnasium\.wrappers:FlattenObservation"):
+def test_other_observations_are_refused_with_the_wrapper_that_helps(
+    space: spaces.Space, place: str
+) -> None:
+    remedy = r"gymnasium\.wrappers:FlattenObservation.* a Box of them in one of your own"
+    with pytest.raises(SpaceError, match=f"PPO cannot learn from {place}.*{remedy}"):
         ObservationEncoder(space, "PPO")
 
 
 def test_empty_observations_are_refused() -> None:
     with pytest.raises(SpaceError, match="they are empty"):
         ObservationEncoder(spaces.Box(0, 1, (0,)), "PPO")
+    with pytest.raises(SpaceError, match="they are empty"):
+        ObservationEncoder(spaces.Tuple(()), "PPO")
 
 
 @pytest.mark.parametrize("space", [spaces.Text(3), spaces.Box(0, 9, (2,), np.int64)], ids=str)

@@ -1,0 +1,124 @@
+"""What the training benchmarks share: a training in a process of its own, and its judgement.
+
+A side is a function ``train(steps, seed, threads, watch) -> Trained`` in `_sides.py`. It runs in
+a fresh process, so that imports, compilations and threads of one library do not touch another;
+what is timed begins once the imports are done. Sides take turns, as in `_measure.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+EPISODES = 20  # of an evaluation
+SOLVED = 475.0
+EVALUATION_SEED = 10_000
+
+Predict = Callable[[Any], Any]  # observations [N, 4] -> actions [N], without exploration
+
+
+class Trained(NamedTuple):
+    """What a side gives back: steps played, seconds they took, and the policy they led to."""
+
+    steps: int
+    seconds: float
+    predict: Predict
+
+
+class Outcome(NamedTuple):
+    """One training, as its process reports it.
+
+    Args:
+        steps: environment steps.
+        seconds: of wall time, evaluations taken off.
+        mean_return: of the final policy, over `EPISODES` episodes without exploration.
+        solved_steps: when an evaluation first reached `SOLVED`; None for never or not watched.
+        solved_seconds: likewise.
+        problem: why there is nothing of the above.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    mean_return: float = 0.0
+    solved_steps: int | None = None
+    solved_seconds: float | None = None
+    problem: str = ""
+
+
+def evaluate(predict: Predict, env_id: str = "CartPole-v1") -> float:
+    """Mean return of one episode in each of `EPISODES` copies, the same ones for everybody."""
+    env = gymnasium.make_vec(env_id, EPISODES, vectorization_mode="vector_entry_point")
+    ob, _ = env.reset(seed=EVALUATION_SEED)
+    going, returns = np.ones(EPISODES, bool), np.zeros(EPISODES)
+    while going.any():
+        ob, reward, terminated, truncated, _ = env.step(np.asarray(predict(ob)))
+        returns += np.where(going, reward, 0.0)
+        going &= ~(terminated | truncated)
+    env.close()
+    return float(returns.mean())
+
+
+class Watch:
+    """Evaluates a training every so often, with the clock stopped, until it reaches `SOLVED`.
+
+    Args:
+        every: environment steps between two evaluations; None for no watching.
+    """
+
+    def __init__(self, every: int | None) -> None:
+        self.every = every
+        self.due = every if every is not None else float("inf")
+        self.paused = 0.0
+        self.solved_steps: int | None = None
+        self.solved_seconds: float | None = None
+        self.began = time.perf_counter()
+
+    def start(self) -> None:
+        """Begin to measure time here."""
+        self.began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, without the evaluations."""
+        return time.perf_counter() - self.began - self.paused
+
+    @property
+    def solved(self) -> bool:
+        """Whether an evaluation reached `SOLVED`."""
+        return self.solved_steps is not None
+
+    def check(self, steps: int, predict: Predict) -> None:
+        """Evaluate if it is due."""
+        if steps < self.due or self.every is None:
+            return
+        seconds, now = self.seconds, time.perf_counter()
+        self.due = (steps // self.every + 1) * self.every
+        if evaluate(predict) >= SOLVED:
+            self.solved_steps, self.solved_seconds = steps, seconds
+            self.due = float("inf")
+        self.paused += time.perf_counter() - now
+
+
+def run_side(options: argparse.Namespace) -> None:
+    """Be the process of one training: print its `Outcome` as the last line."""
+    import _sides
+
+    watch = Watch(options.watch_every)
+    try:
+        trained = getattr(_sides, options.side)(options.steps, options.seed, options.threads, watch)
+    except ModuleNotFoundError as error:
+        outcome = Outcome(problem=f"absent: {error}")
+    else:
+        mean = evaluate(trained.predict)
+        if options.watch_every and not watch.solved and mean >= SOLVED:
+            watch.solved_steps, watch.solved_seconds = trained.steps, trained.seconds
+        outcome = Outcome(
+            trained.steps, trained.seconds, mean, watch.solved_steps, watch.solved_seconds
+        )
+    print(f"\n{json.dumps(outcome._asdict())}")

@@ -1,0 +1,176 @@
+"""How well the presets learn: trained and evaluated over seeds, beside published results.
+
+Each seed is a run of its own, as `gym-loop train` and `gym-loop evaluate` make it, in a process
+of its own; one thread a run. What is evaluated is the policy at the end of the training, not the
+best one on the way, over 100 episodes without exploration. The interval is that of the mean over
+seeds.
+
+    python benchmarks/results.py [--agent dqn] [--env CartPole-v1] [--seeds 10] [--processes 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from _measure import surroundings, table
+
+import gym_loop
+from gym_loop.presets import list_presets, preset_config
+from gym_loop.results import Statistics
+
+EPISODES = 100
+EVALUATION_SEED = 10_000  # and up: the trainings have lower ones
+# The mean that is wanted at least.
+TARGETS = {
+    "dqn/Acrobot-v1": -77.0,
+    "dqn/CartPole-v1": 500.0,
+    "dqn/FrozenLake-v1": 0.70,
+    "dqn/LunarLander-v3": 200.0,
+    "dqn/MountainCar-v0": -105.0,
+    "ppo/Acrobot-v1": -75.0,
+    "ppo/CartPole-v1": 500.0,
+    "ppo/LunarLander-v3": 242.0,
+    "ppo/MountainCar-v0": -110.0,
+    "ppo/Pendulum-v1": -172.0,
+}
+# rl-baselines3-zoo, benchmark.md: one run each, of as many steps but for LunarLander-v2 with DQN
+# (100,000).
+PUBLISHED = {
+    "dqn/Acrobot-v1": -76.6,
+    "dqn/CartPole-v1": 500.0,
+    "dqn/LunarLander-v3": 154.0,
+    "dqn/MountainCar-v0": -101.0,
+    "ppo/Acrobot-v1": -73.5,
+    "ppo/CartPole-v1": 500.0,
+    "ppo/LunarLander-v3": 242.0,
+    "ppo/MountainCar-v0": -110.0,
+    "ppo/Pendulum-v1": -172.0,
+}
+
+
+class Outcome(NamedTuple):
+    """What one run came to."""
+
+    preset: str
+    seed: int
+    steps: int
+    seconds: float
+    mean_return: float
+
+
+def run(task: tuple[str, int], overrides: Sequence[str], keep: Path | None) -> Outcome:
+    """Train one preset with one seed, and evaluate what it has become."""
+    preset, seed = task
+    config = gym_loop.load_config(preset_config(preset), overrides)
+    if keep and (known := kept(outcome_file(keep, preset, seed), config.as_dict())):
+        return known
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        start = time.perf_counter()
+        trained = gym_loop.train(config, seed=seed)
+        seconds = time.perf_counter() - start
+        evaluated = gym_loop.evaluate(
+            config, run=trained.run, episodes=EPISODES, seed=EVALUATION_SEED + seed
+        )
+        os.chdir("/")
+    outcome = Outcome(preset, seed, trained.steps, seconds, evaluated.returns.mean)
+    if keep:
+        text = json.dumps({"config": config.as_dict(), "outcome": outcome._asdict()}, indent=1)
+        outcome_file(keep, preset, seed).write_text(text, encoding="utf-8")
+    return outcome
+
+
+def outcome_file(directory: Path, preset: str, seed: int) -> Path:
+    """Where the outcome of a run is kept."""
+    return directory / f"{preset.replace('/', '_')}_{seed}.json"
+
+
+def kept(file: Path, config: dict[str, Any]) -> Outcome | None:
+    """The outcome of an earlier call, where it is one of the same parameters."""
+    if not file.exists():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    same = found["config"] == json.loads(json.dumps(config))
+    return Outcome(**found["outcome"]) if same else None
+
+
+def run_all(arguments: argparse.Namespace, presets: Sequence[str]) -> Iterator[Outcome]:
+    """The outcomes of all runs, as they end."""
+    keep = arguments.keep and arguments.keep.resolve()
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+    tasks = [(preset, seed) for preset in presets for seed in range(arguments.seeds)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(arguments.processes, maxtasksperchild=1) as pool:
+        one_run = partial(run, overrides=arguments.set, keep=keep)
+        yield from pool.imap_unordered(one_run, tasks)
+
+
+def row(preset: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """The line of a preset in the table."""
+    returns = Statistics.of([one.mean_return for one in outcomes])
+    seconds = Statistics.of([one.seconds for one in outcomes])
+    wanted, published = TARGETS.get(preset), PUBLISHED.get(preset)
+    low, high = returns.ci95
+    return [
+        preset,
+        f"{outcomes[0].steps:,}",
+        str(len(outcomes)),
+        f"{returns.mean:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        f"{returns.min:.2f}",
+        "" if wanted is None else f"{wanted:g} ({'yes' if returns.mean >= wanted else 'NO'})",
+        "" if published is None else f"{published:g}",
+        f"{seconds.median:.0f} s",
+    ]
+
+
+def chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The presets of the agents and environments that were named; all, where none was."""
+    names = []
+    for name in list_presets():
+        agent, _, env = name.partition("/")
+        agent_fits = not arguments.agent or agent in arguments.agent
+        if agent_fits and (not arguments.env or env in arguments.env):
+            names.append(name)
+    if not names:
+        parser.error(f"no preset is of that agent and environment; there are {list_presets()}")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--agent", action="append", help="dqn or ppo; may be given again")
+    parser.add_argument("--env", action="append", help="CartPole-v1, say; may be given again")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each preset")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIRECTORY", help="keep outcomes there, and go on from them"
+    )
+    arguments = parser.parse_args()
+    presets = chosen(parser, arguments)
+    found: dict[str, list[Outcome]] = defaultdict(list)
+    for one in run_all(arguments, presets):
+        found[one.preset].append(one)
+        line = f"{one.preset} seed {one.seed}: {one.mean_return:.2f} in {one.seconds:.0f} s"
+        print(line, file=sys.stderr, flush=True)
+    header = ["preset", "steps", "seeds", "mean", "95 % interval", "worst"]
+    header += ["wanted", "published", "training"]
+    print(table(header, [row(preset, found[preset]) for preset in presets]))
+    print(surroundings("gym-loop", "gymnasium", "numpy"))
+
+
+if __name__ == "__main__":
+    main()

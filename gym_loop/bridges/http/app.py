@@ -1,0 +1,377 @@
+"""The HTTP server's application: one coroutine, called for every request (ASGI)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, NamedTuple
+
+from gym_loop.bridges.access import RateLimit, origin_allowed, token_allowed, token_of
+from gym_loop.bridges.http import codec, index, openapi
+from gym_loop.bridges.http.held import Held
+from gym_loop.bridges.http.settings import HttpSettings
+from gym_loop.bridges.problems import (
+    MalformedEnvId,
+    Problem,
+    TooManyInstances,
+    UnknownEnvId,
+    UnknownInstance,
+)
+from gym_loop.bridges.sessions import Session, Sessions
+from gym_loop.bridges.stepping import Runner
+
+_LOG = logging.getLogger("gym_loop.bridges")
+
+Headers = list[tuple[bytes, bytes]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON: Headers = [(b"content-type", codec.JSON)]
+HTML: Headers = [(b"content-type", b"text/html; charset=utf-8")]
+NO_SCRIPTS: Headers = [
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+CLOSE: Headers = [(b"connection", b"close")]
+
+
+class Request(NamedTuple):
+    """What a handler gets."""
+
+    instance_id: str
+    rest: str  # of the path, behind ".../contains/"
+    content_type: bytes
+    body: bytes
+    host: bytes
+
+
+class Reply(NamedTuple):
+    """What a handler answers."""
+
+    body: bytes
+    status: int = 200
+    headers: Headers = JSON
+
+
+class Refused(Exception):  # noqa: N818 - an answer, no error of the program
+    """A request that no handler gets to see."""
+
+    def __init__(self, status: int, message: str, headers: Headers | None = None) -> None:
+        self.status, self.message, self.headers = status, message, headers or []
+        super().__init__(message)
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+NOTHING = Reply(b"", 204, HTML)
+
+
+class Application:
+    """Answers gym-http-api v1, and says what it is at ``/`` and ``/openapi.json``.
+
+    It must be made in the event loop that calls it.
+
+    Args:
+        settings: what may be done here.
+        shut_down: called when a client ends the server.
+
+    Raises:
+        ClassLoadError: an import of the settings cannot be loaded.
+        EnvUnknownError: their ``make`` cannot.
+    """
+
+    def __init__(self, settings: HttpSettings, shut_down: Callable[[], None]) -> None:
+        self.sessions = Sessions(settings, id_digits=8)
+        self.runner = Runner(self.sessions, settings)
+        self._settings = settings
+        self._shut_down = shut_down
+        self._statistics = self.runner.statistics
+        self._rate = RateLimit(settings.max_requests_per_second)
+        self._guarded = settings.token is not None or settings.max_requests_per_second is not None
+        self._of_instance: dict[str, dict[str, Handler]] = {
+            "step": {"POST": self._step},
+            "reset": {"POST": self._reset},
+            "close": {"POST": self._close},
+            "action_space": {"GET": self._action_space},
+            "action_space/sample": {"GET": self._sample},
+            "action_space/contains/": {"GET": self._contains},
+            "observation_space": {"GET": self._observation_space},
+            "observation_space/contains": {"POST": self._describes},
+            "monitor/start": {"POST": self._start_monitor},
+            "monitor/close": {"POST": self._close_monitor},
+        }
+        self._of_server: dict[str, dict[str, Handler]] = {
+            "/v1/envs": {"GET": self._list, "POST": self._create},
+            "/v1/stats": {"GET": self._stats},
+            "/v1/upload": {"POST": self._upload},
+            "/v1/shutdown": {"POST": self._shutdown},
+            "/openapi.json": {"GET": self._openapi},
+            "": {"GET": self._index},
+        }
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever happens, the server goes on."""
+        fields = dict(scope["headers"])
+        origin = fields.get(b"origin")
+        try:
+            if self._guarded:
+                self._check_access(scope, fields)
+            if origin is not None:
+                self._check_origin(scope["method"], origin, fields)
+            reply = await self._answer(scope, fields, receive)
+        except Refused as refusal:
+            self._statistics.error(refusal)
+            headers = [*JSON, *refusal.headers]
+            reply = Reply(codec.error_reply(refusal.message), refusal.status, headers)
+        except Problem as problem:
+            self._statistics.error(problem)
+            status = 429 if isinstance(problem, TooManyInstances) else 400
+            reply = Reply(codec.error_reply(problem.message), status)
+        except _Gone:
+            return
+        except Exception as error:  # noqa: BLE001 - ours: it must not end what others do here
+            self._statistics.error(error)
+            _LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            reply = Reply(codec.error_reply("the server failed; its log says how"), 500)
+        headers = reply.headers
+        if reply.status != 204:
+            headers = [*headers, (b"content-length", b"%d" % len(reply.body))]
+        if origin is not None and self._is_allowed(origin, fields):
+            headers = [*headers, (b"access-control-allow-origin", origin), (b"vary", b"origin")]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _answer(
+        self, scope: Message, fields: dict[bytes, bytes], receive: Receive
+    ) -> Reply:
+        path, method = scope["path"], scope["method"]
+        instance_id = rest = ""
+        if path.startswith("/v1/envs/") and len(path) > 9:
+            instance_id, _, name = path[9:].partition("/")
+            name = name.removesuffix("/")
+            if name.startswith("action_space/contains/"):
+                name, rest = name[:22], name[22:]
+            methods = self._of_instance.get(name)
+        else:
+            methods = self._of_server.get(path.removesuffix("/"))
+        if methods is None:
+            raise Refused(404, f"there is no {path[:200]} here; /openapi.json says what there is")
+        handler = methods.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            return self._without_handler(method, methods)
+        body = b"" if method in ("GET", "HEAD") else await self._body(fields, receive)
+        return await handler(
+            Request(
+                instance_id,
+                rest,
+                fields.get(b"content-type", b""),
+                body,
+                fields.get(b"host", b""),
+            )
+        )
+
+    async def _body(self, fields: dict[bytes, bytes], receive: Receive) -> bytes:
+        most = self._settings.max_message_bytes
+        declared = fields.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared[:20]) > most:
+            raise self._too_large(most)
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [body], len(body)
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > most:
+                    raise self._too_large(most)
+            body = b"".join(parts)
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        if len(body) > most:
+            raise self._too_large(most)
+        return body
+
+    def _too_large(self, most: int) -> Refused:
+        return Refused(413, f"the request is longer than {most} bytes", CLOSE)
+
+    # -- who may ask -----------------------------------------------------------------------
+
+    def _check_access(self, scope: Message, fields: dict[bytes, bytes]) -> None:
+        client = scope.get("client")
+        if not self._rate.allows(client[0] if client else ""):
+            limit = self._settings.max_requests_per_second
+            wait = [(b"retry-after", b"1")]
+            raise Refused(429, f"more than {limit:g} requests a second; wait a moment", wait)
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
+            return  # browsers ask this without a token
+        authorization = fields.get(b"authorization", b"").decode("latin-1")
+        token = token_of(authorization, scope["query_string"].decode("latin-1"))
+        if not token_allowed(self._settings, token):
+            challenge = [(b"www-authenticate", b"Bearer")]
+            raise Refused(
+                401, "a token is needed here: send Authorization: Bearer TOKEN", challenge
+            )
+
+    def _check_origin(self, method: str, origin: bytes, fields: dict[bytes, bytes]) -> None:
+        """Keep foreign web pages from changing anything; what they read, their browser hides."""
+        if method not in ("GET", "HEAD", "OPTIONS") and not self._is_allowed(origin, fields):
+            shown = origin[:200].decode("latin-1")
+            raise Refused(
+                403,
+                f"pages of {shown} may not use this server; its operator can allow them with"
+                " --allowed-origins",
+            )
+
+    def _is_allowed(self, origin: bytes, fields: dict[bytes, bytes]) -> bool:
+        host = fields.get(b"host", b"").decode("latin-1")
+        return origin_allowed(self._settings, origin.decode("latin-1"), host)
+
+    def _without_handler(self, method: str, methods: Iterable[str]) -> Reply:
+        names = [name for one in methods for name in ((one, "HEAD") if one == "GET" else (one,))]
+        allow = ", ".join([*names, "OPTIONS"])
+        if method != "OPTIONS":
+            message = f"{method[:20]} is not answered here; use {allow}"
+            raise Refused(405, message, [(b"allow", allow.encode())])
+        headers = [
+            *HTML,
+            (b"allow", allow.encode()),
+            (b"access-control-allow-methods", allow.encode()),
+            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-max-age", b"600"),
+        ]
+        return Reply(b"", 204, headers)
+
+    # -- one environment -------------------------------------------------------------------
+
+    def _held(self, instance_id: str) -> Held:
+        try:
+            held: Held | None = self.sessions.get(instance_id).kept
+        except UnknownInstance:
+            held = None
+        if held is None:  # never made, closed, or not made yet
+            raise UnknownInstance(f"Instance_id {instance_id[:200]} unknown")
+        return held
+
+    async def _run(self, held: Held, function: Callable[..., Any], *args: Any) -> Any:
+        result = self.runner.run(held.session, function, *args)
+        return await result if isinstance(result, asyncio.Future) else result
+
+    async def _step(self, request: Request) -> Reply:
+        parameters = codec.read_object(request.body, request.content_type)
+        action = parameters.get("action")
+        if action is None:
+            raise codec.not_provided("action")
+        render = "render" in parameters and codec.flag(parameters, "render")
+        if action in codec.EMPTY and request.instance_id not in self.sessions:
+            raise codec.not_provided("action")
+        held = self._held(request.instance_id)
+        result = self.runner.run(held.session, held.step, action, render)
+        return Reply(await result if isinstance(result, asyncio.Future) else result)
+
+    async def _reset(self, request: Request) -> Reply:
+        held = self._held(request.instance_id)
+        return Reply(await self._run(held, held.reset))
+
+    async def _close(self, request: Request) -> Reply:
+        held = self._held(request.instance_id)
+        if held.monitor is not None:  # its files are complete when the client gets the answer
+            await self._run(held, held.close_monitor)
+        try:
+            self.sessions.close(request.instance_id)
+        except UnknownInstance:  # someone else closed it meanwhile
+            pass
+        return NOTHING
+
+    async def _action_space(self, request: Request) -> Reply:
+        return Reply(codec.write({"info": self._held(request.instance_id).action_info}))
+
+    async def _observation_space(self, request: Request) -> Reply:
+        return Reply(codec.write({"info": self._held(request.instance_id).observation_info}))
+
+    async def _sample(self, request: Request) -> Reply:
+        held = self._held(request.instance_id)
+        return Reply(await self._run(held, held.sample))
+
+    async def _contains(self, request: Request) -> Reply:
+        number = codec.integer(request.rest)
+        held = self._held(request.instance_id)
+        return Reply(await self._run(held, held.contains, number))
+
+    async def _describes(self, request: Request) -> Reply:
+        wanted = codec.read_object(request.body, request.content_type)
+        info = self._held(request.instance_id).observation_info
+        return Reply(codec.write({"member": codec.describes(info, wanted)}))
+
+    async def _start_monitor(self, request: Request) -> Reply:
+        parameters = codec.read_object(request.body, request.content_type)
+        codec.required_text(parameters, "directory")
+        held = self._held(request.instance_id)
+        await self._run(held, held.start_monitor, self._settings, parameters)
+        return NOTHING
+
+    async def _close_monitor(self, request: Request) -> Reply:
+        held = self._held(request.instance_id)
+        await self._run(held, held.close_monitor)
+        return NOTHING
+
+    # -- the server ------------------------------------------------------------------------
+
+    async def _create(self, request: Request) -> Reply:
+        parameters = codec.read_object(request.body, request.content_type)
+        env_id = codec.required_text(parameters, "env_id")
+        seed = codec.seed_of(parameters)
+        try:
+            session: Session = await self.runner.create(env_id, seed)
+        except (MalformedEnvId, UnknownEnvId) as problem:
+            raise codec.BadRequest(
+                f"Attempted to look up malformed environment ID '{env_id[:200]}':"
+                f" {problem.message}"
+            ) from None
+        session.kept = Held(session)
+        return Reply(codec.write({"instance_id": session.instance_id}))
+
+    async def _list(self, request: Request) -> Reply:
+        made = (session for session in self.sessions.all() if session.kept is not None)
+        ids = {session.instance_id: session.env_id for session in made}
+        return Reply(codec.write({"all_envs": ids}))
+
+    async def _stats(self, request: Request) -> Reply:
+        return Reply(codec.write(self._statistics.as_dict()))
+
+    async def _upload(self, request: Request) -> Reply:
+        parameters = codec.read_object(request.body, request.content_type)
+        codec.required(parameters, "training_dir")
+        codec.required(parameters, "api_key")
+        raise Refused(
+            410,
+            "the service that results were uploaded to no longer exists; the files of the"
+            " monitor stay where they are",
+        )
+
+    async def _shutdown(self, request: Request) -> Reply:
+        if not self._settings.allow_shutdown:
+            raise Refused(403, "this server was not started with --allow-shutdown")
+        self._shut_down()
+        return Reply(b"Server shutting down", 200, HTML)
+
+    async def _openapi(self, request: Request) -> Reply:
+        return Reply(codec.write(openapi.description(self._settings.token is not None)))
+
+    async def _index(self, request: Request) -> Reply:
+        ids = self.sessions.catalogue.ids()
+        return Reply(
+            index.page(
+                f"http://{request.host[:200].decode('latin-1')}",
+                (session.env_id for session in self.sessions.all()),
+                "CartPole-v1" if "CartPole-v1" in ids or not ids else ids[0],
+                with_token=self._settings.token is not None,
+            ),
+            200,
+            HTML + NO_SCRIPTS,
+        )
+
+
+class _Gone(Exception):  # noqa: N818 - nobody is left to be answered
+    """The client went away before its request was complete."""

@@ -1,0 +1,53 @@
+"""The HTTP server: sockets, signals and time limits around the application."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gym_loop.bridges.http.settings import HttpSettings
+from gym_loop.bridges.settings import demand_token
+from gym_loop.errors import UsageError
+from gym_loop.runs.signals import stop_signals
+
+if TYPE_CHECKING:
+    from gym_loop.bridges.http.app import Application
+
+BACKLOG = 2048
+GRACE = 10  # s for the steps under way when the server ends
+
+
+def serve(
+    settings: HttpSettings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve environments over gym-http-api v1 until Ctrl-C, SIGTERM, ``stop`` or a shutdown.
+
+    The steps under way are finished and every environment is closed.
+
+    Args:
+        settings: the server's options.
+        ready: called with the address, such as ``http://127.0.0.1:5000``, once it listens.
+        stop: set it from another thread to end the server.
+
+    Raises:
+        UsageError: the address cannot be used, other machines could come in without a token, or
+            the packages for serving are not installed.
+        ClassLoadError: a module of ``imports`` or ``make`` cannot be loaded.
+        EnvUnknownError: the module of ``make`` has no such function.
+    """
+    demand_token(settings)
+    try:
+        from gym_loop.bridges.http.serving import Server, new_event_loop
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"serving over HTTP needs the module {error.name}: pip install 'gym-loop[bridges]'"
+        ) from None
+    with _listen(settings.host, settings.port) as listener:
+        ...

@@ -1,0 +1,1 @@
+"""NATS, as gym-nats speaks it: an existing system answers, the agent side asks."""

@@ -1,0 +1,161 @@
+"""The system's side of gym-nats: environments that answer on a NATS server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+from gym_loop.bridges.catalogue import Catalogue
+from gym_loop.bridges.nats.client import Message, NatsClient, Server, parse_url
+from gym_loop.bridges.nats.embedded import EmbeddedServer
+from gym_loop.bridges.nats.settings import NatsSettings
+from gym_loop.bridges.nats.system import System
+from gym_loop.bridges.problems import Problem
+from gym_loop.bridges.sessions import Session
+from gym_loop.bridges.settings import ServerSettings
+from gym_loop.errors import BridgeConnectionError, BridgeError, EnvError
+from gym_loop.runs.signals import stop_signals
+
+_LOG = logging.getLogger("gym_loop.bridges.nats")
+_LOOK_UP_SECONDS = 0.2  # between looks at whether to end
+_RETRY_SECONDS = 0.1
+_CONNECT_SECONDS = 5.0
+
+
+def serve(
+    settings: NatsSettings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Answer for the environments until Ctrl-C, SIGTERM or ``stop``.
+
+    Args:
+        settings: which environments, on which NATS server.
+        ready: called with the NATS server's address when every subject is answered.
+        stop: set it from another thread to end.
+
+    Raises:
+        EnvError: an environment cannot be made.
+        SpaceError: its actions or observations have no place in this protocol.
+        BridgeConnectionError: the NATS server cannot be reached, or is gone for longer than
+            ``timeout``.
+    """
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        url = stack.enter_context(EmbeddedServer()).url if settings.embedded else settings.url
+        server = parse_url(
+            url,
+            user=settings.user,
+            password=settings.password,
+            token=settings.token,
+            credentials=settings.credentials,
+            tls_ca=settings.tls_ca,
+        )
+        workers = [_Worker(system, server, settings.timeout, stop) for system in _systems(settings)]
+        for worker in workers:
+            stack.callback(worker.end)
+        stack.enter_context(stop_signals(lambda _: stop.set()))
+        for worker in workers:
+            worker.start()
+        if ready is not None:
+            ready(server.url)
+        while not stop.wait(_LOOK_UP_SECONDS):
+            if failed := next((one.error for one in workers if one.error), None):
+                raise failed
+
+
+def _systems(settings: NatsSettings) -> list[System]:
+    catalogue = Catalogue(
+        ServerSettings(
+            imports=settings.imports,
+            make=settings.make,
+            replace_old_versions=settings.replace_old_versions,
+        )
+    )
+    systems: list[System] = []
+    try:
+        for prefix, env_id in settings.systems():
+            session = Session(f"{prefix}{env_id}", env_id, catalogue, settings.seed)
+            systems.append(System(session.make(), prefix))
+            systems[-1].begin()
+    except Problem as problem:
+        for system in systems:
+            system.close()
+        raise EnvError(problem.message) from problem
+    return systems
+
+
+class _Worker:
+    """One system with a connection and a thread of its own, so that a slow one delays no other."""
+
+    def __init__(
+        self, system: System, server: Server, timeout: float, stop: threading.Event
+    ) -> None:
+        self.system = system
+        self.error: BridgeError | None = None
+        self._timeout = timeout
+        self._stop = stop
+        self._server = server
+        self._client: NatsClient | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Connect, subscribe, and answer from now on."""
+        self._connect()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Finish the request under way, then close connection and environment."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(_CONNECT_SECONDS)
+        if self._client is not None:
+            self._client.close()
+        if not self._thread.is_alive():
+            self.system.close()
+
+    def _connect(self) -> None:
+        client = NatsClient(self._server, timeout=_CONNECT_SECONDS)
+        for subject in self.system.subjects:
+            client.subscribe(subject)
+        client.flush()
+        self._client = client
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._answer_next()
+                except OSError as error:
+                    _LOG.warning("the NATS server is gone (%s); waiting for it", error)
+                    self._reconnect()
+        except BridgeError as error:
+            self.error = error
+
+    def _answer_next(self) -> None:
+        assert self._client is not None
+        with suppress(TimeoutError):
+            message: Message = self._client.receive(time.monotonic() + _LOOK_UP_SECONDS)
+            payload, error = self.system.answer(message)
+            if message.reply:
+                self._client.publish(message.reply, payload, error)
+
+    def _reconnect(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while not self._stop.is_set():
+            try:
+                self._connect()
+            except (BridgeConnectionError, OSError):
+                if time.monotonic() > deadline:
+                    raise BridgeConnectionError(
+                        f"{self._server.url}: the NATS server did not come back within"
+                        f" {self._timeout:g} s"
+                    ) from None
+                self._stop.wait(_RETRY_SECONDS)
+            else:
+                _LOG.warning("connected to the NATS server again")
+                return

@@ -1,0 +1,75 @@
+"""What the NATS system side can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gym_loop.bridges.nats.codec import prefix_problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsSettings:
+    """The options of ``gym-loop serve nats``.
+
+    Args:
+        env: ids of the environments to serve, each alone or as ``PREFIX=ID``: the prefix is put
+            before its subjects, so that several can be served at once.
+        url: the NATS server, ``nats://HOST:PORT`` or ``tls://HOST:PORT``.
+        user: user name for the NATS server.
+        password: the user's password.
+        token: authentication token for the NATS server.
+        credentials: path of a ``.creds`` file.
+        tls_ca: file of the certificates to trust; the system's where none is given.
+        embedded: start a NATS server on a free loopback port, which ends with this process.
+        imports: modules or ``.py`` files that register environments.
+        make: class string of ``get_env(env_id, seed=None)``, which makes the environments
+            instead of Gymnasium's registry.
+        seed: of the first episode; drawn where none is given.
+        timeout: seconds after which a lost NATS server that did not come back ends this one.
+        queue: refused; see the documentation for why a system has no queue group.
+        replace_old_versions: serve an id whose version is gone by the newest of that name.
+    """
+
+    env: tuple[str, ...] = ()
+    url: str = "nats://127.0.0.1:4222"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    credentials: str | None = None
+    tls_ca: str | None = None
+    embedded: bool = False
+    imports: tuple[str, ...] = ()
+    make: str | None = None
+    seed: int | None = None
+    timeout: float = 60.0
+    queue: str | None = None
+    replace_old_versions: bool = True
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the values, by option."""
+        found = {}
+        prefixes = [prefix for prefix, _ in self.systems()]
+        if not self.env:
+            found["env"] = "names no environment; write --env CartPole-v1, say"
+        elif bad := next(filter(None, map(prefix_problem, prefixes)), ""):
+            found["env"] = bad
+        elif len(set(prefixes)) < len(prefixes):
+            found["env"] = (
+                "several environments on the same subjects; give each a prefix: a.=CartPole-v1"
+            )
+        if self.queue is not None:
+            found["queue"] = (
+                f"{self.queue!r} is refused: in a queue group each request of an episode may reach"
+                " another member, and every member holds a different state; serve several"
+                " systems under prefixes instead"
+            )
+        if not self.timeout > 0:
+            found["timeout"] = f"{self.timeout} must be greater than 0"
+        if self.seed is not None and self.seed < 0:
+            found["seed"] = f"{self.seed} is no seed; use an integer from 0 on"
+        return found
+
+    def systems(self) -> list[tuple[str, str]]:
+        """Prefix and environment id of each."""
+        parts = [one.rpartition("=") for one in self.env]
+        return [(prefix, env_id) for prefix, _, env_id in parts]

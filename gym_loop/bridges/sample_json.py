@@ -1,0 +1,398 @@
+"""Samples of every Gymnasium space as JSON values, and back.
+
+A coder is made once a space and costs about a microsecond a small sample:
+
+    encode, decode = encoder_for(space, Style.EXACT), decoder_for(space)
+    decode(json.loads(json.dumps(encode(space.sample()))))
+
+A Tuple, a Sequence and a OneOf (``[index, sample]``) are lists, a Dict is an object, a Graph
+``{"nodes": ..., "edges": ..., "edge_links": ...}``; a MultiBinary holds zeros and ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
+
+from gym_loop.bridges.json_values import (
+    SAFE,
+    Style,
+    array_encoder,
+    array_from_json,
+    check_dtype,
+    fitting_array,
+    int_from_json,
+    number_to_json,
+    short,
+)
+from gym_loop.errors import SampleError, SpaceError
+
+Space = spaces.Space[Any]
+Coder = Callable[[Any], Any]
+_LINKS = np.dtype(np.int32)
+
+
+def sample_to_json(space: Space, sample: Any, *, style: Style) -> Any:
+    """A sample as a JSON value; `encoder_for` does the same, faster, for many.
+
+    Raises:
+        SampleError: it does not fit the space.
+    """
+    return encoder_for(space, style)(sample)
+
+
+def sample_from_json(space: Space, value: Any) -> Any:
+    """Read a sample, in any style; it has the space's types, but may be out of its bounds.
+
+    Raises:
+        SampleError: types, shape or keys are not the space's; the message says which and where.
+    """
+    return decoder_for(space)(value)
+
+
+def encoder_for(space: Space, style: Style) -> Coder:
+    """A function from samples of a space to JSON values; it raises SampleError.
+
+    Raises:
+        SpaceError: it is no space of Gymnasium's.
+    """
+    return _coder(_ENCODERS, space, style)
+
+
+def decoder_for(space: Space) -> Coder:
+    """A function from JSON values to samples of a space; it raises SampleError.
+
+    Raises:
+        SpaceError: it is no space of Gymnasium's.
+    """
+    return _coder(_DECODERS, space)
+
+
+def _coder(makers: dict[type[Any], Callable[..., Coder]], space: Space, *args: Any) -> Coder:
+    for kind, make in makers.items():
+        if isinstance(space, kind):
+            try:
+                return make(space, *args)
+            except SampleError as error:
+                raise SpaceError(f"{space} cannot be sent: {error}") from None
+    known = ", ".join(kind.__name__ for kind in makers)
+    raise SpaceError(f"samples of {type(space).__name__} cannot be sent; use {known}")
+
+
+def at(place: str | int, code: Coder, value: Any) -> Any:
+    """Code one part of a sample; an error says which."""
+    try:
+        return code(value)
+    except SampleError as error:
+        raise SampleError(f"{place}: {error}") from None
+
+
+def part_of(sample: Any, count: int) -> list[Any]:
+    """The parts of a tuple, as many as there are spaces.
+
+    Raises:
+        SampleError: it has another number of parts, or none.
+    """
+    if not isinstance(sample, (tuple, list)) or len(sample) != count:
+        raise SampleError(f"{short(sample)} has not the {count} parts of the space")
+    return list(sample)
+
+
+def with_keys(sample: Any, keys: Any) -> dict[str, Any]:
+    """The values of a dict that has these keys and no others.
+
+    Raises:
+        SampleError: it is no dict, or its keys are others.
+    """
+    if not isinstance(sample, dict):
+        raise SampleError(f"{short(sample)} is no object with the keys {', '.join(keys)}")
+    if sample.keys() != keys:
+        other = sorted(short(key) for key in keys ^ sample.keys())[:8]
+        raise SampleError(f"its keys differ from the space's in {', '.join(other)}")
+    return sample
+
+
+def checked_text(value: Any) -> str:
+    """A text that UTF-8 can say.
+
+    Raises:
+        SampleError: it is none.
+    """
+    if not isinstance(value, str):
+        raise SampleError(f"{short(value)} is no text")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise SampleError(f"{short(value)} holds a lone surrogate") from None
+    return value
+
+
+def items_of(space: Any, sample: Any) -> list[Any]:
+    """The elements of a sequence, stacked or not.
+
+    Raises:
+        SampleError: it is no sequence.
+    """
+    if not space.stack:
+        if not isinstance(sample, (tuple, list)):
+            raise SampleError(f"{short(sample)} is no sequence")
+        return list(sample)
+    try:
+        return list(iterate(space.stacked_feature_space, sample))
+    except Exception as error:  # noqa: BLE001 - Gymnasium does not say what it may raise here
+        raise SampleError(f"{short(sample)} is no stacked sequence: {error}") from None
+
+
+def sequence_of(space: Any, items: list[Any]) -> Any:
+    """The sequence that these elements make."""
+    if not space.stack:
+        return tuple(items)
+    empty = create_empty_array(space.feature_space, len(items))
+    return concatenate(space.feature_space, items, empty)
+
+
+def graph_of(nodes: Any, edges: Any, links: Any) -> Any:
+    """A graph; what has no edges has no links.
+
+    Raises:
+        SampleError: there are more edges than links, or links without edges.
+    """
+    if (edges is None) != (links is None) or (edges is not None and len(edges) != len(links)):
+        raise SampleError("a graph has as many edges as edge_links, or neither")
+    return spaces.GraphInstance(nodes, edges, links)
+
+
+# -- writing -----------------------------------------------------------------------------
+
+
+def _array_encoder(space: Any, style: Style) -> Coder:
+    return array_encoder(space.shape, space.dtype, style)
+
+
+def _discrete_encoder(space: Any, style: Style) -> Coder:
+    dtype = check_dtype(space.dtype)
+    wide = style is Style.EXACT and (
+        int(space.start) < -SAFE or int(space.start) + int(space.n) > SAFE
+    )
+
+    def encode(sample: Any) -> Any:
+        if type(sample) is not int:
+            sample = fitting_array(sample, (), dtype).item()
+        return number_to_json(sample, style) if wide else sample
+
+    return encode
+
+
+def _text_encoder(space: Any, style: Style) -> Coder:
+    return checked_text
+
+
+def _tuple_encoder(space: Any, style: Style) -> Coder:
+    encoders = [encoder_for(part, style) for part in space.spaces]
+
+    def encode(sample: Any) -> Any:
+        parts = part_of(sample, len(encoders))
+        return [at(i, code, part) for i, (code, part) in enumerate(zip(encoders, parts, strict=True))]
+
+    return encode
+
+
+def _dict_encoder(space: Any, style: Style) -> Coder:
+    encoders = {key: encoder_for(part, style) for key, part in space.spaces.items()}
+
+    def encode(sample: Any) -> Any:
+        with_keys(sample, encoders.keys())
+        return {key: at(key, code, sample[key]) for key, code in encoders.items()}
+
+    return encode
+
+
+def _sequence_encoder(space: Any, style: Style) -> Coder:
+    element = encoder_for(space.feature_space, style)
+
+    def encode(sample: Any) -> Any:
+        return [at(i, element, item) for i, item in enumerate(items_of(space, sample))]
+
+    return encode
+
+
+def _graph_encoder(space: Any, style: Style) -> Coder:
+    node, edge = feature(space.node_space), feature(space.edge_space)
+
+    def encode_rows(rows: Any, row: tuple[tuple[int, ...], np.dtype[Any]]) -> Any:
+        array = fitting_rows(rows, *row)
+        return array_encoder(array.shape, array.dtype, style)(array)
+
+    def encode(sample: Any) -> Any:
+        nodes, edges, links = part_of(sample, 3)
+        return {
+            "nodes": encode_rows(nodes, node),
+            "edges": None if edges is None else encode_rows(edges, edge),
+            "edge_links": None if links is None else encode_rows(links, ((2,), _LINKS)),
+        }
+
+    return encode
+
+
+def feature(space: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and element type of one node or edge; no edge space, no elements."""
+    if space is None:
+        return (), _LINKS
+    return space.shape, check_dtype(space.dtype)
+
+
+def fitting_rows(rows: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Any number of nodes, edges or links, as one array.
+
+    Raises:
+        SampleError: one of them does not have its shape.
+    """
+    array = fitting_array(rows, None, dtype)
+    if array.ndim != 1 + len(shape) or array.shape[1:] != shape:
+        raise SampleError(f"rows of shape {array.shape[1:]} where the space has {shape}")
+    return array
+
+
+def _one_of_encoder(space: Any, style: Style) -> Coder:
+    encoders = [encoder_for(part, style) for part in space.spaces]
+
+    def encode(sample: Any) -> Any:
+        index, part = part_of(sample, 2)
+        index = chosen(fitting_array(index, (), np.dtype(np.int64)).item(), len(encoders))
+        return [index, at(index, encoders[index], part)]
+
+    return encode
+
+
+def chosen(index: int, count: int) -> int:
+    """The index of the space that a sample of a OneOf belongs to.
+
+    Raises:
+        SampleError: there is no such space.
+    """
+    if not 0 <= index < count:
+        raise SampleError(f"there is no space {short(index)} among {count}")
+    return index
+
+
+# -- reading -----------------------------------------------------------------------------
+
+
+def _array_decoder(space: Any) -> Coder:
+    shape, dtype = space.shape, check_dtype(space.dtype)
+    return lambda value: array_from_json(value, shape, dtype)
+
+
+def _discrete_decoder(space: Any) -> Coder:
+    integer = check_dtype(space.dtype).type
+    info = np.iinfo(integer)
+    least, most = int(info.min), int(info.max)
+
+    def decode(value: Any) -> Any:
+        number = value if type(value) is int else int_from_json(value)
+        if not least <= number <= most:
+            raise SampleError(f"{short(number)} is too great for {info.dtype}")
+        return integer(number)
+
+    return decode
+
+
+def _text_decoder(space: Any) -> Coder:
+    return checked_text
+
+
+def _tuple_decoder(space: Any) -> Coder:
+    decoders = [decoder_for(part) for part in space.spaces]
+
+    def decode(value: Any) -> Any:
+        parts = part_of(value, len(decoders))
+        return tuple(at(i, decoders[i], part) for i, part in enumerate(parts))
+
+    return decode
+
+
+def _dict_decoder(space: Any) -> Coder:
+    decoders = {key: decoder_for(part) for key, part in space.spaces.items()}
+
+    def decode(value: Any) -> Any:
+        with_keys(value, decoders.keys())
+        return {key: at(key, code, value[key]) for key, code in decoders.items()}
+
+    return decode
+
+
+def _sequence_decoder(space: Any) -> Coder:
+    element = decoder_for(space.feature_space)
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise SampleError(f"{short(value)} is no list")
+        return sequence_of(space, [at(i, element, item) for i, item in enumerate(value)])
+
+    return decode
+
+
+def _graph_decoder(space: Any) -> Coder:
+    node, edge = feature(space.node_space), feature(space.edge_space)
+
+    def decode_rows(rows: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        if not isinstance(rows, list):
+            raise SampleError(f"{short(rows)} is no list")
+        return array_from_json(rows, (len(rows), *shape), dtype)
+
+    def decode(value: Any) -> Any:
+        given = with_keys(value, {"nodes": 0, "edges": 0, "edge_links": 0}.keys())
+        edges, links = given["edges"], given["edge_links"]
+        if edges is not None and space.edge_space is None:
+            raise SampleError("there are edges, where the space has none")
+        return graph_of(
+            at("nodes", lambda rows: decode_rows(rows, *node), given["nodes"]),
+            None if edges is None else at("edges", lambda rows: decode_rows(rows, *edge), edges),
+            None
+            if links is None
+            else at("edge_links", lambda rows: decode_rows(rows, (2,), _LINKS), links),
+        )
+
+    return decode
+
+
+def _one_of_decoder(space: Any) -> Coder:
+    decoders = [decoder_for(part) for part in space.spaces]
+
+    def decode(value: Any) -> Any:
+        index, part = part_of(value, 2)
+        index = chosen(int_from_json(index), len(decoders))
+        return np.int64(index), at(index, decoders[index], part)
+
+    return decode
+
+
+_ENCODERS: dict[type[Any], Callable[..., Coder]] = {
+    spaces.Box: _array_encoder,
+    spaces.Discrete: _discrete_encoder,
+    spaces.MultiBinary: _array_encoder,
+    spaces.MultiDiscrete: _array_encoder,
+    spaces.Text: _text_encoder,
+    spaces.Tuple: _tuple_encoder,
+    spaces.Dict: _dict_encoder,
+    spaces.Sequence: _sequence_encoder,
+    spaces.Graph: _graph_encoder,
+    spaces.OneOf: _one_of_encoder,
+}
+_DECODERS: dict[type[Any], Callable[..., Coder]] = {
+    spaces.Box: _array_decoder,
+    spaces.Discrete: _discrete_decoder,
+    spaces.MultiBinary: _array_decoder,
+    spaces.MultiDiscrete: _array_decoder,
+    spaces.Text: _text_decoder,
+    spaces.Tuple: _tuple_decoder,
+    spaces.Dict: _dict_decoder,
+    spaces.Sequence: _sequence_decoder,
+    spaces.Graph: _graph_decoder,
+    spaces.OneOf: _one_of_decoder,
+}

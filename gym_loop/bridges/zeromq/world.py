@@ -1,0 +1,184 @@
+"""The environment of a server: one tick after another, as the messages of both streams."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from gym_loop.bridges.zeromq.codec import SpaceCodec, encode_reward
+from gym_loop.bridges.zeromq.report import Report
+from gym_loop.bridges.zeromq.sections import Env, ZeroMQConfig
+from gym_loop.envs.making import EnvSpec, close_quietly, describe, make_env, make_visible_env
+from gym_loop.errors import BridgeError, ConfigError, GymLoopError, UsageError
+
+log = logging.getLogger(__name__)
+ALMOST_NOTHING = 1e-10  # a last reward below this is a missing one
+
+Messages = tuple[str, str]
+
+
+class World:
+    """An environment that ticks: steps, and between two episodes the inter-trial observation.
+
+    Args:
+        config: of the server.
+
+    Attributes:
+        actions: of the environment, as commands.
+        report: notes every step; None notes nothing.
+
+    Raises:
+        EnvError: the environment cannot be made.
+        SpaceError: its spaces cannot be streamed.
+        ConfigError: the inter-trial observation has another shape than the observations.
+    """
+
+    def __init__(self, config: ZeroMQConfig) -> None:
+        self._config = config.env
+        self.report: Report | None = None
+        self._seed = None if config.all.seed is None or config.all.seed < 0 else config.all.seed
+        self._env = _make(config)
+        try:
+            self.actions = SpaceCodec(self._env.action_space)
+            self._observations = SpaceCodec(self._env.observation_space)
+            self._between = _inter_trial(self._config, self._observations)
+        except GymLoopError:
+            close_quietly(self._env)
+            raise
+        self._first: Messages | None = None  # of the next episode, while in between two
+        self._over = False
+
+    @property
+    def between_trials(self) -> bool:
+        """The inter-trial observation is what the streams carry now."""
+        return self._first is not None
+
+    def start(self) -> Messages:
+        """The first observation of all."""
+        return self._reset(seed=self._seed)
+
+    def tick(self, action: Any) -> Messages:
+        """What the streams carry from this tick on.
+
+        Raises:
+            BridgeError: the environment raised, or returned what is not in its space.
+        """
+        if self._first is not None:
+            messages, self._first = self._first, None
+            return messages
+        if self._over:
+            if self.report:
+                self.report.finish()
+            self._over = False
+            self._first = self._reset()
+            if self.report:
+                self.report.begin()
+            return self._between, self._first[1]
+        return self._step(action)
+
+    def close(self) -> None:
+        """Close the environment, and write the report as far as it has come."""
+        if self.report:
+            self.report.close()
+        close_quietly(self._env)
+
+    def _reset(self, seed: int | None = None) -> Messages:
+        try:
+            observation, _ = self._env.reset(seed=seed)
+            message = self._observations.encode(observation)
+        except Exception as error:
+            raise self._failed("reset", error) from error
+        return message, self._reward_message(self._config.initial_reward)
+
+    def _step(self, action: Any) -> Messages:
+        try:
+            observation, reward, terminated, truncated, _ = self._env.step(action)
+            message = self._observations.encode(observation)
+            reward = float(reward)
+        except Exception as error:
+            raise self._failed(f"step with action {action}", error) from error
+        self._over = bool(terminated or truncated)
+        value: float | None = self._last_reward(reward) if self._over else reward
+        if self.report:
+            self.report.add(observation, value)
+        return message, self._reward_message(value)
+
+    def _last_reward(self, reward: float) -> float | None:
+        if self._config.final_reward is not None:
+            return self._config.final_reward
+        return self._config.final_reward_null if abs(reward) < ALMOST_NOTHING else reward
+
+    def _reward_message(self, value: float | None) -> str:
+        return encode_reward(self._config.min_reward, self._config.max_reward, value)
+
+    def _failed(self, what: str, error: Exception) -> BridgeError:
+        return BridgeError(f"{self._config.env} failed in {what}: {describe(error)}")
+
+
+def _inter_trial(config: Env, codec: SpaceCodec) -> str:
+    given = config.inter_trial_observation
+    try:
+        values = np.array(given, dtype=np.float64)
+        shape: Any = values.shape
+    except (ValueError, TypeError):
+        shape = "that is none of numbers"
+    if shape != codec.shape:
+        wanted = f"the shape {codec.shape}" if codec.shape else "one number"
+        raise ConfigError(
+            f"Env.inter_trial_observation: {given} has shape {shape}, but the observations of"
+            f" {config.env} have {wanted}; write as many numbers as they have"
+        )
+    return codec.encode_values(np.array(given, dtype=object).ravel().tolist())
+
+
+def _make(config: ZeroMQConfig) -> Any:
+    """The environment, with its window and its monitor."""
+    env = config.env
+    spec = EnvSpec(
+        name=env.env,
+        imports=env.imports,
+        parameters=env.env_params.get("kwargs") or {},
+        max_episode_steps=env.env_params.get("max_episode_steps"),
+        search=[config.directory],
+    )
+    if not env.monitor:
+        if env.monitor_args:
+            log.warning("Env.monitor_args is given, but Env.monitor is false: nothing is recorded")
+        return (
+            _unhurried(make_visible_env(spec, render=env.render)) if env.render else make_env(spec)
+        )
+    made = _monitored(config, make_visible_env(spec, record=True))
+    if env.render:
+        from gymnasium.wrappers import HumanRendering
+
+        made = HumanRendering(_unhurried(made))
+    return made
+
+
+def _unhurried(env: Any) -> Any:
+    """Keep the window from waiting for its own frame rate: here, the server's clock paces."""
+    env.unwrapped.metadata = {**env.unwrapped.metadata, "render_fps": 0}
+    return env
+
+
+def _monitored(config: ZeroMQConfig, env: Any) -> Any:
+    from gym_loop.bridges.http.monitor import Monitor, prepare_directory
+    from gym_loop.bridges.problems import Problem
+
+    arguments = config.env.monitor_args
+    directory = config.prefix / config.env.monitor_dir
+    video = arguments.get("video_callable")
+    try:
+        prepare_directory(
+            directory,
+            force=bool(arguments.get("force")),
+            resume=bool(arguments.get("resume")),
+        )
+        return Monitor(
+            env, directory, config.env.env, True if video is None else video, log.warning
+        )
+    except Problem as problem:
+        env.close()
+        raise UsageError(f"Env.monitor_dir: {problem.message}") from None

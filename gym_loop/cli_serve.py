@@ -1,0 +1,115 @@
+"""``gym-loop serve``: one command a protocol, whose options are those of its settings class."""
+
+# No postponed annotations here: typer reads the signatures.
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gym_loop.bridges.serving import PROTOCOLS, serve, settings_class
+from gym_loop.bridges.settings import Option, options
+
+app = typer.Typer(
+    name="gym-loop serve",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# What a command says of itself: its first line, and its examples.
+COMMANDS = {
+    "http": (
+        "Serve environments over HTTP, as gym-http-api does.",
+        "gym-loop serve http --env 'CartPole-*'",
+        "gym-loop serve http -c serve.yaml --port 8000",
+    ),
+    "websocket": (
+        "Serve environments over WebSocket, as gymie does.",
+        "gym-loop serve websocket --env 'CartPole-*'",
+        "gym-loop serve websocket --import my_envs.py --process-step my_envs.py:process_step",
+    ),
+    "zmq": (
+        "Stream an environment in real time over ZeroMQ, as gymz does.",
+        "gym-loop serve zmq -c config.json",
+        "gym-loop serve zmq -c config.json --speed max",
+    ),
+    "nats": (
+        "Let an environment answer on a NATS server, as the system that gym-nats expects.",
+        "gym-loop serve nats --env CartPole-v1 --url nats://127.0.0.1:4222",
+        "gym-loop serve nats --env CartPole-v1 --embedded",
+    ),
+}
+# Options whose name cannot be that of a field, or that have a short form.
+SPELLINGS = {
+    "imports": ("--import",),
+    "allowed_origins": ("--allow-origin",),
+    "json_logs": ("--json/--no-json",),
+}
+PLACEHOLDERS = {
+    "env": "PATTERN",
+    "imports": "MODULE|FILE",
+    "make": "CLASS",
+    "process_step": "CLASS",
+    "allowed_origins": "ORIGIN",
+}
+TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list[str]}
+
+
+def _command(protocol: str) -> Callable[..., None]:
+    def command(config: Path | None = None, **given: Any) -> None:
+        serve(protocol, config, ready=_say_where, **given)
+
+    first, *examples = COMMANDS[protocol]
+    command.__doc__ = "\n".join([first, "", "\b", "Examples:", *(f"  {one}" for one in examples)])
+    file = typer.Option("--config", "-c", help="File with these options.", show_default=False)
+    parameters = [
+        inspect.Parameter(
+            "config", inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[Path | None, file],
+        ),
+        *(_parameter(option) for option in options(settings_class(protocol)).values()),
+    ]  # fmt: skip
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """The command-line option of a setting; None, "not given", leaves the file's value."""
+    kind = next((TYPES[word] for word in option.words if word in TYPES), str)
+    dashed = option.name.replace("_", "-")
+    default_spelling = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
+    described = typer.Option(
+        *SPELLINGS.get(option.name, (default_spelling,)),
+        help=f"{option.text[:1].upper()}{option.text[1:]}{_default(option)}",
+        metavar=PLACEHOLDERS.get(option.name),
+        show_default=False,
+        # A secret on the command line can be read by everyone on the machine.
+        envvar=f"GYM_LOOP_{option.name.upper()}" if option.name in ("token", "password") else None,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, described],
+    )
+
+
+def _default(option: Option) -> str:
+    value = option.default
+    if value is None or value == () or value is False:
+        return ""
+    shown = " ".join(value) if isinstance(value, tuple) else value
+    return f" Default: {'yes' if value is True else shown}."
+
+
+def _say_where(address: str) -> None:
+    print(f"serving at {address}; Ctrl-C ends it", file=sys.stderr, flush=True)  # noqa: T201
+
+
+for _protocol in PROTOCOLS:
+    app.command(_protocol)(_command(_protocol))
