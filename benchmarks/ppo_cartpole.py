@@ -65,7 +65,7 @@ def cold(turns: int) -> str:
                 f"{medians[name]:.2f}",
                 f"{max(seconds for seconds, _ in found):.2f}",
                 f"{sum(mean >= SOLVED for _, mean in found)} of {len(found)}",
-                verdict(medians[name], at_most=SECONDS) + " s" if ours else f"{ratio:.1f}",
+                verdict(medians[name], at_most=SECONDS) if ours else f"{ratio:.1f}",
             ]
         )
     return table(["what", "s, median", "slowest", "solved", "of ours"], rows)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gym_loop.bridges.serving import PROTOCOLS, serve, settings_class
+from gym_loop.bridges.serving import serve, settings_class
 from gym_loop.bridges.settings import Option, options
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ COMMANDS = {
     "zmq": (
         "Stream an environment in real time over ZeroMQ, as gymz does.",
         "gym-loop serve zmq -c config.json",
-        "gym-loop serve zmq -c config.json --speed max",
+        "gym-loop serve zmq --env MountainCar-v0 --speed max",
     ),
     "nats": (
         "Let an environment answer on a NATS server, as the system that gym-nats expects.",
@@ -50,11 +50,12 @@ SPELLINGS = {
     "json_logs": ("--json/--no-json",),
 }
 PLACEHOLDERS = {
-    "env": "PATTERN",
+    "env": "ENV",
     "imports": "MODULE|FILE",
     "make": "CLASS",
     "process_step": "CLASS",
     "allowed_origins": "ORIGIN",
+    "set": "SECTION.KEY=VALUE",
 }
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list[str]}
 
@@ -85,7 +86,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     default_spelling = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
     described = typer.Option(
         *SPELLINGS.get(option.name, (default_spelling,)),
-        help=f"{option.text[:1].upper()}{option.text[1:]}{_default(option)}",
+        help=f"{option.text[:1].upper()}{option.text[1:]}{_default(option)}".replace("``", ""),
         metavar=PLACEHOLDERS.get(option.name),
         show_default=False,
         # A secret on the command line can be read by everyone on the machine.
@@ -107,9 +108,9 @@ def _default(option: Option) -> str:
     return f" Default: {'yes' if value is True else shown}."
 
 
-def _say_where(address: str) -> None:
+def _say_where(address: object) -> None:
     print(f"serving at {address}; Ctrl-C ends it", file=sys.stderr, flush=True)  # noqa: T201
 
 
-for _protocol in PROTOCOLS:
+for _protocol in COMMANDS:
     app.command(_protocol)(_command(_protocol))

@@ -124,6 +124,8 @@ def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any
         return int(value), ""
     wanted = " or ".join([*kinds, *(f'"{choice}"' for choice in choices)])
     hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
+    if "dict" in kinds and doc and doc.text:  # what is in it is said nowhere else
+        hint += f" ({doc.text.rstrip('.')})"
     return value, f"{value!r} is {_kind_of(value)}, but must be {wanted}{hint}"
 
 

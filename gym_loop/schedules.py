@@ -78,7 +78,8 @@ def schedule_problem(value: Any, low: float = -math.inf, high: float = math.inf)
         return f"{value!r} is no schedule; write {FORMS}"
     unknown = [str(key) for key in value if key not in (*KINDS, "steps")]
     if unknown:
-        return f"{unknown[0]} is unknown{did_you_mean(unknown[0], KINDS)}; write {FORMS}"
+        near = did_you_mean(unknown[0], (*KINDS, "steps"))
+        return f"{unknown[0]} is unknown{near or f'; write {FORMS}'}"
     kinds = [kind for kind in KINDS if kind in value]
     if len(kinds) != 1:
         return f"{dict(value)!r} must name either linear or exponential; write {FORMS}"
@@ -88,9 +89,16 @@ def schedule_problem(value: Any, low: float = -math.inf, high: float = math.inf)
 def _mapping_problem(kind: str, value: Mapping[str, Any], low: float, high: float) -> str:
     ends, steps = value[kind], value.get("steps")
     if not isinstance(ends, (list, tuple)) or len(ends) != 2 or not all(map(_is_number, ends)):
-        return f"{kind}: {ends!r} must be a list of two numbers, the first and the last value"
+        return (
+            f"{kind}: {ends!r} must be a list of two numbers, the first and the last value; write"
+            f" {{{kind}: [first, last], steps: N}}"
+        )
     if steps is None:
-        return f"{kind} needs steps: the environment steps from the first to the last value"
+        return (
+            f"{kind} needs steps, the environment steps from the first to the last value; write"
+            f" {{{kind}: [{ends[0]}, {ends[1]}], steps: N}}, for the whole training with the"
+            " number of loop.parameters.max_steps"
+        )
     if not _is_number(steps) or not steps > 0:
         return f"steps: {steps!r} must be a number of environment steps above 0"
     if kind == "exponential" and not ends[0] * ends[1] > 0:

@@ -17,6 +17,7 @@ import numpy as np
 
 from gym_loop.errors import ConfigError
 from gym_loop.state_tree import capture, restore
+from gym_loop.state_tree.streams import spaces_within
 
 # The position in this tuple is part of the derivation: append, never reorder.
 STREAMS = (
@@ -123,6 +124,8 @@ def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None
     """
     streams = capture_global_streams()
     space_states = [capture(space) for space in spaces]
+    parts = [part for space in spaces for part in spaces_within(space)]
+    generators = [part._np_random for part in parts]
     rng = agent.rng
 
     def reseed(seed: int) -> None:
@@ -136,6 +139,9 @@ def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None
         yield reseed
     finally:
         agent.rng = rng
+        # The very generators, for their seeds are part of them: what they spawn follows from it.
+        for part, generator in zip(parts, generators, strict=True):
+            part._np_random = generator
         for space, state in zip(spaces, space_states, strict=True):
             restore(space, state)
         restore_global_streams(streams)

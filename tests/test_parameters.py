@@ -114,6 +114,12 @@ def test_values_that_do_not_fit(value: Any, types: str, problem: str) -> None:
     assert problem in check_value(value, None, ParameterDoc("x", types, ""))[1]
 
 
+def test_what_is_in_a_dict_is_said_where_it_is_wrong() -> None:
+    doc = ParameterDoc("x", "float or dict", "A number, or {linear: [1, 0], steps: 9}.")
+    problem = "'linear' is str, but must be float or dict (A number, or {linear: [1, 0], steps: 9})"
+    assert check_value("linear", None, doc) == ("linear", problem)
+
+
 @pytest.mark.parametrize(
     ("value", "default", "fits"),
     [

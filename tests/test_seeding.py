@@ -18,6 +18,7 @@ from gym_loop.seeding import (
     restore_global_streams,
     seed_global_streams,
 )
+from gym_loop.state_tree import capture, first_difference
 
 
 @pytest.mark.parametrize("seed", [0, 1, MAX_SEED])
@@ -115,6 +116,18 @@ def test_isolated_disturbs_nothing_and_repeats() -> None:
     after = everything()
     restore_global_streams(state)
     assert after == (*draws(), twin_agent.rng.random(), int(twin_space.sample()))
+
+
+def test_isolated_puts_the_generators_of_spaces_back_with_their_seeds() -> None:
+    spaces = gymnasium.spaces
+    one, twin = (spaces.Dict(a=spaces.Discrete(9), b=spaces.Box(0, 1), seed=1) for _ in range(2))
+    before = capture(one)
+    with isolated(BaseAgent(seed=5), [one]) as reseed:
+        reseed(11)
+        one.sample()
+    assert not first_difference(before, capture(one))
+    drawn = [space["a"].np_random.spawn(1)[0].random() for space in (one, twin)]
+    assert drawn[0] == drawn[1]
 
 
 def test_isolated_restores_after_an_error() -> None:

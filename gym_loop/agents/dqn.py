@@ -81,7 +81,8 @@ class DQN(BaseAgent):
                 {linear: [1.0, 0.05], steps: 10000}, in environment steps. With noisy, 0 is usual.
             gradient_steps (int): Updates each time it learns; -1 for as many as environment steps
                 were taken since the last time.
-            learning_rate (float or dict): Step size of the optimiser; a number or a schedule.
+            learning_rate (float or dict): Step size of the optimiser; a number or a schedule,
+                {linear: [1.0e-3, 0.0], steps: 100000}, in environment steps.
             learning_starts (int): Environment steps before; all actions are random till then.
             max_gradient_norm (float or null): Longer gradients are shortened to this; null
                 for never.
@@ -93,7 +94,7 @@ class DQN(BaseAgent):
             noisy (bool): Explore by learnt noise in the weights of the MLP.
             prioritized (bool): Replay surprising transitions more often.
             priority_correction (float or dict): How much of the bias of priorities is undone
-                (beta), from 0 to 1; a number or a schedule, in environment steps.
+                (beta), from 0 to 1; a number or a schedule, {linear: [0.4, 1.0], steps: 100000}.
             priority_exponent (float): 0 draws evenly, 1 in proportion to the error (alpha).
             target_every (int): Environment steps from one update of the target network to the
                 next.

@@ -83,7 +83,8 @@ class PPO(BaseAgent):
         Parameters:
             batch_size (int or null): Steps of one gradient update; null for the whole rollout.
             clip_range (float or dict): How far the probability of an action may move from that
-                of the policy that acted, as a ratio; a number or a schedule.
+                of the policy that acted, as a ratio; a number or a schedule as of the learning rate,
+                {linear: [0.2, 0.0], steps: 100000}.
             device (str): Where a torch network lives: cpu, cuda, cuda:1.
             discount (float): Worth of a reward one step later (gamma).
             entropy_coefficient (float): Weight of the policy's entropy.
@@ -111,7 +112,7 @@ class PPO(BaseAgent):
                 one that acted; null for never.
             threads (int or null): Threads of a matrix product; null for the library's choice.
             value_clip_range (float or dict or null): How far a value may move from that of the
-                last rollout; null for no limit.
+                last rollout; a number or a schedule, as clip_range; null for no limit.
             value_coefficient (float): Weight of the value loss.
         """
         return {
@@ -233,16 +234,16 @@ class PPO(BaseAgent):
         rollout = self.rollout
         if not rollout.pending:
             return
-        _, _, reward, terminated, truncated, ob, info = transition
+        terminated, truncated, info = transition.terminated, transition.truncated, transition.info
         rows = info.get("env_ids")  # fewer than N where others were reset instead
         if rows is None or len(rows) == self.n_envs:
             rows = None
         # The policy stays the same to the end of the rollout, so values beyond may be had now.
-        beyond = self._values(ob) if np.count_nonzero(truncated) else 0.0
-        rollout.finish(reward, terminated, truncated, beyond, rows)
+        beyond = self._values(transition.ob) if np.count_nonzero(truncated) else 0.0
+        rollout.finish(transition.reward, terminated, truncated, beyond, rows)
         self.steps += self.n_envs if rows is None else len(rows)
         if rollout.full:
-            rollout.last_values[slice(None) if rows is None else rows] = self._values(ob)
+            rollout.last_values[slice(None) if rows is None else rows] = self._values(transition.ob)
 
     # -- learning --------------------------------------------------------------------------
 

@@ -136,22 +136,24 @@ class Catalogue:
         return served
 
     def _make_registered(self, env_id: str) -> Any:
-        # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent.
-        spec = gym.registry[env_id]
         try:
-            creator = _creator(spec)
-        except ImportError:  # a version that was moved to another package
+            return _make(env_id)
+        except ImportError:  # registered still, but moved to another package
             newer = self._newer(env_id)
             if newer is None:
                 raise
-            spec = gym.registry[newer]
-            creator = _creator(spec)
-        modes: Any = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
-        keywords: Mapping[str, Any] = {}
-        if "rgb_array" in modes and "render_mode" not in spec.kwargs:
-            _draw_into_memory()
-            keywords = {"render_mode": "rgb_array"}
-        return gym.make(spec, **keywords)
+            return _make(newer)
+
+
+def _make(env_id: str) -> Any:
+    # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent.
+    spec = gym.registry[env_id]
+    modes: Any = (getattr(_creator(spec), "metadata", None) or {}).get("render_modes") or ()
+    keywords: Mapping[str, Any] = {}
+    if "rgb_array" in modes and "render_mode" not in spec.kwargs:
+        _draw_into_memory()
+        keywords = {"render_mode": "rgb_array"}
+    return gym.make(spec, **keywords)
 
 
 def _creator(spec: Any) -> Callable[..., Any]:

@@ -22,10 +22,12 @@ SAFE = 2**53 - 1  # the greatest integer that a JavaScript number holds exactly
 _LONGEST = 40  # characters of a number written as text
 
 # The element types of spaces, and how the array module calls them; it has no float16.
-_TYPECODES = {
+_NAMES = {
     "bool": "B", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B",
     "uint16": "H", "uint32": "I", "uint64": "Q", "float16": "f", "float32": "f", "float64": "d",
 }  # fmt: skip
+
+_TYPECODES = {np.dtype(name): code for name, code in _NAMES.items()}  # a dtype's name is slow
 
 Array = np.ndarray[Any, Any]
 
@@ -51,8 +53,8 @@ def check_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     Raises:
         SampleError: it has no size that all machines agree on.
     """
-    if dtype.name not in _TYPECODES:
-        raise SampleError(f"the element type {dtype} cannot be sent; use {', '.join(_TYPECODES)}")
+    if dtype.name not in _NAMES:
+        raise SampleError(f"the element type {dtype} cannot be sent; use {', '.join(_NAMES)}")
     return np.dtype(dtype.name)
 
 
@@ -163,7 +165,7 @@ def array_from_json(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
         flat = value
     else:
         flat = _flatten(value, shape)
-    code = _TYPECODES[dtype.name]
+    code = _TYPECODES[dtype]
     kinds = set(map(type, flat))
     if dtype.kind == "f":
         plain = kinds <= {float, int} and not (code == "d" and (HUGE in flat or -HUGE in flat))

@@ -61,7 +61,7 @@ def _number(value: float) -> Any:
         try:
             value = float(value)  # many parsers end at 64 bits
         except OverflowError:
-            value = math.copysign(math.inf, value)
+            value = math.inf if value > 0 else -math.inf
     return number_to_json(value, Style.LEGACY_FLAT)
 
 

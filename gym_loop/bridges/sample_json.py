@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from gym_loop.bridges.json_values import (
     SAFE,
@@ -29,11 +28,24 @@ from gym_loop.bridges.json_values import (
     number_to_json,
     short,
 )
+from gym_loop.bridges.sample_parts import (
+    LINK,
+    Coder,
+    Feature,
+    at,
+    checked_text,
+    chosen,
+    feature,
+    fitting_rows,
+    graph_of,
+    items_of,
+    part_of,
+    sequence_of,
+    with_keys,
+)
 from gym_loop.errors import SampleError, SpaceError
 
 Space = spaces.Space[Any]
-Coder = Callable[[Any], Any]
-_LINKS = np.dtype(np.int32)
 
 
 def sample_to_json(space: Space, sample: Any, *, style: Style) -> Any:
@@ -83,90 +95,6 @@ def _coder(makers: dict[type[Any], Callable[..., Coder]], space: Space, *args: A
     raise SpaceError(f"samples of {type(space).__name__} cannot be sent; use {known}")
 
 
-def at(place: str | int, code: Coder, value: Any) -> Any:
-    """Code one part of a sample; an error says which."""
-    try:
-        return code(value)
-    except SampleError as error:
-        raise SampleError(f"{place}: {error}") from None
-
-
-def part_of(sample: Any, count: int) -> list[Any]:
-    """The parts of a tuple, as many as there are spaces.
-
-    Raises:
-        SampleError: it has another number of parts, or none.
-    """
-    if not isinstance(sample, (tuple, list)) or len(sample) != count:
-        raise SampleError(f"{short(sample)} has not the {count} parts of the space")
-    return list(sample)
-
-
-def with_keys(sample: Any, keys: Any) -> dict[str, Any]:
-    """The values of a dict that has these keys and no others.
-
-    Raises:
-        SampleError: it is no dict, or its keys are others.
-    """
-    if not isinstance(sample, dict):
-        raise SampleError(f"{short(sample)} is no object with the keys {', '.join(keys)}")
-    if sample.keys() != keys:
-        other = sorted(short(key) for key in keys ^ sample.keys())[:8]
-        raise SampleError(f"its keys differ from the space's in {', '.join(other)}")
-    return sample
-
-
-def checked_text(value: Any) -> str:
-    """A text that UTF-8 can say.
-
-    Raises:
-        SampleError: it is none.
-    """
-    if not isinstance(value, str):
-        raise SampleError(f"{short(value)} is no text")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise SampleError(f"{short(value)} holds a lone surrogate") from None
-    return value
-
-
-def items_of(space: Any, sample: Any) -> list[Any]:
-    """The elements of a sequence, stacked or not.
-
-    Raises:
-        SampleError: it is no sequence.
-    """
-    if not space.stack:
-        if not isinstance(sample, (tuple, list)):
-            raise SampleError(f"{short(sample)} is no sequence")
-        return list(sample)
-    try:
-        return list(iterate(space.stacked_feature_space, sample))
-    except Exception as error:  # noqa: BLE001 - Gymnasium does not say what it may raise here
-        raise SampleError(f"{short(sample)} is no stacked sequence: {error}") from None
-
-
-def sequence_of(space: Any, items: list[Any]) -> Any:
-    """The sequence that these elements make."""
-    if not space.stack:
-        return tuple(items)
-    empty = create_empty_array(space.feature_space, len(items))
-    return concatenate(space.feature_space, items, empty)
-
-
-def graph_of(nodes: Any, edges: Any, links: Any) -> Any:
-    """A graph; what has no edges has no links.
-
-    Raises:
-        SampleError: there are more edges than links, or links without edges.
-    """
-    if (edges is None) != (links is None) or (edges is not None and len(edges) != len(links)):
-        raise SampleError("a graph has as many edges as edge_links, or neither")
-    return spaces.GraphInstance(nodes, edges, links)
-
-
 # -- writing -----------------------------------------------------------------------------
 
 
@@ -179,9 +107,12 @@ def _discrete_encoder(space: Any, style: Style) -> Coder:
     wide = style is Style.EXACT and (
         int(space.start) < -SAFE or int(space.start) + int(space.n) > SAFE
     )
+    integer = dtype.type
 
     def encode(sample: Any) -> Any:
-        if type(sample) is not int:
+        if type(sample) is integer:
+            sample = int(sample)
+        elif type(sample) is not int:
             sample = fitting_array(sample, (), dtype).item()
         return number_to_json(sample, style) if wide else sample
 
@@ -197,7 +128,9 @@ def _tuple_encoder(space: Any, style: Style) -> Coder:
 
     def encode(sample: Any) -> Any:
         parts = part_of(sample, len(encoders))
-        return [at(i, code, part) for i, (code, part) in enumerate(zip(encoders, parts, strict=True))]
+        return [
+            at(i, code, part) for i, (code, part) in enumerate(zip(encoders, parts, strict=True))
+        ]
 
     return encode
 
@@ -224,7 +157,7 @@ def _sequence_encoder(space: Any, style: Style) -> Coder:
 def _graph_encoder(space: Any, style: Style) -> Coder:
     node, edge = feature(space.node_space), feature(space.edge_space)
 
-    def encode_rows(rows: Any, row: tuple[tuple[int, ...], np.dtype[Any]]) -> Any:
+    def encode_rows(rows: Any, row: Feature) -> Any:
         array = fitting_rows(rows, *row)
         return array_encoder(array.shape, array.dtype, style)(array)
 
@@ -233,29 +166,10 @@ def _graph_encoder(space: Any, style: Style) -> Coder:
         return {
             "nodes": encode_rows(nodes, node),
             "edges": None if edges is None else encode_rows(edges, edge),
-            "edge_links": None if links is None else encode_rows(links, ((2,), _LINKS)),
+            "edge_links": None if links is None else encode_rows(links, LINK),
         }
 
     return encode
-
-
-def feature(space: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and element type of one node or edge; no edge space, no elements."""
-    if space is None:
-        return (), _LINKS
-    return space.shape, check_dtype(space.dtype)
-
-
-def fitting_rows(rows: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Any number of nodes, edges or links, as one array.
-
-    Raises:
-        SampleError: one of them does not have its shape.
-    """
-    array = fitting_array(rows, None, dtype)
-    if array.ndim != 1 + len(shape) or array.shape[1:] != shape:
-        raise SampleError(f"rows of shape {array.shape[1:]} where the space has {shape}")
-    return array
 
 
 def _one_of_encoder(space: Any, style: Style) -> Coder:
@@ -267,17 +181,6 @@ def _one_of_encoder(space: Any, style: Style) -> Coder:
         return [index, at(index, encoders[index], part)]
 
     return encode
-
-
-def chosen(index: int, count: int) -> int:
-    """The index of the space that a sample of a OneOf belongs to.
-
-    Raises:
-        SampleError: there is no such space.
-    """
-    if not 0 <= index < count:
-        raise SampleError(f"there is no space {short(index)} among {count}")
-    return index
 
 
 # -- reading -----------------------------------------------------------------------------
@@ -355,7 +258,7 @@ def _graph_decoder(space: Any) -> Coder:
             None if edges is None else at("edges", lambda rows: decode_rows(rows, *edge), edges),
             None
             if links is None
-            else at("edge_links", lambda rows: decode_rows(rows, (2,), _LINKS), links),
+            else at("edge_links", lambda rows: decode_rows(rows, *LINK), links),
         )
 
     return decode

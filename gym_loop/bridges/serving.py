@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from gym_loop.bridges.settings import ServerSettings, load_settings
+from gym_loop.bridges.settings import Settings, load_settings
 from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import UsageError
 
-
-class Protocol(NamedTuple):
-    """Where a protocol's server is: its package, and the name of its settings class."""
-
-    package: str
-    settings: str
-
-
+# A protocol's package; its settings class and its server are found there.
 PROTOCOLS = {
-    "http": Protocol("gym_loop.bridges.http", "HttpSettings"),
-    "websocket": Protocol("gym_loop.bridges.websocket", "WebSocketSettings"),
-    "zmq": Protocol("gym_loop.bridges.zeromq", "ZeroMQSettings"),
-    "nats": Protocol("gym_loop.bridges.nats", "NatsSettings"),
+    "http": ("gym_loop.bridges.http", "HttpSettings"),
+    "websocket": ("gym_loop.bridges.websocket", "WebSocketSettings"),
+    "nats": ("gym_loop.bridges.nats", "NatsSettings"),
+    "zmq": ("gym_loop.bridges.zeromq", "ZeroMQSettings"),
 }
 
 
-def settings_class(protocol: str) -> type[ServerSettings]:
-    """The class that holds a protocol's options.
-
-    Raises:
-        UsageError: there is no such protocol.
-    """
-    if protocol not in PROTOCOLS:
-        raise UsageError(
-            f"there is no protocol {protocol!r}"
-            + (did_you_mean(protocol, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}")
-        )
+def settings_class(protocol: str) -> type[Settings]:
+    """The class that holds a protocol's options."""
     package, name = PROTOCOLS[protocol]
-    found: type[ServerSettings] = getattr(importlib.import_module(f"{package}.settings"), name)
+    found: type[Settings] = getattr(importlib.import_module(f"{package}.settings"), name)
     return found
 
 
@@ -48,7 +33,7 @@ def serve(
     protocol: str,
     config: str | Path | None = None,
     *,
-    ready: Callable[[str], None] | None = None,
+    ready: Callable[[Any], None] | None = None,
     stop: threading.Event | None = None,
     **options: Any,
 ) -> None:
@@ -70,12 +55,12 @@ def serve(
         UsageError: there is no such protocol, or its options do not fit together.
         ConfigError: an option is unknown or its value is of no use; holds every finding.
     """
-    loaded = load_settings(settings_class(protocol), config, _named(options))
-    server = importlib.import_module(f"{PROTOCOLS[protocol].package}.server")
+    if protocol not in PROTOCOLS:
+        hint = did_you_mean(protocol, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}"
+        raise UsageError(f"there is no protocol {protocol!r}{hint}")
+    cls = settings_class(protocol)
+    # The file of gymz has sections of its own, so its settings know how to read it.
+    load = getattr(cls, "load", None) or partial(load_settings, cls)
+    loaded = load(config, options)
+    server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
     server.serve(loaded, ready=ready, stop=stop)
-
-
-def _named(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
-    }

@@ -6,6 +6,7 @@ docstrings are what ``gym-loop serve ... --help`` says.
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
 import ipaddress
@@ -22,10 +23,19 @@ from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.parameters import ParameterDoc, check_value
 from gym_loop.yaml_file import Document, read_yaml
 
-_S = TypeVar("_S", bound="ServerSettings")
+_S = TypeVar("_S", bound="Settings")
 _WORDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
 _ALIASES = {"import": "imports"}  # no field can have the option's own name
 _ENTRY = re.compile(r"^    (\w+): (.*)$")
+
+
+class Settings(typing.Protocol):
+    """A frozen dataclass of options whose docstring says in ``Args`` what each does."""
+
+    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the values, by option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class ServerSettings:
             ``*`` allows all. Pages of the same machine always may.
         own_threads: keep every environment in a thread of its own from make to close, for
             environments that are bound to a thread or that may hang.
+        longest_stall: seconds after which an environment that was fast so far, and now holds up
+            all clients, is interrupted: its step fails.
         json_logs: write the log as one JSON object a line.
     """
 
@@ -65,6 +77,7 @@ class ServerSettings:
     max_requests_per_second: float | None = None
     allowed_origins: tuple[str, ...] = ()
     own_threads: bool = False
+    longest_stall: float = 5.0
     json_logs: bool = False
 
     def problems(self) -> dict[str, str]:
@@ -77,7 +90,7 @@ class ServerSettings:
         for name in ("max_instances", "max_message_bytes"):
             if getattr(self, name) < 1:
                 found[name] = f"{getattr(self, name)} is too small; use at least 1"
-        for name in ("idle_lease", "max_requests_per_second"):
+        for name in ("idle_lease", "max_requests_per_second", "longest_stall"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 found[name] = f"{value} must be greater than 0"
@@ -93,24 +106,29 @@ class Option:
         words: the types it takes: "bool", "int", "float", "str", "list", "null".
         default: its value where none is given.
         text: what it does, one paragraph.
+        takes_function: from Python, a function as well; from a file, its class string.
     """
 
     name: str
     words: tuple[str, ...]
     default: Any
     text: str
+    takes_function: bool = False
 
 
-def options(cls: type[ServerSettings]) -> dict[str, Option]:
+def options(cls: type[Settings]) -> dict[str, Option]:
     """Every option of a settings class by its name, with what its docstring says."""
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         texts.update(_arguments(inspect.getdoc(base) if "__doc__" in vars(base) else None))
     hints = typing.get_type_hints(cls)
-    return {
-        one.name: Option(one.name, _words(hints[one.name]), one.default, texts.get(one.name, ""))
-        for one in dataclasses.fields(cls)
-    }
+    known = {}
+    for one in dataclasses.fields(cls):
+        kinds = _kinds(hints[one.name])
+        function = any(typing.get_origin(kind) is collections.abc.Callable for kind in kinds)
+        text = texts.get(one.name, "")
+        known[one.name] = Option(one.name, _words(kinds), one.default, text, function)
+    return known
 
 
 def _arguments(docstring: str | None) -> dict[str, str]:
@@ -127,15 +145,14 @@ def _arguments(docstring: str | None) -> dict[str, str]:
     return texts
 
 
-def _words(hint: Any) -> tuple[str, ...]:
+def _kinds(hint: Any) -> tuple[Any, ...]:
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    words = []
-    for one in typing.get_args(hint) if union else (hint,):
-        if typing.get_origin(one) is tuple:
-            words.append("list")
-        elif one in _WORDS:
-            words.append(_WORDS[one])
-    return tuple(words)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _words(kinds: tuple[Any, ...]) -> tuple[str, ...]:
+    named = ("list" if typing.get_origin(one) is tuple else _WORDS.get(one, "") for one in kinds)
+    return tuple(filter(None, named))
 
 
 def load_settings(
@@ -203,7 +220,8 @@ class _Reader:
                 self.find(str(key), f"says the same option as {self.keys[name]}; keep one")
                 continue
             self.keys[name] = key
-            values[name] = absolute_files(value, search) if name in ("imports", "make") else value
+            code = name == "imports" or (name in self.known and self.known[name].takes_function)
+            values[name] = absolute_files(value, search) if code else value
         return self.checked(values)
 
     def given(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +247,7 @@ class _Reader:
 
 
 def _check(option: Option, value: Any) -> tuple[Any, str]:
-    if option.name == "make" and callable(value):
+    if option.takes_function and callable(value):
         return value, ""
     if "list" not in option.words:
         doc = ParameterDoc(option.name, " or ".join(option.words), "")

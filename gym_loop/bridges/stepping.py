@@ -19,9 +19,11 @@ from typing import Any
 from gym_loop.bridges.sessions import Session, Sessions
 from gym_loop.bridges.settings import ServerSettings
 from gym_loop.bridges.statistics import Statistics
+from gym_loop.bridges.watchdog import Watchdog
 
 SLOW = 0.002  # seconds: longer calls have no place in the loop
 PROBATION = 8  # calls in a row that must not be slow
+CLOSING = 5.0  # seconds that all environments together have to close
 _STALL = 0.02  # seconds: a call in the loop that others have felt
 _AGAIN = 32  # steps within which a second slow one is no accident of a busy machine
 _FORGIVEN = 60.0  # seconds after which a stall counts no longer
@@ -111,7 +113,7 @@ class Runner:
 
     Args:
         sessions: it closes what they dispose of.
-        settings: ``own_threads``.
+        settings: ``own_threads`` and ``longest_stall``.
         statistics: gets the time of every call, waiting included; None makes new ones.
         loop: the event loop; None is the running one.
     """
@@ -134,6 +136,7 @@ class Runner:
         self._closing: set[asyncio.Future[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._record = self.statistics.latency.add
+        self._watchdog = Watchdog(settings.longest_stall)
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
 
     def run(
@@ -154,8 +157,10 @@ class Runner:
             return self._enqueue(session, function, args)
         start = time.perf_counter()
         try:
+            self._watchdog.since = start
             return function(*args)
         finally:
+            self._watchdog.since = None
             took = time.perf_counter() - start
             self._record(took)
             if took > SLOW:
@@ -174,18 +179,20 @@ class Runner:
         future.add_done_callback(undo)
         return future
 
-    async def close_all(self, patience: float = 5.0) -> bool:
+    async def close_all(self, patience: float | None = None) -> bool:
         """Close every environment, after the call that it is in.
 
         Args:
-            patience: seconds to wait for them; what hangs is left to the end of the process.
+            patience: seconds to wait for them, by default 5; what hangs is left to the end of
+                the process.
 
         Returns:
             Whether all are closed.
         """
+        self._watchdog.close()
         self.sessions.close_all()
         if self._closing:
-            await asyncio.wait(self._closing, timeout=patience)
+            await asyncio.wait(self._closing, timeout=CLOSING if patience is None else patience)
         while self._idle:
             self._idle.pop().inbox.put(None)
         return not self._closing

@@ -90,9 +90,9 @@ class Copies:
             self.capture()
         ob = next_ob = self._copy(ob)
         over, ended, live = terminated | truncated, None, None
-        # On eight copies: count_nonzero 0.2 us, any 1.0 us; nonzero 0.2 us, flatnonzero 0.9 us.
-        if np.count_nonzero(over):
-            ended = over.nonzero()[0]
+        # On eight copies: nonzero 0.2 us, any 1.0 us, flatnonzero 0.9 us.
+        if len(rows := over.nonzero()[0]):
+            ended = rows
             if not self._resets_next_step:
                 ob, next_ob = self._begin_again(ob, over, ended, info, seeds_of)
         if self._resets_next_step:
@@ -190,7 +190,7 @@ def row_taker(space: gymnasium.Space[Any]) -> Callable[[Any, Rows], Any]:
     """The function that takes rows out of a batch of a space's elements."""
     kinds = gymnasium.spaces
     if _is_array(space):
-        return _array_rows
+        return array_rows
     if isinstance(space, kinds.Dict):
         parts = {key: row_taker(one) for key, one in space.spaces.items()}
         return lambda batch, rows: {key: take(batch[key], rows) for key, take in parts.items()}
@@ -202,6 +202,7 @@ def row_taker(space: gymnasium.Space[Any]) -> Callable[[Any, Rows], Any]:
     return lambda batch, rows: tuple(batch[row] for row in rows.tolist())
 
 
-def _array_rows(batch: Any, rows: Rows) -> Any:
+def array_rows(batch: Any, rows: Rows) -> Any:
+    """Rows of an array ``[N, ...]``."""
     # On 1,024 rows of four: take 1.5 us, batch[rows] 16 us.
     return batch.take(rows, 0) if type(batch) is np.ndarray else np.asarray(batch).take(rows, 0)

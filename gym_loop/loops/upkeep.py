@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gym_loop.loops.episode_row import EpisodeRow
 from gym_loop.results import EvaluationResult, to_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Upkeep:
         self._checkpoint_due = False
         self._evaluation_pending = False
         self._seconds_saving = 0.0
-        self._row = _Row()
+        self._row = EpisodeRow()
         self._due_at_episode: float = 0
         self._copies = getattr(loop.env, "num_envs", 1)
         parameters = loop.parameters
@@ -127,8 +127,8 @@ class Upkeep:
         self._schedule()
 
     def _show(self, now: float, *, last: bool = False) -> None:
-        loop = self.loop
-        returns = self.last_returns
+        self.last_returns.extend(self._row.latest())
+        loop, returns = self.loop, self.last_returns
         loop.run.console.progress(
             loop.episode,
             loop.steps,
@@ -164,15 +164,18 @@ class Upkeep:
             self._do_what_is_due(1)
         self.look_up()
 
-    def episodes_finished(self, returns: Sequence[float], lengths: Sequence[int]) -> None:
+    def episodes_finished(self, returns: list[float], length: int) -> None:
         """The same for the episodes that ended in one step of many copies, in their order.
 
         Those that end shortly after one another share a row, see `VECTOR_STEPS_PER_ROW`. A loop
         that calls this looks up by itself.
+
+        Args:
+            returns: one an episode.
+            length: of all of them together.
         """
         loop, row = self.loop, self._row
-        self.last_returns.extend(returns)
-        row.add(loop.steps, returns, lengths)
+        row.add(loop.steps, returns, length)
         if loop.steps >= row.due:
             self._write_row()
         if loop.episode >= self._due_at_episode:
@@ -180,7 +183,8 @@ class Upkeep:
 
     def _write_row(self) -> None:
         row = self._row
-        if row.episodes:
+        self.last_returns.extend(row.latest())
+        if row.returns:
             self._log_episodes(row.step, row.scalars())
             row.begin(row.step + VECTOR_STEPS_PER_ROW * self._copies)
 
@@ -287,10 +291,11 @@ class Upkeep:
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on unbroken: the returns shown, an evaluation cut short, a row half full."""
+        self.last_returns.extend(self._row.latest())
         return {
             "last_returns": list(self.last_returns),
             "evaluation_pending": self._evaluation_pending,
-            "row": asdict(self._row),
+            "row": self._row.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -298,7 +303,7 @@ class Upkeep:
         self.last_returns.clear()
         self.last_returns.extend(state["last_returns"])
         self._evaluation_pending = state["evaluation_pending"]
-        self._row = _Row(**state["row"])
+        self._row.load_state_dict(state["row"])
         self._saved = (self.loop.steps, self.loop.episode)
 
 
@@ -323,42 +328,6 @@ class _Rate:
         """Leave out some seconds that have just passed."""
         self._since = (self._since[0] + pause, self._since[1])
         self._mark = (self._mark[0] + pause, self._mark[1])
-
-
-@dataclass
-class _Row:
-    """The episodes that share a row of the logs, as sums.
-
-    Args:
-        step: environment steps when the last of them ended.
-        due: the first episode that ends at this step or later completes the row.
-        episodes: how many there are.
-        returns: sum of their returns.
-        lengths: sum of their lengths.
-    """
-
-    step: int = 0
-    due: int = 0
-    episodes: int = 0
-    returns: float = 0.0
-    lengths: int = 0
-
-    def add(self, step: int, returns: Sequence[float], lengths: Sequence[int]) -> None:
-        self.step = step
-        self.episodes += len(returns)
-        self.returns += sum(returns)
-        self.lengths += sum(lengths)
-
-    def begin(self, due: int) -> None:
-        self.due = due
-        self.episodes, self.returns, self.lengths = 0, 0.0, 0
-
-    def scalars(self) -> dict[str, float]:
-        return {
-            "train/episode_return": self.returns / self.episodes,
-            "train/episode_length": self.lengths / self.episodes,
-            "train/episodes": self.episodes,
-        }
 
 
 def evaluation_scalars(result: EvaluationResult) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from gym_loop.bridges.access import RateLimit, origin_allowed, token_allowed, token_of
@@ -121,7 +122,7 @@ class Application:
                 self._check_origin(scope["method"], origin, fields)
             reply = await self._answer(scope, fields, receive)
         except Refused as refusal:
-            self._statistics.error(refusal)
+            self._statistics.errors[HTTPStatus(refusal.status).phrase] += 1
             headers = [*JSON, *refusal.headers]
             reply = Reply(codec.error_reply(refusal.message), refusal.status, headers)
         except Problem as problem:
@@ -142,9 +143,7 @@ class Application:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _answer(
-        self, scope: Message, fields: dict[bytes, bytes], receive: Receive
-    ) -> Reply:
+    async def _answer(self, scope: Message, fields: dict[bytes, bytes], receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
         instance_id = rest = ""
         if path.startswith("/v1/envs/") and len(path) > 9:
@@ -180,17 +179,15 @@ class Application:
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
             parts, size = [body], len(body)
-            while message.get("more_body"):
+            while message.get("more_body") and size <= most:
                 message = await receive()
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > most:
-                    raise self._too_large(most)
             body = b"".join(parts)
-        if message["type"] == "http.disconnect":
-            raise _Gone
         if len(body) > most:
             raise self._too_large(most)
+        if message["type"] == "http.disconnect":
+            raise _Gone
         return body
 
     def _too_large(self, most: int) -> Refused:
@@ -264,9 +261,11 @@ class Application:
         if action is None:
             raise codec.not_provided("action")
         render = "render" in parameters and codec.flag(parameters, "render")
-        if action in codec.EMPTY and request.instance_id not in self.sessions:
-            raise codec.not_provided("action")
-        held = self._held(request.instance_id)
+        try:
+            held = self._held(request.instance_id)
+        except UnknownInstance:
+            codec.required(parameters, "action")  # which some environments' empty actions are not
+            raise
         result = self.runner.run(held.session, held.step, action, render)
         return Reply(await result if isinstance(result, asyncio.Future) else result)
 
@@ -326,10 +325,13 @@ class Application:
             session: Session = await self.runner.create(env_id, seed)
         except (MalformedEnvId, UnknownEnvId) as problem:
             raise codec.BadRequest(
-                f"Attempted to look up malformed environment ID '{env_id[:200]}':"
-                f" {problem.message}"
+                f"Attempted to look up malformed environment ID '{env_id[:200]}': {problem.message}"
             ) from None
-        session.kept = Held(session)
+        try:
+            session.kept = Held(session)
+        except Problem:
+            self.sessions.close(session.instance_id)
+            raise
         return Reply(codec.write({"instance_id": session.instance_id}))
 
     async def _list(self, request: Request) -> Reply:

@@ -17,9 +17,11 @@ Json = dict[str, Any]
 
 NOT_JSON = "Request is not a valid json"
 NOT_PROVIDED = "A required request parameter '{}' was not provided"
-MISSING: tuple[Any, ...] = (None, "", [])  # what clients send for "nothing"
+EMPTY: tuple[Any, ...] = ("", [])
+MISSING = (None, *EMPTY)  # what clients send for "nothing"
 TEXTS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 MAX_SEED = 2**63 - 1
+_LONGEST_INTEGER = 40  # characters
 
 
 class BadRequest(Problem):
@@ -93,7 +95,7 @@ def flag(parameters: Json, name: str) -> bool:
         BadRequest: it is neither.
     """
     value = parameters.get(name)
-    if value is None or value == "" or value == []:
+    if value in MISSING:
         return False
     if isinstance(value, bool):
         return value
@@ -111,7 +113,7 @@ def seed_of(parameters: Json) -> int | None:
         BadRequest: it is no integer from 0 to 2**63 - 1.
     """
     value = parameters.get("seed")
-    if value in MISSING and not isinstance(value, bool):
+    if value in MISSING:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
         raise BadRequest(f"'seed' must be an integer from 0 to 2**63 - 1, not {shown(value)}")
@@ -125,7 +127,7 @@ def video_interval(parameters: Json) -> int:
         BadRequest: ``video_callable`` is neither false nor an integer.
     """
     value = parameters.get("video_callable")
-    if value is None or value == "" or value == []:
+    if value in MISSING:
         return 0
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -141,12 +143,15 @@ def integer(text: str) -> int:
     """The action in ``.../action_space/contains/X``.
 
     Raises:
-        BadRequest: X is no integer.
+        BadRequest: X is no integer, or one of more than 64 bits.
     """
     try:
-        return int(text[:80])
+        number = int(text[:_LONGEST_INTEGER])
     except ValueError:
-        raise BadRequest(f"the action in the path must be an integer, not {text[:80]!r}") from None
+        number = 1 << 64
+    if len(text) > _LONGEST_INTEGER or abs(number) >= 1 << 63:
+        raise BadRequest(f"the action in the path must be an integer, not {text[:80]!r}")
+    return number
 
 
 # -- replies -------------------------------------------------------------------------------
@@ -207,9 +212,7 @@ def describes(info: Json, wanted: Json) -> bool:
 def _same(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, (list, tuple)):
         return (
-            isinstance(theirs, list)
-            and len(ours) == len(theirs)
-            and all(map(_same, ours, theirs, strict=True))
+            isinstance(theirs, list) and len(ours) == len(theirs) and all(map(_same, ours, theirs))
         )
     if isinstance(ours, dict):
         return (

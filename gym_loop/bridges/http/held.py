@@ -7,7 +7,6 @@ bytes that are ready to be sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -17,16 +16,19 @@ from gym_loop.bridges.http import codec
 from gym_loop.bridges.http.codec import BadRequest, Json
 from gym_loop.bridges.http.monitor import Monitor, monitor_directory, prepare_directory
 from gym_loop.bridges.http.settings import HttpSettings
-from gym_loop.bridges.json_values import Style
-from gym_loop.bridges.plain_values import plain
 from gym_loop.bridges.problems import EnvFailed, WrongAction
 from gym_loop.bridges.sessions import Session
-from gym_loop.bridges.spaces import sample_from_json, sample_to_json, space_to_json
-from gym_loop.errors import SampleError
+from gym_loop.bridges.spaces import (
+    LEGACY_FLAT,
+    decoder_for,
+    encoder_for,
+    plain,
+    space_to_json,
+)
+from gym_loop.errors import SampleError, SpaceError
 
 _LOG = logging.getLogger("gym_loop.bridges")
-_DEFAULTS: Json = {"start": 0, "dtype": "float32"}  # what the protocol's first server never said
-_EMPTY: tuple[Any, ...] = ("", [])  # an absent parameter, and an action of a few spaces
+_USUAL = [("start", 0), ("dtype", "float32")]  # what the protocol's first server never said
 
 
 class Held:
@@ -34,6 +36,9 @@ class Held:
 
     Args:
         session: its environment has been made.
+
+    Raises:
+        EnvFailed: a space of it is none of Gymnasium's.
     """
 
     def __init__(self, session: Session) -> None:
@@ -42,6 +47,12 @@ class Held:
         self._observed = session.observation_space
         self._actions = session.action_space
         self._plain_actions = isinstance(self._actions, Discrete)
+        try:
+            self._encode = encoder_for(self._observed, LEGACY_FLAT)
+            self._encode_action = encoder_for(self._actions, LEGACY_FLAT)
+            self._decode = decoder_for(self._actions)
+        except SpaceError as error:
+            raise EnvFailed(f"environment {session.env_id}: {error}") from None
 
     def reset(self) -> bytes:
         """Begin an episode."""
@@ -80,26 +91,24 @@ class Held:
             WrongAction: it is none of this space.
         """
         try:
-            action = sample_from_json(self._actions, value)
+            action = self._decode(value)
         except SampleError as error:
-            if value in _EMPTY:
+            if value in codec.EMPTY:
                 raise codec.not_provided("action") from None
             shown = codec.shown(value)
             raise WrongAction(f"action {shown} is not in the action space: {error}") from None
-        if value in _EMPTY and not self._actions.contains(action):
+        if value in codec.EMPTY and not self._actions.contains(action):
             raise codec.not_provided("action")
         return action
 
     def sample(self) -> bytes:
         """A random action."""
-        return codec.write(
-            {"action": sample_to_json(self._actions, self._actions.sample(), style=_STYLE)}
-        )
+        return codec.write({"action": self._encode_action(self._actions.sample())})
 
     def contains(self, number: int) -> bytes:
         """Whether an integer is an action."""
         try:
-            member = bool(self._actions.contains(sample_from_json(self._actions, number)))
+            member = bool(self._actions.contains(self._decode(number)))
         except SampleError:
             member = False
         return codec.write({"member": member})
@@ -140,7 +149,9 @@ class Held:
             codec.video_interval(parameters),
             _LOG.warning,
         )
-        _LOG.info("instance %s (%s) is recorded in %s", session.instance_id, session.env_id, directory)
+        _LOG.info(
+            "instance %s (%s) is recorded in %s", session.instance_id, session.env_id, directory
+        )
 
     def close_monitor(self) -> None:
         """Write what was recorded; without a monitor nothing happens."""
@@ -150,7 +161,7 @@ class Held:
 
     def _observation(self, observation: Any) -> Any:
         try:
-            return sample_to_json(self._observed, observation, style=_STYLE)
+            return self._encode(observation)
         except SampleError as error:
             raise EnvFailed(
                 f"environment {self.session.env_id} gave an observation that is not in its"
@@ -158,10 +169,7 @@ class Held:
             ) from None
 
 
-_STYLE = Style.LEGACY_FLAT
-
-
 def _info(space: Any) -> Json:
     """A space's description, without what old clients take for granted."""
-    info = space_to_json(space, style=_STYLE)
-    return {key: value for key, value in info.items() if _DEFAULTS.get(key, _EMPTY) != value}
+    info = space_to_json(space, style=LEGACY_FLAT)
+    return {key: value for key, value in info.items() if (key, value) not in _USUAL}

@@ -79,7 +79,7 @@ def _unwritable(directory: Path, error: OSError) -> BadRequest:
     return BadRequest(f"monitor directory {directory} cannot be written: {error.strerror}")
 
 
-class Monitor(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
     """Records the episodes of an environment until it is closed; ``count`` is told each step.
 
     Args:
@@ -124,13 +124,13 @@ class Monitor(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, which begins an episode; one that had not ended is left out."""
-        result = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
         if self._first_reset is None:
             self._first_reset = time.time()
         self._videos.begin(self._begun, self._steps)
         self._begun += 1
         self._length, self._return = 0, 0.0
-        return result
+        return observation, info
 
     def count(self, reward: float, ended: bool) -> None:
         """Take note of a step; what follows an episode's end is not counted."""

@@ -205,7 +205,7 @@ def _with_action(path: Json) -> Json:
 
 
 def _answer(**properties: Json) -> Json:
-    return {"200": _json("The answer.", _object(**properties))}
+    return {"200": _json("The answer.", _object(None, **properties))}
 
 
 def _json(text: str, schema: Json) -> Json:

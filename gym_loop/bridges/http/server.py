@@ -1,24 +1,18 @@
-"""The HTTP server: sockets, signals and time limits around the application."""
+"""The HTTP server: `serve` blocks until it is told to end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 from gym_loop.bridges.http.settings import HttpSettings
 from gym_loop.bridges.settings import demand_token
 from gym_loop.errors import UsageError
-from gym_loop.runs.signals import stop_signals
-
-if TYPE_CHECKING:
-    from gym_loop.bridges.http.app import Application
 
 BACKLOG = 2048
-GRACE = 10  # s for the steps under way when the server ends
 
 
 def serve(
@@ -44,10 +38,33 @@ def serve(
     """
     demand_token(settings)
     try:
-        from gym_loop.bridges.http.serving import Server, new_event_loop
+        from gym_loop.bridges.http.running import run
     except ModuleNotFoundError as error:
         raise UsageError(
             f"serving over HTTP needs the module {error.name}: pip install 'gym-loop[bridges]'"
         ) from None
-    with _listen(settings.host, settings.port) as listener:
-        ...
+    listener = _listen(settings.host, settings.port)
+    with contextlib.closing(listener), contextlib.closing(_new_event_loop()) as loop:
+        loop.run_until_complete(run(settings, listener, ready, stop))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    address = host.strip("[]")
+    try:
+        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((address, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another"
+            " --host or --port (0 takes a free one)"
+        ) from None
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """A fast one, where it exists."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -27,6 +27,7 @@ INVALID = 1007  # data that says something wrong
 LONGEST_REASON = 123  # bytes: a control frame holds 125, and the code takes two
 
 Params = dict[str, Any]
+loads, dumps = orjson.loads, orjson.dumps
 
 
 class Method(NamedTuple):
@@ -81,7 +82,7 @@ def read_request(data: bytes) -> tuple[str, Params]:
         Refusal: it is no JSON, no request, or a wrong one.
     """
     try:
-        message = orjson.loads(data)
+        message = loads(data)
         method, params = message["method"], message["params"]
     except orjson.JSONDecodeError:
         raise Refusal(NOT_UNDERSTOOD, f"Message `{_text(data)}` is invalid") from None
@@ -90,10 +91,10 @@ def read_request(data: bytes) -> tuple[str, Params]:
         raise Refusal(NOT_UNDERSTOOD, f"Message keys {keys} are missing or invalid") from None
     except TypeError:  # JSON, but no object
         raise Refusal(NOT_UNDERSTOOD, f"Message `{_text(data)}` is invalid") from None
-    known = METHODS.get(method) if type(method) is str else None
-    if known is None:
+    if type(method) is not str or method not in METHODS:
         raise Refusal(INVALID, f"Method `{shown(method)}` not found")
-    if type(params) is not dict or not known.needs <= params.keys() <= known.knows:
+    needs, knows = METHODS[method]
+    if type(params) is not dict or not needs <= params.keys() <= knows:
         raise wrong_params(params)
     return method, params
 
@@ -134,7 +135,7 @@ def refusal(problem: Exception, params: Params) -> Refusal:
 
 def write(value: Any) -> bytes:
     """JSON, from what ``spaces`` and ``plain`` made."""
-    return orjson.dumps(value)
+    return dumps(value)
 
 
 def step_reply(
@@ -155,7 +156,7 @@ def step_reply(
         info["TimeLimit.truncated"] = True
     if not -1e100 < reward < 1e100:
         reward = number_to_json(reward, Style.LEGACY_NESTED)
-    return orjson.dumps((observation, reward, terminated or truncated, info))
+    return dumps((observation, reward, terminated or truncated, info))
 
 
 # -- reasons -------------------------------------------------------------------------------

@@ -150,9 +150,12 @@ def number(value: Any) -> str:
     return repr(int(value)) if isinstance(value, bool) else repr(value)
 
 
-def encode_reward(low: float | None, high: float | None, value: float | None) -> str:
-    """The message of a reward."""
-    return f'[{{"min":{number(low)},"max":{number(high)},"value":{number(value)},"ts":{STAMP}}}]'
+def encode_reward(low: float | None, high: float | None, value: float | None, end: str = "") -> str:
+    """The message of a reward; ``end`` says how an episode ends with it, in lock-step."""
+    more = f',"end":"{end}"' if end else ""
+    return (
+        f'[{{"min":{number(low)},"max":{number(high)},"value":{number(value)},"ts":{STAMP}{more}}}]'
+    )
 
 
 def stamp(message: str, ts: float) -> bytes:
@@ -244,12 +247,14 @@ class Reading:
         low: the ``min`` of each dimension.
         high: the ``max`` of each dimension.
         ts: seconds since the epoch.
+        end: "terminated" or "truncated" with the last reward of an episode, in lock-step.
     """
 
     values: tuple[float | None, ...]
     low: tuple[float | None, ...]
     high: tuple[float | None, ...]
     ts: float
+    end: str = ""
 
 
 def decode_reading(data: bytes) -> Reading:
@@ -261,7 +266,7 @@ def decode_reading(data: bytes) -> Reading:
     try:
         content = json.loads(data)
         values, low, high = (tuple(_column(content, key)) for key in ("value", "min", "max"))
-        return Reading(values, low, high, float(content[0]["ts"]))
+        return Reading(values, low, high, float(content[0]["ts"]), content[0].get("end", ""))
     except (ValueError, RecursionError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise BridgeProtocolError(
             f"a message of the server cannot be read ({type(error).__name__}: {error}):"

@@ -28,6 +28,7 @@ from gym_loop.errors import BridgeError, SampleError
 from gym_loop.runs.signals import stop_signals
 
 log = logging.getLogger(__name__)
+LARGEST = 1 << 20  # bytes of a command
 HEAD_START = 0.05  # s; from the moment that everything is ready to the first tick
 
 
@@ -130,7 +131,7 @@ class _Server:
             getattr(zmq, self.stream), rewards.host, rewards.socket, "RewardSender.socket"
         )
         receiver = config.command_receiver
-        self._commands = sockets.connect(zmq.SUB, receiver.host, receiver.socket)
+        self._commands = sockets.connect(zmq.SUB, receiver.host, receiver.socket, LARGEST)
         commands_from = f"tcp://{receiver.host}:{receiver.socket}"
         self.addresses = Addresses(observations_at, rewards_at, commands_from)
         self._bad = Complaints(log, "ignored commands")
@@ -256,6 +257,8 @@ class LockStepServer(_Server):
         Raises:
             BridgeError: the environment failed.
         """
+        for socket in (self._observations, self._rewards):
+            socket.setsockopt(import_zmq().XPUB_VERBOSE, 1)  # of everyone, not only the first
         messages, ts = self._world.start(), time.time()
         while not self._ending.is_set():
             action = self._receive()

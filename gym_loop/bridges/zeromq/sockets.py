@@ -9,7 +9,6 @@ from typing import Any
 from gym_loop.errors import BridgeConnectionError, BridgeError, UsageError
 
 POLL = 0.1  # s; how often a part that waits for messages looks whether it is to end
-LARGEST = 1 << 20  # bytes of a command; a peer that sends more is cut off
 
 
 def import_zmq() -> Any:
@@ -79,7 +78,7 @@ class Sockets:
         Raises:
             BridgeConnectionError: the port is taken, or the address is none of this machine's.
         """
-        socket = self._make(kind)
+        socket = self._make(kind, host)
         if self._own:
             socket.curve_server = True
         try:
@@ -91,27 +90,32 @@ class Sockets:
             ) from None
         return socket, socket.getsockopt_string(self._zmq.LAST_ENDPOINT)
 
-    def connect(self, kind: int, host: str, port: int) -> Any:
-        """Make a socket that connects, whenever the peer comes up, and stays connected."""
-        socket = self._make(kind)
+    def connect(self, kind: int, host: str, port: int, largest: int) -> Any:
+        """Make a socket that connects, whenever the peer comes up, and stays connected.
+
+        Args:
+            kind: type of the socket.
+            host: of the peer.
+            port: of the peer.
+            largest: message in bytes; a peer that sends more is cut off.
+        """
+        socket = self._make(kind, host)
+        socket.maxmsgsize = largest
         if self._own:
             socket.curve_serverkey = self._peer
         socket.connect(_address(host, port))
         return socket
 
-    def _make(self, kind: int) -> Any:
+    def _make(self, kind: int, host: str) -> Any:
         socket = self._context.socket(kind)
         self._open.append(socket)
         socket.linger = 0
-        socket.ipv6 = True
+        socket.ipv6 = ":" in host
         socket.rcvtimeo = int(POLL * 1e3)
         # Notices a peer that vanished without closing its connection.
         socket.tcp_keepalive = 1
         socket.tcp_keepalive_idle = 30
-        socket.reconnect_ivl = 50
-        socket.reconnect_ivl_max = 1000
-        if kind in (self._zmq.SUB, self._zmq.XSUB):
-            socket.maxmsgsize = LARGEST
+        if kind == self._zmq.SUB:
             socket.subscribe(b"")
         if self._own:
             socket.curve_publickey, socket.curve_secretkey = self._own

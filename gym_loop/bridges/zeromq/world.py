@@ -10,10 +10,11 @@ import numpy as np
 from gym_loop.bridges.zeromq.codec import SpaceCodec, encode_reward
 from gym_loop.bridges.zeromq.report import Report
 from gym_loop.bridges.zeromq.sections import Env, ZeroMQConfig
-from gym_loop.envs.making import EnvSpec, close_quietly, describe, make_env, make_visible_env
+from gym_loop.envs.making import EnvSpec, close_quietly, describe, make_visible_env
 from gym_loop.errors import BridgeError, ConfigError, GymLoopError, UsageError
 
 log = logging.getLogger(__name__)
+UNHURRIED = 1_000_000  # frames a second
 ALMOST_NOTHING = 1e-10  # a last reward below this is a missing one
 
 Messages = tuple[str, str]
@@ -39,7 +40,7 @@ class World:
         self._config = config.env
         self.report: Report | None = None
         self._seed = None if config.all.seed is None or config.all.seed < 0 else config.all.seed
-        self._env = _make(config)
+        self._env, self._monitor = _make(config)
         try:
             self.actions = SpaceCodec(self._env.action_space)
             self._observations = SpaceCodec(self._env.observation_space)
@@ -49,6 +50,8 @@ class World:
             raise
         self._first: Messages | None = None  # of the next episode, while in between two
         self._over = False
+        # Only in lock-step, which is ours: gymz's own streams do not tell.
+        self._tells_end = config.env_runner.speed == "max"
 
     @property
     def between_trials(self) -> bool:
@@ -100,18 +103,21 @@ class World:
         except Exception as error:
             raise self._failed(f"step with action {action}", error) from error
         self._over = bool(terminated or truncated)
+        if self._monitor:
+            self._monitor.count(reward, self._over)
         value: float | None = self._last_reward(reward) if self._over else reward
         if self.report:
             self.report.add(observation, value)
-        return message, self._reward_message(value)
+        end = ("terminated" if terminated else "truncated") if self._over else ""
+        return message, self._reward_message(value, end if self._tells_end else "")
 
     def _last_reward(self, reward: float) -> float | None:
         if self._config.final_reward is not None:
             return self._config.final_reward
         return self._config.final_reward_null if abs(reward) < ALMOST_NOTHING else reward
 
-    def _reward_message(self, value: float | None) -> str:
-        return encode_reward(self._config.min_reward, self._config.max_reward, value)
+    def _reward_message(self, value: float | None, end: str = "") -> str:
+        return encode_reward(self._config.min_reward, self._config.max_reward, value, end)
 
     def _failed(self, what: str, error: Exception) -> BridgeError:
         return BridgeError(f"{self._config.env} failed in {what}: {describe(error)}")
@@ -133,8 +139,8 @@ def _inter_trial(config: Env, codec: SpaceCodec) -> str:
     return codec.encode_values(np.array(given, dtype=object).ravel().tolist())
 
 
-def _make(config: ZeroMQConfig) -> Any:
-    """The environment, with its window and its monitor."""
+def _make(config: ZeroMQConfig) -> tuple[Any, Any]:
+    """The environment with its window, and the monitor, if any, that counts its steps."""
     env = config.env
     spec = EnvSpec(
         name=env.env,
@@ -146,20 +152,19 @@ def _make(config: ZeroMQConfig) -> Any:
     if not env.monitor:
         if env.monitor_args:
             log.warning("Env.monitor_args is given, but Env.monitor is false: nothing is recorded")
-        return (
-            _unhurried(make_visible_env(spec, render=env.render)) if env.render else make_env(spec)
-        )
-    made = _monitored(config, make_visible_env(spec, record=True))
-    if env.render:
-        from gymnasium.wrappers import HumanRendering
+        made = make_visible_env(spec, render=env.render)
+        return _unhurried(made) if env.render else made, None
+    monitor = _monitored(config, make_visible_env(spec, record=True))
+    if not env.render:
+        return monitor, monitor
+    from gymnasium.wrappers import HumanRendering
 
-        made = HumanRendering(_unhurried(made))
-    return made
+    return HumanRendering(_unhurried(monitor)), monitor
 
 
 def _unhurried(env: Any) -> Any:
     """Keep the window from waiting for its own frame rate: here, the server's clock paces."""
-    env.unwrapped.metadata = {**env.unwrapped.metadata, "render_fps": 0}
+    env.unwrapped.metadata = {**env.unwrapped.metadata, "render_fps": UNHURRIED}
     return env
 
 
