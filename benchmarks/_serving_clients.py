@@ -30,7 +30,7 @@ class Connection:
     steps: tuple[bytes, ...]
     closes = False  # the server ends the connection after each reply
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, env_id: str = ENV) -> None:
         parts = urlsplit(address)
         assert parts.hostname is not None
         self.address = (parts.hostname, parts.port or 0)
@@ -84,9 +84,9 @@ class Line(Connection):
 class Http(Connection):
     """gym-http-api's."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, env_id: str = ENV) -> None:
         super().__init__(address)
-        made = json.loads(self.exchange(self._post("", {"env_id": ENV})))
+        made = json.loads(self.exchange(self._post("", {"env_id": env_id})))
         path = f"{made['instance_id']}/"
         self.reset = self._post(f"{path}reset/", {})
         self.steps = tuple(self._post(f"{path}step/", {"action": action}) for action in ACTIONS)
@@ -117,7 +117,7 @@ class Http(Connection):
 class WebSocket(Connection):
     """gymie's."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, env_id: str = ENV) -> None:
         super().__init__(address)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
@@ -127,7 +127,7 @@ class WebSocket(Connection):
         data = b""
         while not data.endswith(b"\r\n\r\n"):
             data += self.socket.recv(1)
-        instance = self.exchange(self._frame("make", env_id=ENV)).decode().strip('"')
+        instance = self.exchange(self._frame("make", env_id=env_id)).decode().strip('"')
         self.reset = self._frame("reset", instance_id=instance)
         self.steps = tuple(
             self._frame("step", instance_id=instance, action=action) for action in ACTIONS

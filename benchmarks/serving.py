@@ -12,6 +12,7 @@ Wanted: HTTP at least 15 times gym-http-api; WebSocket at least 0.85 of the ceil
 gymie; of 16 clients the slowest at least 0.8 of the fastest.
 
     python benchmarks/serving.py [--quick] [--only NAME...]
+    python benchmarks/serving.py --stall [--quick]       others' latency during half-second steps
     python benchmarks/serving.py --instances [--quick]   memory after 10,000 abandoned ones
     python benchmarks/serving.py --soak [--quick]        memory during 5 million steps
 """
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _measure import CannotMeasureError, Result, surroundings, table, take_turns, verdict
-from _serving_clients import Connection, Http, Line, WebSocket, play
+from _serving_clients import ENV, Connection, Http, Line, WebSocket, play
 
 HERE = Path(__file__).resolve().parent
 SERVE = (
@@ -71,12 +72,12 @@ class Server:
         if not self.address:
             raise CannotMeasureError("failed to start")
 
-    def connect(self, dialect: type[Connection]) -> Connection:
+    def connect(self, dialect: type[Connection], env_id: str = ENV) -> Connection:
         """A new client; the server may still be on its way to listen."""
         end = time.monotonic() + 30
         while True:
             try:
-                return dialect(self.address)
+                return dialect(self.address, env_id)
             except ConnectionRefusedError:
                 if time.monotonic() > end:
                     raise
@@ -243,6 +244,52 @@ def _verdicts(results: dict[str, Result], measured: dict[str, Measured]) -> None
             print(f"{name}, slowest of {MANY} clients by the fastest: {said}")
 
 
+# -- one slow environment ----------------------------------------------------------------------
+
+
+def stall(arguments: argparse.Namespace) -> None:
+    """One client's steps while another's environment takes half a second for each of its own."""
+    rows = []
+    seconds = 3.0 if arguments.quick else 20.0
+    for name, protocol, dialect in _our_protocols(arguments):
+        for env_id in ("", "Asleep-v0", "AtWork-v0"):
+            server = Server(ours(protocol, imports=[str(HERE / "_serving_slow.py")]))
+            try:
+                quick = server.connect(dialect)
+                play([quick], 0.5)
+                slow = server.connect(dialect, env_id) if env_id else None
+                times = sorted(_times(quick, slow, seconds))
+            finally:
+                server.close()
+            p50, p99 = (times[int(len(times) * part)] * 1e3 for part in (0.5, 0.99))
+            said = verdict(p99, at_most=20)
+            rows.append([name, env_id or "none", f"{p50:.2f}", f"{times[-1] * 1e3:.1f}", said])
+    print(table(["milliseconds", "beside", "median", "longest", "99th percentile"], rows))
+    print(surroundings("gym-loop", "gymnasium", "uvloop"))
+
+
+def _times(quick: Connection, slow: Connection | None, seconds: float) -> list[float]:
+    """Durations of the quick client's steps; the slow one always has a step under way."""
+    if slow is not None:
+        slow.exchange(slow.reset)
+        slow.socket.sendall(slow.steps[0])
+        slow.socket.setblocking(False)
+    times, end = [], time.perf_counter() + seconds
+    quick.exchange(quick.reset)
+    while (start := time.perf_counter()) < end:
+        over = quick.is_over(quick.exchange(quick.steps[len(times) & 1]))
+        times.append(time.perf_counter() - start)
+        if over:
+            quick.exchange(quick.reset)
+        if slow is not None:
+            try:
+                slow.socket.recv(65536)
+                slow.socket.sendall(slow.steps[0])
+            except BlockingIOError:
+                pass
+    return times
+
+
 # -- memory ------------------------------------------------------------------------------------
 
 
@@ -322,6 +369,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"such as '{OURS_HTTP}'")
     parser.add_argument("--gymie", metavar="PYTHON")
     parser.add_argument("--gym-http-api", nargs=2, metavar=("PYTHON", "FILE"))
+    parser.add_argument("--stall", action="store_true")
     parser.add_argument("--instances", action="store_true")
     parser.add_argument("--soak", action="store_true")
     arguments = parser.parse_args()
@@ -329,8 +377,9 @@ def main() -> None:
         sys.exit("clients and server need a core each; this process may use only one")
     os.sched_setaffinity(0, {max(_CORES)})
     task: Callable[[argparse.Namespace], None] = compare
-    if arguments.instances or arguments.soak:
-        task = abandon if arguments.instances else soak
+    for chosen, other in (("stall", stall), ("instances", abandon), ("soak", soak)):
+        if getattr(arguments, chosen):
+            task = other
     task(arguments)
 
 

@@ -36,7 +36,7 @@ def test_exponential() -> None:
         ({"linear": [1, 0], "exponential": [1, 2], "steps": 5}, "must name either"),
         (
             {"linear": [1, 0]},
-            r"linear needs steps, .*; write {linear: \[1, 0\], steps: N}, .*loop.parameters.max_steps",
+            r"linear needs steps, .*; write {linear: \[1, 0\], steps: N}, .*loop\..*max_steps",
         ),
         ({"linear": [1, 0], "steps": 0}, "steps: 0 must be a number of environment steps above 0"),
         (

@@ -12,7 +12,7 @@ from gym_loop.buffers.prioritized import PrioritizedReplay
 from gym_loop.buffers.replay import Batch, Replay
 from gym_loop.errors import SpaceError
 from gym_loop.networks.building import make_network
-from gym_loop.networks.losses import scatter, select
+from gym_loop.networks.losses import Loss, scatter, select
 from gym_loop.networks.namespace import Array
 from gym_loop.networks.noisy import NoisyMLP
 from gym_loop.networks.optimizers import Adam, clip_by_global_norm
@@ -190,7 +190,7 @@ class DQN(BaseAgent):
         self.steps = 0  # environment steps observed
         self.learnt_at = 0  # steps when it learnt last
         self.followed_at = 0  # steps when the target network was updated last
-        self.latest: dict[str, float] = {}  # metrics of the latest update
+        self.latest: dict[str, Any] = {}  # metrics of the latest update
 
     def _make_network(self) -> Network:
         p, space = self.parameters, self.parameters["action_space"]
@@ -337,8 +337,9 @@ class DQN(BaseAgent):
 
     def _predict(self, network: Network, observations: Array) -> Array:
         """Outputs ``[B, A, K]`` alone, with nothing kept for a gradient."""
-        heads = range(2 if self.parameters["dueling"] else 1)
-        return self._joined([network.predict(observations, head) for head in heads])
+        if self.parameters["dueling"]:
+            return self._joined(network.predict_all(observations))
+        return self._joined((network.predict(observations),))
 
     def _joined(self, outputs: Any) -> Array:
         return join_streams(outputs, int(self.parameters["action_space"].n), self.returns.size)
@@ -348,7 +349,7 @@ class DQN(BaseAgent):
         best = self.returns.means(judge).argmax(1)
         return self.returns.targets(select(following, best), batch.rewards, batch.discounts)
 
-    def _step(self, batch: Batch, targets: Array, rate: float) -> tuple[Array, Array]:
+    def _step(self, batch: Batch, targets: Array, rate: float) -> tuple[Loss, Array]:
         """One gradient update; the loss, and the outputs that were corrected, ``[B, K]``."""
         p, network = self.parameters, self.network
         outputs = self._joined(network.forward(batch.observations))  # [B, A, K]
@@ -361,21 +362,25 @@ class DQN(BaseAgent):
         self.optimizer.step(network.parameters, network.gradients, rate)
         if isinstance(self.replay, PrioritizedReplay):
             self.replay.reprioritize(batch.slots, network.tonumpy(loss.errors))
-        return loss.value, predicted
+        return loss, predicted
 
-    def _note(self, loss: Array, predicted: Array, rate: float) -> None:
-        """What `metrics` will say."""
+    def _note(self, loss: Loss, predicted: Array, rate: float) -> None:
+        """What `metrics` will say; nothing is read here, so that nothing waits for a GPU."""
         self.latest = {
-            "loss": float(loss),
-            "q_value": float(self.returns.means(predicted[:, None]).mean()),
+            "loss": loss.value,
+            "q_value": self.returns.means(predicted[:, None]).mean(),
             "learning_rate": rate,
-            "updates": float(self.optimizer.updates),
+            "updates": self.optimizer.updates,
         }
+
+    def _read(self) -> dict[str, float]:
+        self.latest = {name: float(value) for name, value in self.latest.items()}
+        return self.latest
 
     def metrics(self, episode_num: int) -> dict[str, float]:
         """Of the latest update: the loss and the mean value of the actions taken."""
         return {
-            **self.latest,
+            **self._read(),
             "epsilon": self.epsilon(self.steps),
             "buffer_size": float(len(self.replay)),
         }
@@ -384,6 +389,7 @@ class DQN(BaseAgent):
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, replay, counters and random stream; the replay is not copied."""
+        self._read()
         return capture_attributes(self, exclude=FIXED, copy=False)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -83,8 +83,8 @@ class PPO(BaseAgent):
         Parameters:
             batch_size (int or null): Steps of one gradient update; null for the whole rollout.
             clip_range (float or dict): How far the probability of an action may move from that
-                of the policy that acted, as a ratio; a number or a schedule as of the learning rate,
-                {linear: [0.2, 0.0], steps: 100000}.
+                of the policy that acted, as a ratio; a number or a schedule,
+                {linear: [0.2, 0.0], steps: 100000}, in environment steps.
             device (str): Where a torch network lives: cpu, cuda, cuda:1.
             discount (float): Worth of a reward one step later (gamma).
             entropy_coefficient (float): Weight of the policy's entropy.
@@ -264,6 +264,8 @@ class PPO(BaseAgent):
             self.clip_range(begun),
             None if limit is None else limit(begun),
         )
+        if len(rollout.values) <= batch_size:  # one piece, the same in every epoch
+            rollout = self._normalized(rollout)
         for epoch in range(p["epochs"]):
             watch = epoch == p["epochs"] - 1 or p["target_kl"] is not None
             watched, far = self._epoch(rollout, batch_size, pace, watch)
@@ -317,10 +319,10 @@ class PPO(BaseAgent):
         return batch.take(network.asarray(rollout.held.reshape(size).nonzero()[0]))
 
     def _minibatches(self, rollout: Batch, size: int) -> Iterator[Batch]:
-        """The rollout in random pieces; as it is, unshuffled, where it is one piece."""
+        """The rollout in random pieces, normalised; as it is, unshuffled, where it is one piece."""
         total = len(rollout.values)
         if total <= size:
-            yield self._normalized(rollout)
+            yield rollout
             return
         order = self.network.asarray(self.rng.permutation(total))
         for start in range(0, total, size):
@@ -349,7 +351,7 @@ class PPO(BaseAgent):
             network.extra_gradient[:] = by_extra
         if not watch:
             return ()
-        entropy, ratios = judged.entropies.mean(), policy.ratios
+        entropy, ratios = distribution.entropies(judged).mean(), policy.ratios
         distance, clipped = approximate_kl(ratios), clip_fraction(ratios, pace.clip_range)
         return policy.value, value.value, entropy, distance, clipped
 

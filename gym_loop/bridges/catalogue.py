@@ -6,7 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -146,21 +148,23 @@ class Catalogue:
 
 
 def _make(env_id: str) -> Any:
-    # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent.
+    # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent. And
+    # not by its loading of classes: Python keeps the name of every attribute that was looked up
+    # lately, so that thousands of instances would leave memory in shreds behind them.
     spec = gym.registry[env_id]
-    modes: Any = (getattr(_creator(spec), "metadata", None) or {}).get("render_modes") or ()
+    entry = spec.entry_point
+    creator = _creator(entry) if isinstance(entry, str) else entry
+    modes: Any = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
     keywords: Mapping[str, Any] = {}
     if "rgb_array" in modes and "render_mode" not in spec.kwargs:
         _draw_into_memory()
         keywords = {"render_mode": "rgb_array"}
-    return gym.make(spec, **keywords)
+    return gym.make(replace(spec, entry_point=creator), **keywords)
 
 
-def _creator(spec: Any) -> Callable[..., Any]:
-    entry = spec.entry_point
-    creator: Callable[..., Any] = (
-        gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
-    )
+@cache
+def _creator(entry_point: str) -> Callable[..., Any]:
+    creator: Callable[..., Any] = gym.envs.registration.load_env_creator(entry_point)
     return creator
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from typing import Any
@@ -18,7 +19,7 @@ class Latency:
     """A histogram of durations in seconds."""
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.counts = array("Q", [0] * (len(_BOUNDS) + 1))
         self.longest = 0.0
 
     def add(self, seconds: float) -> None:

@@ -30,7 +30,19 @@ _FORGIVEN = 60.0  # seconds after which a stall counts no longer
 _MOST_NEEDED = 4096
 _SHARED_THREADS = 4  # for calls of environments that have no thread of their own
 _PATIENCE = 0.1  # seconds after which a call in a shared thread no longer holds up others
+_MANY = 200  # closed environments that leave memory worth giving back
 _NEVER_IN_LOOP = frozenset({"make", "render", "close"})  # rare, and often slow at random
+
+
+def give_back_memory() -> None:
+    """Return to the system what Python and the C library keep for later; takes milliseconds."""
+    import ctypes
+    import gc
+
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library's
+    if trim is not None:
+        trim(0)
 
 
 class _Lane:
@@ -130,7 +142,10 @@ class Runner:
         sessions.dispose = self._dispose
         self._loop = loop or asyncio.get_running_loop()
         self._own_threads = settings.own_threads
-        self._idle: list[_Worker] = []
+        # Started now: what lives long must not lie between what comes and goes, or the memory of
+        # thousands of closed environments can't be given back.
+        self._idle = [self._new_worker() for _ in range(_SHARED_THREADS)]
+        self._closed = 0  # environments, since memory was given back
         self._shared: set[_Worker] = set()  # busy ones
         self._queue: deque[Session] = deque()  # sessions that wait for a shared worker
         self._closing: set[asyncio.Future[Any]] = set()
@@ -246,8 +261,9 @@ class Runner:
             self._timer = self._loop.call_later(_PATIENCE / 2, self._serve_queue)
 
     def _take_worker(self) -> _Worker:
-        if self._idle:
-            return self._idle.pop()
+        return self._idle.pop() if self._idle else self._new_worker()
+
+    def _new_worker(self) -> _Worker:
         worker = _Worker(self._deliver)
         worker.start()
         return worker
@@ -336,5 +352,9 @@ class Runner:
         def done(closed: asyncio.Future[Any]) -> None:
             self._closing.discard(closed)
             self.sessions.lingering -= 1
+            self._closed += 1
+            if self._closed >= _MANY and not self.sessions.lingering:
+                self._closed = 0
+                self._loop.call_soon(give_back_memory)
 
         future.add_done_callback(done)

@@ -41,11 +41,31 @@ def keep_state(env: Any, method: str | None = None) -> EnvState:
 def candidates(env: Any) -> list[str]:
     """The methods that can be tried on an environment, best first; ``restart`` is the last."""
     core = layers_of(env)[-1]
+    elsewhere = bool(kept_elsewhere(env))
     if isinstance(core, SyncVectorEnv):
-        return [f"sync[{name}]" for name in [*methods_for(core.envs[0]), RESTART]]
+        methods = [] if elsewhere else methods_for(core.envs[0])
+        return [f"sync[{name}]" for name in [*methods, RESTART]]
     if isinstance(core, AsyncVectorEnv):
-        return [f"async[{name}]" for name in [*async_methods(env), RESTART]]
-    return [*methods_for(env), RESTART]
+        methods = [] if elsewhere else async_methods(env)
+        return [f"async[{name}]" for name in [*methods, RESTART]]
+    return [*([] if elsewhere else methods_for(env)), RESTART]
+
+
+def kept_elsewhere(env: Any) -> str:
+    """Why nothing on this side of a wire can bring an environment back; empty if something may.
+
+    Such an environment says so itself, in ``state_elsewhere``: a replay into another copy
+    might agree for the length of a proof, and yet follow from what only the server remembers.
+    """
+    core = layers_of(env)[-1]
+    if isinstance(core, AsyncVectorEnv):
+        # A worker that is asked for an attribute that it lacks is shut down.
+        if not all(core.call("has_wrapper_attr", "state_elsewhere")):
+            return ""
+        return str(core.call("get_wrapper_attr", "state_elsewhere")[0])
+    if isinstance(core, SyncVectorEnv):
+        core = layers_of(core.envs[0])[-1]
+    return str(getattr(core, "state_elsewhere", ""))
 
 
 def copies_method(method: str) -> str:

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
-from gym_loop.envs.keeping import candidates, copies_method, keep_state
+from gym_loop.envs.keeping import candidates, copies_method, keep_state, kept_elsewhere
 from gym_loop.envs.layers import layers_of
 from gym_loop.envs.replay import ReplayMethod
 from gym_loop.envs.single_state import RESTART
@@ -22,10 +22,10 @@ from gym_loop.state_tree import capture
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
+CONSEQUENCE = "a resumed run begins a new episode in place of the one that was under way"
 REMEDY = (
     "give the environment's class get_state(), which returns all of its state as plain data, "
-    "random streams included, and set_state(state), which takes it back; until then a resumed "
-    "run begins a new episode in place of the one that was under way"
+    f"random streams included, and set_state(state), which takes it back; until then {CONSEQUENCE}"
 )
 
 
@@ -78,7 +78,7 @@ def prove(
 def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | None) -> Verdict:
     first = make_env()
     names = [method] if method else candidates(first)
-    core = layers_of(first)[-1]
+    core, elsewhere = layers_of(first)[-1], kept_elsewhere(first)
     failures: list[str] = []
     for name in names:
         if copies_method(name) != RESTART:
@@ -89,10 +89,10 @@ def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | Non
             failures.append(f"{name}: {difference}")
     if not failures:
         first.close()
-        failures.append(_why_no_method(core))
+        failures.append(elsewhere or _why_no_method(core))
     kind = names[-1].partition("[")
     restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
-    return Verdict(False, restart, "; ".join(failures), REMEDY)
+    return Verdict(False, restart, "; ".join(failures), CONSEQUENCE if elsewhere else REMEDY)
 
 
 def _why_no_method(core: Any) -> str:

@@ -167,7 +167,6 @@ class VectorLoop(LoopParameters, BaseLoop):
         act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
         random_episodes, sample = self.parameters["random_episodes"], self.env.action_space.sample
         everyone, count, takers = self._everyone, copies.count, self._takers
-        double = returns.dtype
         while self.steps < upkeep.attention_at:
             episode, last_ob = self.episode, self.ob
             warming_up = episode < random_episodes
@@ -175,8 +174,7 @@ class VectorLoop(LoopParameters, BaseLoop):
             actions = sample() if warming_up else act(last_ob, episode)
             # the worlds answer;
             ob, reward, terminated, truncated, info, next_ob, ended, live = step(actions)
-            # Adding float32 to float64 in place takes twice as long as both steps apart.
-            returns += reward if reward.dtype is double else reward.astype(double)
+            returns += reward
             if live is None:
                 info["env_ids"], stepped = everyone, count
                 told = Transition(last_ob, actions, reward, terminated, truncated, ob, info)

@@ -2,8 +2,8 @@
 
 Each class describes an action space and holds no values: everything is computed from outputs
 ``[B, out]``, actions and ``extra`` (parameters that do not depend on the observation), with
-NumPy or torch. `evaluate` gives log-probabilities and entropies, `gradient` carries the
-gradient of a loss by these back to the outputs.
+NumPy or torch. `evaluate` gives log-probabilities and `entropies` the entropies, `gradient`
+carries the gradient of a loss by these back to the outputs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from gym_loop.networks.namespace import Array, namespace_of, one_hot
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate` gives: log-probability and entropy ``[B]``, and parts for `gradient`."""
+    """What `evaluate` gives: log-probabilities ``[B]``, and parts for `gradient`."""
 
     log_probs: Array
-    entropies: Array
     parts: tuple[Any, ...]
 
 
@@ -44,7 +43,11 @@ class Distribution(Protocol):
         ...
 
     def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
-        """Log-probabilities of actions, and entropies."""
+        """Log-probabilities of actions."""
+        ...
+
+    def entropies(self, evaluation: Evaluation) -> Array:
+        """Entropies ``[B]`` of the distributions that were evaluated."""
         ...
 
     def gradient(
@@ -86,9 +89,12 @@ class Categorical:
         logs = log_softmax(outputs)
         probs = xp.exp(logs)
         chosen = one_hot(actions, self.outputs)
-        log_probs = xp.sum(logs * chosen, axis=-1)
-        entropies = -xp.sum(probs * logs, axis=-1)
-        return Evaluation(log_probs, entropies, (logs, probs, chosen))
+        return Evaluation(xp.sum(logs * chosen, axis=-1), (logs, probs, chosen))
+
+    def entropies(self, evaluation: Evaluation) -> Array:
+        """See `Distribution`."""
+        logs, probs, _ = evaluation.parts
+        return -(probs * logs).sum(-1)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
@@ -98,7 +104,8 @@ class Categorical:
         weights = by_log_probs[:, None]
         result = weights * chosen - weights * probs
         if by_entropies:
-            result = result - by_entropies * (probs * (logs + evaluation.entropies[:, None]))
+            entropies = self.entropies(evaluation)[:, None]
+            result = result - by_entropies * (probs * (logs + entropies))
         return result, None
 
 
@@ -133,8 +140,12 @@ class MultiCategorical:
             one.evaluate(outputs[:, at], extra, actions[:, index])
             for index, (one, at) in enumerate(zip(self.heads, self.slices, strict=True))
         )
-        log_probs = sum(part.log_probs for part in parts)
-        return Evaluation(log_probs, sum(part.entropies for part in parts), parts)
+        return Evaluation(sum(part.log_probs for part in parts), parts)
+
+    def entropies(self, evaluation: Evaluation) -> Array:
+        """See `Distribution`."""
+        parts = zip(self.heads, evaluation.parts, strict=True)
+        return sum(one.entropies(part) for one, part in parts)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
@@ -173,14 +184,18 @@ class Bernoulli:
         softplus = xp.clip(outputs, 0, None) + xp.log1p(xp.exp(-xp.abs(outputs)))
         probs = xp.exp(outputs - softplus)
         log_probs = xp.sum(outputs * actions - softplus, axis=-1)
-        entropies = xp.sum(softplus - outputs * probs, axis=-1)
-        return Evaluation(log_probs, entropies, (outputs, probs, actions))
+        return Evaluation(log_probs, (outputs, probs, actions, softplus))
+
+    def entropies(self, evaluation: Evaluation) -> Array:
+        """See `Distribution`."""
+        outputs, probs, _, softplus = evaluation.parts
+        return (softplus - outputs * probs).sum(-1)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
     ) -> tuple[Array, None]:
         """See `Distribution`."""
-        outputs, probs, actions = evaluation.parts
+        outputs, probs, actions, _ = evaluation.parts
         result = by_log_probs[:, None] * (actions - probs)
         if by_entropies:
             result = result - by_entropies * (outputs * probs * (1.0 - probs))
@@ -214,14 +229,18 @@ class DiagonalGaussian:
         total = xp.sum(extra)
         constant = 0.5 * math.log(2.0 * math.pi) * self.outputs
         log_probs = -0.5 * xp.sum(deviations * deviations, axis=-1) - total - constant
-        entropies = xp.zeros_like(log_probs) + (total + constant + 0.5 * self.outputs)
-        return Evaluation(log_probs, entropies, (deviations, inverse))
+        return Evaluation(log_probs, (deviations, inverse, total + constant + 0.5 * self.outputs))
+
+    def entropies(self, evaluation: Evaluation) -> Array:
+        """See `Distribution`; all are the same."""
+        entropy = evaluation.parts[2]
+        return namespace_of(entropy).zeros_like(evaluation.log_probs) + entropy
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
     ) -> tuple[Array, Array]:
         """See `Distribution`."""
-        deviations, inverse = evaluation.parts
+        deviations, inverse, _ = evaluation.parts
         xp = namespace_of(deviations)
         weighted = by_log_probs[:, None] * deviations
         by_extra = xp.sum(weighted * deviations, axis=0) - xp.sum(by_log_probs)

@@ -1,8 +1,8 @@
 """Losses as pure functions: from outputs and batch to the value and its gradient.
 
 All are means over the batch ``B``; gradients have the shape of the outputs. They take NumPy
-arrays or torch tensors and return the same; values are 0-d arrays, so that on a GPU nothing
-waits until somebody reads them. Targets are constants: no gradient is meant for them.
+arrays or torch tensors and return the same. Values are computed when they are asked for, as 0-d
+arrays, so that on a GPU nothing waits until somebody reads them. Targets are constants: no gradient is meant for them.
 """
 
 from __future__ import annotations
@@ -14,22 +14,33 @@ from gym_loop.networks.namespace import Array, arange, namespace_of, one_hot, su
 
 
 class Loss(NamedTuple):
-    """The value, its gradient by the outputs, and one number a sample, ``[B]``.
+    """The losses of the samples ``[B]``, the gradient of their mean by the outputs, and errors.
 
-    The last is the size of the error, from which prioritised replay takes its priorities.
+    The last are one size a sample, ``[B]``, from which prioritised replay takes its priorities.
     """
 
-    value: Array
+    losses: Array
     gradient: Array
     errors: Array
 
+    @property
+    def value(self) -> Array:
+        """The mean."""
+        return self.losses.mean()
+
 
 class PolicyLoss(NamedTuple):
-    """The clipped objective: value, gradient by the log-probabilities ``[B]``, ratios ``[B]``."""
+    """The clipped objective: its parts, gradient by the log-probabilities, ratios, ``[B]`` each."""
 
-    value: Array
+    plain: Array
+    clipped: Array
     gradient: Array
     ratios: Array
+
+    @property
+    def value(self) -> Array:
+        """The mean of the smaller part, negative: what is to become small."""
+        return -namespace_of(self.plain).minimum(self.plain, self.clipped).mean()
 
 
 def clipped_policy_loss(
@@ -50,9 +61,8 @@ def clipped_policy_loss(
     plain = ratios * advantages
     clipped = xp.clip(ratios, 1.0 - clip_range, 1.0 + clip_range) * advantages
     scale = -1.0 / len(log_probs)
-    value = xp.sum(xp.minimum(plain, clipped)) * scale
     # The ratio's derivative by its logarithm is the ratio; where clipping won, it is a constant.
-    return PolicyLoss(value, plain * (plain <= clipped) * scale, ratios)
+    return PolicyLoss(plain, clipped, plain * (plain <= clipped) * scale, ratios)
 
 
 def approximate_kl(ratios: Array) -> Array:
@@ -87,7 +97,7 @@ def value_loss(
     errors = values - returns
     squares = errors * errors
     if clip_range is None:
-        return Loss(xp.sum(squares) / count, errors * (2.0 / count), errors)
+        return Loss(squares, errors * (2.0 / count), errors)
     assert old_values is not None
     moved = values - old_values
     limited = old_values + xp.clip(moved, -clip_range, clip_range) - returns
@@ -95,7 +105,7 @@ def value_loss(
     inside = xp.abs(moved) <= clip_range
     active = (squares >= limited_squares) | inside
     return Loss(
-        xp.sum(xp.maximum(squares, limited_squares)) / count,
+        xp.maximum(squares, limited_squares),
         errors * active * (2.0 / count),
         errors,
     )
@@ -118,8 +128,7 @@ def td_loss(
     losses = slopes * (errors - 0.5 * slopes)
     if weights is not None:
         losses, slopes = losses * weights, slopes * weights
-    count = len(values)
-    return Loss(xp.sum(losses) / count, slopes / count, xp.abs(errors))
+    return Loss(losses, slopes / len(values), xp.abs(errors))
 
 
 def select(outputs: Array, actions: Array) -> Array:
@@ -153,8 +162,7 @@ def categorical_td_loss(logits: Array, target_probs: Array, weights: Array | Non
     errors = losses
     if weights is not None:
         losses, gradient = losses * weights, gradient * weights[:, None]
-    count = len(logits)
-    return Loss(xp.sum(losses) / count, gradient / count, errors)
+    return Loss(losses, gradient / len(logits), errors)
 
 
 def project_atoms(probs: Array, rewards: Array, discounts: Array, atoms: Array) -> Array:
@@ -198,7 +206,7 @@ def quantile_huber_loss(
     """
     xp = namespace_of(quantiles)
     count, parts = quantiles.shape
-    middles = (arange(parts, quantiles) + 0.5) / parts
+    middles = xp.asarray((arange(parts, quantiles) + 0.5) / parts, dtype=quantiles.dtype)
     errors = targets[:, None, :] - quantiles[:, :, None]  # [B, K, M]
     slopes = xp.clip(errors, -huber, huber)
     tilt = xp.where(errors < 0, 1.0 - middles[:, None], middles[:, None]) / huber
@@ -207,4 +215,4 @@ def quantile_huber_loss(
     sizes = xp.sum(xp.abs(errors), axis=(1, 2)) / (parts * targets.shape[1])
     if weights is not None:
         losses, gradient = losses * weights, gradient * weights[:, None]
-    return Loss(xp.sum(losses) / count, gradient / count, sizes)
+    return Loss(losses, gradient / count, sizes)

@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 ACTIVATIONS = ("tanh", "relu")
 INITS = ("orthogonal", "uniform")
 MAX_WORKSPACES = 8  # batch sizes that are kept ready; an agent uses three or four
+LEARNING, ALL = -1, -2  # in place of the number of an output: what a workspace is for
 
 
 class MLP:
@@ -79,7 +80,7 @@ class MLP:
         self._weights = Weights.of(self.named_parameters, self.layout.tower_of)
         self._weight_gradients = Weights.of(self.named_gradients, self.layout.tower_of)
         self._towers = [self._weights.tower(index) for index in range(len(outputs))]
-        self._workspaces: dict[tuple[int, int | None], Workspace] = {}
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
         self._last: Workspace | None = None
         self._initialize(rng or np.random.default_rng(), init, output_gains)
 
@@ -105,7 +106,7 @@ class MLP:
 
         The arrays are overwritten by the next call with a batch of this size.
         """
-        work = self._workspace(len(inputs), None)
+        work = self._workspace(len(inputs), LEARNING)
         work.load(inputs)
         work.forward(self._weights)
         self._last = work
@@ -130,12 +131,20 @@ class MLP:
         work.forward(self._towers[output])
         return work.results[0]
 
-    def _workspace(self, batch: int, output: int | None) -> Workspace:
+    def predict_all(self, inputs: Array) -> tuple[Array, ...]:
+        """Every output ``[B, out]``; what `backward` needs stays as it is."""
+        work = self._workspace(len(inputs), ALL)
+        work.load(inputs)
+        work.forward(self._weights)
+        return work.results
+
+    def _workspace(self, batch: int, output: int) -> Workspace:
         work = self._workspaces.get((batch, output))
         if work is None:
             if len(self._workspaces) >= MAX_WORKSPACES:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            work = self._workspaces[batch, output] = Workspace(self.layout, batch, output)
+            only = output if output >= 0 else None
+            work = self._workspaces[batch, output] = Workspace(self.layout, batch, only)
         return work
 
     def asarray(self, array: Any) -> Array:

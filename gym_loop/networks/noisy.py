@@ -84,6 +84,10 @@ class NoisyMLP:
         """See `Network`."""
         return self.network.predict(inputs, output)
 
+    def predict_all(self, inputs: Array) -> tuple[Array, ...]:
+        """See `Network`."""
+        return self.network.predict_all(inputs)
+
     def asarray(self, array: Any) -> Array:
         """See `Network`."""
         return self.network.asarray(array)

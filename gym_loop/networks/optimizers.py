@@ -63,6 +63,9 @@ class _Moments:
 class Adam(_Moments):
     """Adam, and AdamW where ``weight_decay`` is above 0.
 
+    Moments are kept as sums, ``1 / (1 - beta)`` times the means that the paper has: that takes
+    three passes over memory less.
+
     Source: Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decoupled decay.
 
     Args:
@@ -91,13 +94,18 @@ class Adam(_Moments):
         xp, first, second, work = self.xp, self.first, self.second, self.scratch
         beta1, beta2 = self.betas
         self.updates += 1
-        _blend(xp, first, gradients, 1.0 - beta1, work)
-        _blend_square(xp, second, gradients, beta2, work)
-        correction = math.sqrt(1.0 - beta2**self.updates)
+        first *= beta1
+        first += gradients
+        second *= beta2
+        xp.multiply(gradients, gradients, out=work)
+        second += work
+        # What the root of the sum is to be divided by, bias correction included.
+        scale = math.sqrt((1.0 - beta2**self.updates) / (1.0 - beta2))
         xp.sqrt(second, out=work)
-        xp.add(work, self.epsilon * correction, out=work)
+        xp.add(work, self.epsilon * scale, out=work)
         xp.divide(first, work, out=work)
-        xp.multiply(work, learning_rate * correction / (1.0 - beta1**self.updates), out=work)
+        mean = (1.0 - beta1) / (1.0 - beta1**self.updates)
+        xp.multiply(work, learning_rate * scale * mean, out=work)
         if self.weight_decay:
             parameters *= 1.0 - learning_rate * self.weight_decay
         parameters -= work
@@ -165,13 +173,6 @@ class SGD(_Moments):
         parameters -= self.scratch
         if self.momentum and self.updates % FLUSH_EVERY == 0:
             _flush(self.velocity, FIRST_FLOOR)
-
-
-def _blend(xp: Any, moment: Array, gradients: Array, part: float, work: Array) -> None:
-    """``moment += part * (gradients - moment)``."""
-    xp.subtract(gradients, moment, out=work)
-    xp.multiply(work, part, out=work)
-    moment += work
 
 
 def _blend_square(xp: Any, moment: Array, gradients: Array, decay: float, work: Array) -> None:

@@ -45,6 +45,10 @@ class Network(Protocol):
         """One output ``[B, out]`` alone, with nothing kept for `backward`."""
         ...
 
+    def predict_all(self, inputs: Array) -> tuple[Array, ...]:
+        """Every output ``[B, out]``, with nothing kept for `backward`."""
+        ...
+
     def asarray(self, array: Any) -> Array:
         """A NumPy array as this network's library and device want it."""
         ...

@@ -117,10 +117,7 @@ class QuantileReturn:
 
     def loss(self, predicted: Array, targets: Array, weights: Array | None) -> Loss:
         """See `Returns`."""
-        loss = quantile_huber_loss(predicted, targets, weights)
-        # NumPy's products are slow where float32 meets float64.
-        asarray = namespace_of(predicted).asarray
-        return loss._replace(gradient=asarray(loss.gradient, dtype=predicted.dtype))
+        return quantile_huber_loss(predicted, targets, weights)
 
 
 def join_streams(outputs: Sequence[Array], actions: int, size: int) -> Array:

@@ -122,7 +122,7 @@ class ObservationEncoder:
         if self.starts is None:
             return packed
         result = np.zeros((len(packed), *self.shape), np.float32)
-        np.put_along_axis(result, packed + self.starts, 1.0, axis=1)
+        result[np.arange(len(packed))[:, None], packed + self.starts] = 1.0
         return result
 
 

@@ -38,7 +38,7 @@ class TorchNetwork:
         self.device = _device(torch, device)
         self._shapes = shapes
         self.module = module.to(self.device)
-        trained = [one for one in module.parameters() if one.requires_grad]
+        trained = self._trained = [one for one in module.parameters() if one.requires_grad]
         count = sum(one.numel() for one in trained)
         self.parameters = torch.zeros(count + extra, device=self.device, dtype=torch.float32)
         self.gradients = torch.zeros_like(self.parameters)
@@ -75,17 +75,23 @@ class TorchNetwork:
 
         self._module_gradients.zero_()
         self._inputs.grad = None
-        torch.autograd.backward(self._outputs, tuple(gradients))
+        # Without a list of what is wanted, the gradient by the inputs would be computed as well.
+        wanted = None if to_inputs else self._trained
+        torch.autograd.backward(self._outputs, tuple(gradients), inputs=wanted)
         self._outputs = ()
         return self._inputs.grad if to_inputs else None
 
     def predict(self, inputs: Tensor, output: int = 0) -> Tensor:
         """One output ``[B, out]``, in the module's evaluation mode, without a graph."""
+        return self.predict_all(inputs)[output]
+
+    def predict_all(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Every output, likewise; the module runs once."""
         import torch
 
         self._mode(False)
         with torch.no_grad():
-            return self._call(inputs)[output]
+            return self._call(inputs)
 
     def _call(self, inputs: Tensor) -> tuple[Tensor, ...]:
         given = inputs if isinstance(self._shapes, tuple) else split(inputs, self._shapes)

@@ -94,6 +94,9 @@ class Workspace:
         # The input of each layer with its row of ones; the last one is the heads'.
         self.inputs = [x, *(np.ones((*axis, units + 1, batch), dtype) for units in layout.hidden)]
         self.hidden = [array[..., :-1, :] for array in self.inputs[1:]]
+        # Twice 64 units for 256 rows: maximum with an array 3 us, with a number 13 us.
+        zeros = {array.shape: np.zeros(array.shape, dtype) for array in self.hidden}
+        self.zeros = [zeros[array.shape] for array in self.hidden] if layout.relu else []
         top = self.inputs[-1]
         if output is None and layout.hidden:
             self.head_inputs = [top[tower] for tower in layout.tower_of]
@@ -122,7 +125,7 @@ class Workspace:
             if weights.norms:
                 self._normalize(index, weights.norms[index], hidden)
             if self.relu:
-                np.maximum(hidden, 0.0, out=hidden)
+                np.maximum(hidden, self.zeros[index], out=hidden)
             else:
                 np.tanh(hidden, out=hidden)
         for matrix, below, out in zip(weights.outputs, self.head_inputs, self.outputs, strict=True):
@@ -173,7 +176,7 @@ class Workspace:
 
     def _activation_backward(self, hidden: Array, delta: Array, scratch: Array) -> None:
         if self.relu:
-            np.sign(hidden, out=scratch)  # 0 or 1: relu gives nothing negative
+            np.greater(hidden, 0.0, out=scratch)  # sign takes twice as long
         else:
             np.multiply(hidden, hidden, out=scratch)
             np.subtract(1.0, scratch, out=scratch)

@@ -248,6 +248,11 @@ def test_bodies_in_pieces_are_read_whole(client: Client) -> None:
     assert client.receive().status == 200
 
 
+def test_bodies_longer_than_a_buffer_are_read_whole(client: Client) -> None:
+    made = client.ask("POST", "/v1/envs/", {"env_id": "Counter-v0", "note": "x" * 900_000})
+    assert made.status == 200
+
+
 def test_who_asks_too_often_must_wait() -> None:
     with running(max_requests_per_second=5) as address, Client(address) as client:
         answers = [client.ask("GET", "/v1/envs/") for _ in range(12)]

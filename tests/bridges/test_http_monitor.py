@@ -227,6 +227,62 @@ def test_a_directory_that_cannot_be_made(client: Client, root: Path) -> None:
     assert "cannot be written" in refused.message
 
 
+def test_environments_of_other_classes_are_recorded(root: Path) -> None:
+    class Own:
+        """Has the methods and no more."""
+
+        def __init__(self) -> None:
+            counter = http_worlds.Counter()
+            self.observation_space, self.action_space = (
+                counter.observation_space,
+                counter.action_space,
+            )
+            self.reset, self.step, self.close = counter.reset, counter.step, counter.close
+
+    with (
+        running(monitor_root=str(root), make=lambda env_id, seed=None: Own()) as address,
+        Client(address) as client,
+    ):
+        env = client.make("Own-v0")
+        assert start(client, env, "first").status == 204
+        play(client, env)
+        client.ask("POST", f"{env}/step/", {"action": 1, "render": True})
+        client.ask("POST", f"{env}/close/")
+    assert stats_of(root / "first", manifests(root / "first")[0])["episode_lengths"] == [3]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"video_callable": "cubes"}, {"resume": "perhaps"}, {"force": "perhaps"}]
+)
+def test_a_wrong_request_deletes_nothing(client: Client, root: Path, wrong: Any) -> None:
+    recorded(client, "first")
+    files = sorted((root / "first").iterdir())
+    assert (
+        start(client, client.make("Counter-v0"), "first", **{"force": True, **wrong}).status == 400
+    )
+    assert sorted((root / "first").iterdir()) == files
+
+
+def test_a_window_is_still_shown_while_recording(root: Path) -> None:
+    shown = []
+
+    class Window(http_worlds.Counter):
+        def render(self) -> None:
+            shown.append(self.count)
+
+    with (
+        running(monitor_root=str(root), make=lambda env_id, seed=None: Window("human")) as address,
+        Client(address) as client,
+    ):
+        env = client.make("Window-v0")
+        for _ in range(2):
+            client.ask("POST", f"{env}/reset/")
+            client.ask("POST", f"{env}/step/", {"action": 0})
+            client.ask("POST", f"{env}/step/", {"action": 0, "render": True})
+            start(client, env, "first")
+    assert shown == [2, 2]
+
+
 def test_names_that_are_no_text(client: Client) -> None:
     refused = start(client, client.make("Counter-v0"), 7)  # type: ignore[arg-type]
     assert "'directory' must be text" in refused.message

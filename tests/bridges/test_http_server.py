@@ -191,6 +191,23 @@ def test_what_is_no_http_is_refused(data: bytes) -> None:
             assert client.ask("GET", "/v1/envs/").status == 200
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_an_offer_of_http2_is_passed_over(pieces: int) -> None:
+    http_worlds.register()
+    body = b'{"env_id": "Counter-v0"}'
+    head = (
+        b"POST /v1/envs/ HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: x\r\n"
+        b"HTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with running() as address, Client(address) as client:
+        for _ in range(2):
+            for data in [head + body] if pieces == 1 else [head, body]:
+                client.socket.sendall(data)
+                time.sleep(0.05)
+            assert client.receive().status == 200
+
+
 def test_ipv6() -> None:
     with running(host="::1") as address, Client(address) as client:
         assert address.startswith("http://[::1]:")

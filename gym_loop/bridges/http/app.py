@@ -125,6 +125,10 @@ class Application:
             self._statistics.errors[HTTPStatus(refusal.status).phrase] += 1
             headers = [*JSON, *refusal.headers]
             reply = Reply(codec.error_reply(refusal.message), refusal.status, headers)
+        except UnknownInstance as problem:
+            self._statistics.error(problem)
+            instance_id = scope["path"][9:].partition("/")[0]
+            reply = Reply(codec.error_reply(f"Instance_id {instance_id[:200]} unknown"), 400)
         except Problem as problem:
             self._statistics.error(problem)
             status = 429 if isinstance(problem, TooManyInstances) else 400
@@ -218,7 +222,7 @@ class Application:
             raise Refused(
                 403,
                 f"pages of {shown} may not use this server; its operator can allow them with"
-                " --allowed-origins",
+                " --allow-origin",
             )
 
     def _is_allowed(self, origin: bytes, fields: dict[bytes, bytes]) -> bool:
@@ -243,12 +247,9 @@ class Application:
     # -- one environment -------------------------------------------------------------------
 
     def _held(self, instance_id: str) -> Held:
-        try:
-            held: Held | None = self.sessions.get(instance_id).kept
-        except UnknownInstance:
-            held = None
-        if held is None:  # never made, closed, or not made yet
-            raise UnknownInstance(f"Instance_id {instance_id[:200]} unknown")
+        held: Held | None = self.sessions.get(instance_id).kept
+        if held is None:
+            raise UnknownInstance("it is still being made")
         return held
 
     async def _run(self, held: Held, function: Callable[..., Any], *args: Any) -> Any:

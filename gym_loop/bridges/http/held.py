@@ -16,7 +16,7 @@ from gym_loop.bridges.http import codec
 from gym_loop.bridges.http.codec import BadRequest, Json
 from gym_loop.bridges.http.monitor import Monitor, monitor_directory, prepare_directory
 from gym_loop.bridges.http.settings import HttpSettings
-from gym_loop.bridges.problems import EnvFailed, WrongAction
+from gym_loop.bridges.problems import EnvFailed, UnknownInstance, WrongAction
 from gym_loop.bridges.sessions import Session
 from gym_loop.bridges.spaces import (
     LEGACY_FLAT,
@@ -128,27 +128,27 @@ class Held:
 
         Raises:
             BadRequest: it is recorded already, or not to be recorded there.
+            UnknownInstance: it was closed meanwhile.
         """
         if self.monitor is not None:
             raise BadRequest(
                 f"instance {self.session.instance_id} is being recorded already, in"
                 f" {self.monitor.directory}; close that monitor first"
             )
+        every = codec.video_interval(parameters)
+        force, resume = codec.flag(parameters, "force"), codec.flag(parameters, "resume")
         directory = monitor_directory(
             settings.monitor_root,
             codec.required_text(parameters, "directory"),
             anywhere=settings.any_monitor_directory,
         )
-        force, resume = codec.flag(parameters, "force"), codec.flag(parameters, "resume")
-        prepare_directory(directory, force=force, resume=resume)
         session = self.session
-        self.monitor = session.env = Monitor(
-            session.env,
-            directory,
-            session.env_id,
-            codec.video_interval(parameters),
-            _LOG.warning,
-        )
+        if session.env is None:
+            raise UnknownInstance(f"instance {session.instance_id} is closed")
+        prepare_directory(directory, force=force, resume=resume)
+        session.rendered |= every > 0  # what draws stays in one thread
+        self.monitor = Monitor(session.env, directory, session.env_id, every, _LOG.warning)
+        session.env = self.monitor
         _LOG.info(
             "instance %s (%s) is recorded in %s", session.instance_id, session.env_id, directory
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import orjson
 
+from gym_loop.bridges.http import codec
 from gym_loop.bridges.http.codec import BadRequest
 from gym_loop.runs.recording import VideoRecorder
 
@@ -79,8 +79,11 @@ def _unwritable(directory: Path, error: OSError) -> BadRequest:
     return BadRequest(f"monitor directory {directory} cannot be written: {error.strerror}")
 
 
-class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
-    """Records the episodes of an environment until it is closed; ``count`` is told each step.
+class Monitor:
+    """Records the episodes of an environment until it is closed.
+
+    It stands before the environment for ``reset``, ``render`` and ``close``, and is told of the
+    steps by ``count``. The environment need not be one of Gymnasium's classes.
 
     Args:
         env: the environment.
@@ -95,13 +98,13 @@ class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
 
     def __init__(
         self,
-        env: gymnasium.Env[Any, Any],
+        env: Any,
         directory: Path,
         env_id: str,
         every: int,
         warn: Callable[[str], None],
     ) -> None:
-        super().__init__(env)
+        self.env = env
         self.directory = directory
         self._env_id = env_id
         self._warn = warn
@@ -122,9 +125,9 @@ class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
         except OSError as error:
             raise _unwritable(directory, error) from None
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, **named: Any) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, which begins an episode; one that had not ended is left out."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(**named)
         if self._first_reset is None:
             self._first_reset = time.time()
         self._videos.begin(self._begun, self._steps)
@@ -142,6 +145,15 @@ class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
         self._videos.capture()
         if ended:
             self._end_episode()
+
+    @property
+    def render_mode(self) -> str | None:
+        """The environment's."""
+        return getattr(self.env, "render_mode", None)
+
+    def render(self) -> Any:
+        """The environment's picture."""
+        return self.env.render()
 
     def finish(self) -> None:
         """Write everything; the environment stays open."""
@@ -215,5 +227,5 @@ class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
 def _write_json(path: Path, value: Any) -> None:
     """Write a file that is never seen half-written."""
     temporary = path.with_name(f"{path.name}.part")
-    temporary.write_bytes(orjson.dumps(value))
+    temporary.write_bytes(codec.write(value))
     os.replace(temporary, path)

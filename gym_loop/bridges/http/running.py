@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +21,8 @@ GRACE = 10  # s for the steps under way when the server ends
 SWEEP = 20  # ticks of a tenth of a second between two looks at leases and connections
 REQUEST_TIME = 30.0  # s in which a request must have arrived
 MOST_HEADERS = 1 << 16  # bytes
+# Java's client offers HTTP/2 with every request; the parser then takes the body for HTTP/2.
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 async def run(
@@ -94,6 +98,38 @@ class _Server(uvicorn.Server):
         await self._app.runner.close_all()
 
 
+class _Joining:
+    """A transport that sends the head of a reply together with its body.
+
+    uvicorn writes them one after the other, which costs a system call here and a wake-up there.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that no body follows."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Connection(HttpToolsProtocol):
     """One client's connection, bounded in time and in the size of its headers."""
 
@@ -102,12 +138,15 @@ class _Connection(HttpToolsProtocol):
     _head = 0  # bytes of a request whose headers are not complete yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]
         self._heard = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
         if not self._arriving:
             self._heard = self.loop.time()
+        if b"pgrade:" in data and (self._head or not self._arriving):
+            data = UPGRADE.sub(b"\r\nx-upgrade:", data)
         super().data_received(data)
         if self._head and self.parser is not None:
             self._head += len(data)
@@ -125,6 +164,10 @@ class _Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._arriving = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._joining.flush()
+        super().on_response_complete()
 
     def end_if_silent(self, now: float, idle: float) -> None:
         """Close a connection whose request does not arrive, or that sent none for long.

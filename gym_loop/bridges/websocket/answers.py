@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gym_loop.bridges.problems import EnvFailed, Problem, UnknownInstance
+from gym_loop.bridges.problems import Problem, UnknownInstance
 from gym_loop.bridges.sessions import Session, Sessions
 from gym_loop.bridges.stepping import Runner
 from gym_loop.bridges.websocket import codec
@@ -85,7 +85,7 @@ class Answers:
         session = self._finished(future, params)
         try:
             session.kept = Held(session, self._process_step)
-        except EnvFailed as error:
+        except Exception as error:  # noqa: BLE001 - a space may be of any class
             self._sessions.close(session.instance_id)
             raise self._refused(error, params) from None
         return bytes(session.instance_id, "ascii")

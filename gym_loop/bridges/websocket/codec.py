@@ -94,7 +94,10 @@ def read_request(data: bytes) -> tuple[str, Params]:
     if type(method) is not str or method not in METHODS:
         raise Refusal(INVALID, f"Method `{shown(method)}` not found")
     needs, knows = METHODS[method]
-    if type(params) is not dict or not needs <= params.keys() <= knows:
+    if type(params) is not dict:
+        raise wrong_params(params)
+    names = params.keys()
+    if names != needs and not needs <= names <= knows:  # the first is the usual, and fast
         raise wrong_params(params)
     return method, params
 
@@ -136,6 +139,14 @@ def refusal(problem: Exception, params: Params) -> Refusal:
 def write(value: Any) -> bytes:
     """JSON, from what ``spaces`` and ``plain`` made."""
     return dumps(value)
+
+
+def integers(array: Any) -> orjson.Fragment:
+    """A contiguous array of integers as data for `write`; floats would get other digits.
+
+    It saves a third of the time that an image takes.
+    """
+    return orjson.Fragment(dumps(array, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def step_reply(

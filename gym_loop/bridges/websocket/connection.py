@@ -21,7 +21,7 @@ _LOG = logging.getLogger("gym_loop.bridges")
 
 TURN = 16  # messages of one client that are answered before others get their turn
 MOST_PENDING = 64  # replies of one client that threads may be at work on
-CLOSING_TIME = 5.0  # seconds that a client has for its part of the closing handshake
+CLOSING_TIME = 2.0  # seconds that a client has for its part of the closing handshake
 
 TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 PING, CLOSE = WSMsgType.PING, WSMsgType.CLOSE

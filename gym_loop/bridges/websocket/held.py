@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gymnasium.spaces import Discrete
+import numpy as np
+from gymnasium.spaces import Box, Discrete
 
 from gym_loop.bridges.problems import EnvFailed, WrongAction
 from gym_loop.bridges.sessions import Session
@@ -41,7 +42,7 @@ class Held:
         self._process_step = process_step
         self._discrete = isinstance(session.action_space, Discrete)
         try:
-            self._encode = encoder_for(session.observation_space, _STYLE)
+            self._encode = _encoder(session.observation_space)
             self._encode_action = encoder_for(session.action_space, _STYLE)
             self._decode = decoder_for(session.action_space)
         except SpaceError as error:
@@ -121,6 +122,20 @@ class Held:
             ) from None
         shown = reward if math.isfinite(reward) else plain(reward)
         return codec.write((plain(observation), shown, done, plain(info)))
+
+
+def _encoder(space: Any) -> Callable[[Any], Any]:
+    """An encoder of observations that does not make lists of images."""
+    encode = encoder_for(space, _STYLE)
+    if not isinstance(space, Box) or space.dtype.kind not in "iu":
+        return encode
+    dtype, shape = space.dtype, space.shape
+
+    def encode_integers(array: Any) -> Any:
+        fits = type(array) is np.ndarray and array.dtype == dtype and array.shape == shape
+        return codec.integers(array) if fits and array.flags.c_contiguous else encode(array)
+
+    return encode_integers
 
 
 def _described(space: Any) -> bytes:

@@ -36,7 +36,7 @@ _QUIET.setLevel(logging.CRITICAL)
 GYMIE_PATH = "/gym"
 GREETING = b"Gymie is running..."  # what every other path answers; clients look for it
 TICK = 0.1  # seconds between two looks at ``stop``
-SWEEP = 10  # ticks between two looks at leases and silent clients
+SWEEP = 1.0  # seconds between two looks at leases and silent clients, at the most
 GRACE = 10.0  # seconds for the steps under way when the server ends
 BACKLOG = 2048  # clients that may knock at once
 RECEIVE_BUFFER = 1 << 18  # bytes; what a client may have sent ahead is read in one go
@@ -80,7 +80,8 @@ class Server:
     ) -> None:
         """Serve on a socket until a signal, or ``stop``."""
         server = cls(settings)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        for option, value in ((socket.SO_RCVBUF, RECEIVE_BUFFER), (socket.SO_KEEPALIVE, 1)):
+            listener.setsockopt(socket.SOL_SOCKET, option, value)  # its connections inherit them
         listening = await ws_create_server(
             server.upgrade,
             sock=listener,
@@ -103,12 +104,15 @@ class Server:
         self._stopping = True
 
     async def _wait(self, stop: threading.Event | None) -> None:
-        tick = 0
+        loop, lease = asyncio.get_running_loop(), self._settings.idle_lease
+        every = min(SWEEP, lease / 4, (self._settings.ping_interval or lease) / 2)
+        swept = loop.time()
         while not self._stopping and not (stop is not None and stop.is_set()):
-            await asyncio.sleep(TICK)
-            tick += 1
-            if tick % SWEEP == 0:
-                self._sweep(TICK * SWEEP)
+            await asyncio.sleep(min(TICK, every))
+            since = loop.time() - swept
+            if since >= every:
+                swept += since
+                self._sweep(since)
 
     def _sweep(self, seconds: float) -> None:
         self.sessions.expire()

@@ -75,7 +75,8 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         BridgeProtocolError: a message is none of gymz's.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "remote": True}  # noqa: RUF012 - as Gymnasium's
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    state_elsewhere = "the server keeps its state, and the streams cannot ask for it"
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
 
     def _step(self, link: Link) -> Result:
         streams = self._streams
-        now = last = time.monotonic()
+        now = time.monotonic()
         deadline = now + self._step_interval
         while not streams.over and (now < deadline or not streams.ready):
             left = deadline - now
@@ -172,12 +173,10 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
                 streams.observation(reading)
             for reading in rewards:
                 streams.reward(reading)
-            now = time.monotonic()
-            if observations or rewards:
-                last = now
-            elif link.servers < 1:
+            if not (observations or rewards) and link.servers < 1:
                 return self._lost()
-            elif now - last > self._timeout:
+            now = time.monotonic()
+            if now > deadline + self._timeout:
                 raise self._silence()
         return self._observation(), streams.take(), streams.over, False, {}
 
@@ -262,10 +261,9 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
     def _silence(self) -> BridgeConnectionError:
         ports = self._ports
         return BridgeConnectionError(
-            f"{_NAME}: nothing came for {self._timeout:g} s from the observations on"
-            f" {ports.host}:{ports.observation_port} and the rewards on"
-            f" {ports.host}:{ports.reward_port}; see that the server runs, streams on these"
-            " ports and has the same speed as this environment"
+            f"{_NAME}: no observation with its reward came within {self._timeout:g} s from"
+            f" {ports.host}:{ports.observation_port} and {ports.host}:{ports.reward_port}; see"
+            " that the server runs, streams on these ports and has the speed of this environment"
         )
 
     def _observation(self) -> Any:

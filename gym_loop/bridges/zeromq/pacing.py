@@ -73,7 +73,7 @@ class Pacer:
         self._interval = interval
         self._origin = start
         self._count = 0  # a product cannot gather rounding errors, as a sum would
-        self._late = late
+        self.late = late
         self._tolerance = tolerance
         self._sleep = sleep
         self._clock = clock
@@ -111,4 +111,4 @@ class Pacer:
         self._count += skipped
         self.skipped += skipped
         more = f" and {skipped} ticks were left out" if skipped else ""
-        self._late.add(f"{self._name}: a tick came {late * 1e3:.1f} ms late{more}")
+        self.late.add(f"{self._name}: a tick came {late * 1e3:.1f} ms late{more}")

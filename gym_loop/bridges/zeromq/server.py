@@ -176,7 +176,6 @@ class RealTimeServer(_Server):
         """
         self._board = Board()
         self._action = self._world.actions.neutral()
-        self._late = Complaints(log, "late ticks")
         self._failures: list[tuple[str, BaseException]] = []
         self._board.publish(*self._world.start())
         start = time.monotonic() + HEAD_START
@@ -196,13 +195,14 @@ class RealTimeServer(_Server):
             part.join()
         log.info(
             "%d ticks (%d late, the worst by %.1f ms), %d commands (%d ignored)",
-            pacer.ticks, self._late.count, pacer.worst * 1e3, self.commands, self._bad.count,
+            pacer.ticks, pacer.late.count, pacer.worst * 1e3, self.commands, self._bad.count,
         )  # fmt: skip
         self._raise_failure()
 
     def _pacer(self, name: str, interval: float, start: float) -> Pacer:
         tolerance = self._config.all.time_stamp_tolerance
-        return Pacer(name, interval, start, self._late, tolerance, self._ending.wait)
+        late = Complaints(log, f"late ticks of {name}")
+        return Pacer(name, interval, start, late, tolerance, self._ending.wait)
 
     def _part(self, name: str, function: Callable[..., None], *arguments: Any) -> threading.Thread:
         return threading.Thread(

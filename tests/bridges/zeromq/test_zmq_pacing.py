@@ -29,9 +29,7 @@ class Clock:
 
 def pacer_on(clock: Clock, interval: float = 0.02, tolerance: float = 0.01) -> Pacer:
     late = Complaints(LOG, "late ticks", clock=clock)
-    pacer = Pacer("test", interval, clock.now, late, tolerance, clock.sleep, clock)
-    pacer.late = late
-    return pacer
+    return Pacer("test", interval, clock.now, late, tolerance, clock.sleep, clock)
 
 
 def test_ten_thousand_ticks_keep_the_interval() -> None:

@@ -96,6 +96,7 @@ class Served:
         found = self.context.socket(zmq.XPUB)
         found.linger = 0
         found.rcvtimeo = WAIT_MS
+        found.sndhwm = 0  # a slow server gets everything in the end
         found.bind(f"tcp://127.0.0.1:{self.command_port}")
         self.sockets.append(found)
         assert found.recv() == b"\x01"
@@ -118,8 +119,8 @@ def serving(*overrides: str, command_port: int | None = None, **fixed: Any) -> I
         "CommandReceiver.socket": command_port,
         "ObservationSender.socket": 0,
         "RewardSender.socket": 0,
-        "CommandReceiver.time_stamp_tolerance": 1.0,
-        "All.time_stamp_tolerance": 1.0,
+        "CommandReceiver.time_stamp_tolerance": 60.0,
+        "All.time_stamp_tolerance": 60.0,
         **fixed,
     }
     for override in overrides:
@@ -170,7 +171,13 @@ class Process:
             "z.serve(z.load_config(None, json.loads(sys.argv[1])),"
             " ready=lambda one: print(one, flush=True))"
         )
-        settings = {"All.write_report": False, "Env.render": False, **settings}
+        settings = {
+            "All.write_report": False,
+            "All.time_stamp_tolerance": 60.0,
+            "CommandReceiver.time_stamp_tolerance": 60.0,
+            "Env.render": False,
+            **settings,
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, json.dumps(settings)],
             cwd=Path(__file__).parent,
