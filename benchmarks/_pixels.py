@@ -16,11 +16,12 @@ SKIPPED = 0.25  # of the records: memory is taken and kernels are chosen at firs
 class Pixels(gymnasium.Env):
     """Stacks of the latest four pictures, ``(84, 84, 4)`` ``uint8``; one of six actions pays."""
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as gymnasium has it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's way
     observation_space = gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8)
     action_space = gymnasium.spaces.Discrete(6)
 
-    def __init__(self) -> None:
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode  # stable-baselines3 gives one
         frames = np.random.default_rng(0).integers(0, 255, (FRAMES, 84, 84), dtype=np.uint8)
         numbers = (np.arange(FRAMES)[:, None] + np.arange(4)) % FRAMES
         self.stacks = np.ascontiguousarray(np.moveaxis(frames[numbers], 1, -1))

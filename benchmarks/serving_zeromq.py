@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import zmq
@@ -32,7 +33,8 @@ INTERVAL = 0.01
 COMMAND_PORT = 5655
 ENV = "CartPole-v1"
 OURS_REAL, SLEEPING = "gym-loop, real time", "sleep between messages"
-OURS_STEP, PAIR = "gym-loop, lock-step", "bare REQ/REP pair"
+OURS_STEP = "gym-loop, lock-step"
+PAIR, FAST_PAIR = "bare REQ/REP pair", "bare REQ/REP pair, orjson"
 
 
 # -- servers, each in a process of its own -------------------------------------------------
@@ -71,19 +73,32 @@ def serve_sleeping() -> None:
         time.sleep(max(0.0, INTERVAL - (time.time() - start)))
 
 
-def serve_pair() -> None:
+def coder(name: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    """What writes and reads JSON in a pair."""
+    if name == FAST_PAIR:
+        import orjson
+
+        return orjson.dumps, orjson.loads
+    return lambda value: json.dumps(value).encode(), json.loads
+
+
+def serve_pair(name: str) -> None:
     """Step for each request; answer with the JSON of both of our streams in one message."""
     import gymnasium
+
+    dumps, loads = coder(name)
 
     socket = zmq.Context().socket(zmq.REP)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     print(f"tcp://127.0.0.1:{port} -", flush=True)
     env = gymnasium.make(ENV, disable_env_checker=True)
     space = env.observation_space
-    low, high = (np.clip(one, -1e100, 1e100).tolist() for one in (space.low, space.high))
+    low, high = (
+        np.clip(one.astype(float), -1e100, 1e100).tolist() for one in (space.low, space.high)
+    )
     env.reset()
     while True:
-        action = int(json.loads(socket.recv())[0]["value"])
+        action = int(loads(socket.recv())[0]["value"])
         assert env.action_space.contains(action)
         observation, reward, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
@@ -94,14 +109,15 @@ def serve_pair() -> None:
             for a, b, value in zip(low, high, observation.tolist(), strict=True)
         ]
         rewards = [{"min": -1.0, "max": 1.0, "value": float(reward), "ts": ts}]
-        socket.send(json.dumps([dimensions, rewards]).encode())
+        socket.send(dumps([dimensions, rewards]))
 
 
 SERVERS: dict[str, Callable[[], None]] = {
     OURS_REAL: lambda: serve_ours("real"),
     OURS_STEP: lambda: serve_ours("max"),
     SLEEPING: serve_sleeping,
-    PAIR: serve_pair,
+    PAIR: lambda: serve_pair(PAIR),
+    FAST_PAIR: lambda: serve_pair(FAST_PAIR),
 }
 
 
@@ -183,16 +199,17 @@ def ours_in_lock_step(addresses: list[str]) -> Callable[[], float]:
     return measure
 
 
-def pair(addresses: list[str]) -> Callable[[], float]:
+def pair(name: str, addresses: list[str]) -> Callable[[], float]:
     """Seconds a step of the pair, decoded to what an environment returns."""
+    dumps, loads = coder(name)
     socket = zmq.Context().socket(zmq.REQ)
     socket.connect(addresses[0])
 
     def measure(steps: int = 5000) -> float:
         start = time.perf_counter()
         for index in range(steps):
-            socket.send(json.dumps([{"value": index % 2, "ts": time.time()}]).encode())
-            dimensions, rewards = json.loads(socket.recv())
+            socket.send(dumps([{"value": index % 2, "ts": time.time()}]))
+            dimensions, rewards = loads(socket.recv())
             observation = np.array([item["value"] for item in dimensions], np.float32)
             assert observation.shape == (4,)
             assert isinstance(rewards[0]["value"], float)
@@ -203,20 +220,31 @@ def pair(addresses: list[str]) -> Callable[[], float]:
 
 def lock_step(repeats: int) -> str:
     """The second comparison, as a table."""
-    with server(OURS_STEP) as ours, server(PAIR) as other:
-        results = take_turns({OURS_STEP: ours_in_lock_step(ours), PAIR: pair(other)}, repeats)
-    reference = results[PAIR].median
+    with server(OURS_STEP) as ours, server(PAIR) as plain, server(FAST_PAIR) as fast:
+        sides = {
+            OURS_STEP: ours_in_lock_step(ours),
+            PAIR: pair(PAIR, plain),
+            FAST_PAIR: pair(FAST_PAIR, fast),
+        }
+        results = take_turns(sides, repeats)
     rows = [
         [
             name,
             f"{1 / result.median:,.0f}",
             f"{result.median * 1e6:.1f}",
             result.spread,
-            verdict(reference / result.median, at_least=LEAST_OF_PAIR) if name != PAIR else "-",
+            *(
+                verdict(results[other].median / result.median, at_least=LEAST_OF_PAIR)
+                if name == OURS_STEP
+                else "-"
+                for other in (PAIR, FAST_PAIR)
+            ),
         ]
         for name, result in results.items()
     ]
-    return table(["what", "steps/s", "us/step", "spread", "of the pair"], rows)
+    return table(
+        ["what", "steps/s", "us/step", "spread", "of the pair", "of the orjson pair"], rows
+    )
 
 
 def main() -> None:

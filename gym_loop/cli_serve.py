@@ -2,6 +2,8 @@
 
 # No postponed annotations here: typer reads the signatures.
 import inspect
+import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gym_loop.bridges.serving import serve, settings_class
+from gym_loop.bridges.serving import load, run, settings_class
 from gym_loop.bridges.settings import Option, options
 
 app = typer.Typer(
@@ -62,7 +64,9 @@ TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list[str]
 
 def _command(protocol: str) -> Callable[..., None]:
     def command(config: Path | None = None, **given: Any) -> None:
-        serve(protocol, config, ready=_say_where, **given)
+        settings = load(protocol, config, given)
+        _log_to_stderr(as_json=getattr(settings, "json_logs", False))
+        run(protocol, settings, ready=_say_where)
 
     first, *examples = COMMANDS[protocol]
     command.__doc__ = "\n".join([first, "", "\b", "Examples:", *(f"  {one}" for one in examples)])
@@ -106,6 +110,24 @@ def _default(option: Option) -> str:
         return ""
     shown = " ".join(value) if isinstance(value, tuple) else value
     return f" Default: {'yes' if value is True else shown}."
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON object: when (seconds since the epoch), how grave, what."""
+        line = {"ts": record.created, "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _log_to_stderr(as_json: bool) -> None:
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_JsonLines() if as_json else plain)
+    log = logging.getLogger("gym_loop")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def _say_where(address: object) -> None:

@@ -61,7 +61,7 @@ def check_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 # -- writing -----------------------------------------------------------------------------
 
 
-def number_to_json(value: float, style: Style) -> Any:
+def number_to_json(value: int | float, style: Style) -> Any:
     """One int, float or bool of Python as a JSON value."""
     if isinstance(value, float):
         if style is Style.EXACT:

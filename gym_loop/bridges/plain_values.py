@@ -42,7 +42,8 @@ def _plain(value: Any, depth: int) -> Any:
         return _array(value, depth)
     for base in (int, float, str):  # a member of an enumeration, for one
         if isinstance(value, base):
-            return _plain(base.__new__(base, value), depth)
+            inner: Any = base.__new__(base, value)  # type: ignore[type-var]
+            return _plain(inner, depth)
     return f"<{kind.__name__}>"
 
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -34,7 +34,7 @@ from gym_loop.bridges.sample_parts import (
 )
 from gym_loop.errors import SampleError, SpaceError
 
-Space = spaces.Space[Any]
+Space: TypeAlias = "spaces.Space[Any]"
 Write = Callable[[Any], bytes]
 Read = Callable[[memoryview, int], tuple[Any, int]]  # data, offset -> sample, offset after it
 
@@ -156,7 +156,8 @@ def _discrete_coder(space: Any) -> ByteCoder:
             sample = fitting_array(sample, (), dtype).item()
         if not least <= sample <= most:
             raise SampleError(f"{short(sample)} is too great for {dtype}")
-        return sample.to_bytes(size, "little", signed=signed)
+        data: bytes = sample.to_bytes(size, "little", signed=signed)
+        return data
 
     def read(data: memoryview, offset: int) -> tuple[Any, int]:
         end = _end(data, offset, size)

@@ -12,7 +12,7 @@ A Tuple, a Sequence and a OneOf (``[index, sample]``) are lists, a Dict is an ob
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -45,7 +45,7 @@ from gym_loop.bridges.sample_parts import (
 )
 from gym_loop.errors import SampleError, SpaceError
 
-Space = spaces.Space[Any]
+Space: TypeAlias = "spaces.Space[Any]"
 
 
 def sample_to_json(space: Space, sample: Any, *, style: Style) -> Any:

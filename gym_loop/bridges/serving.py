@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ PROTOCOLS = {
     "nats": ("gym_loop.bridges.nats", "NatsSettings"),
     "zmq": ("gym_loop.bridges.zeromq", "ZeroMQSettings"),
 }
+
+WIRE_PACKAGES = {"httptools", "orjson", "picows", "uvicorn", "uvloop", "zmq"}
 
 
 def settings_class(protocol: str) -> type[Settings]:
@@ -55,12 +57,38 @@ def serve(
         UsageError: there is no such protocol, or its options do not fit together.
         ConfigError: an option is unknown or its value is of no use; holds every finding.
     """
+    run(protocol, load(protocol, config, options), ready=ready, stop=stop)
+
+
+def load(protocol: str, config: str | Path | None, options: Mapping[str, Any]) -> Any:
+    """Read a protocol's options; see `serve` for what it raises."""
     if protocol not in PROTOCOLS:
         hint = did_you_mean(protocol, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}"
         raise UsageError(f"there is no protocol {protocol!r}{hint}")
     cls = settings_class(protocol)
     # The file of gymz has sections of its own, so its settings know how to read it.
-    load = getattr(cls, "load", None) or partial(load_settings, cls)
-    loaded = load(config, options)
-    server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
-    server.serve(loaded, ready=ready, stop=stop)
+    read = getattr(cls, "load", None) or partial(load_settings, cls)
+    return read(config, options)
+
+
+def run(
+    protocol: str,
+    settings: Any,
+    *,
+    ready: Callable[[Any], None] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve with options that `load` has read.
+
+    Raises:
+        UsageError: the options do not fit together, or a package of the protocol is missing.
+    """
+    try:
+        server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
+        server.serve(settings, ready=ready, stop=stop)
+    except ModuleNotFoundError as error:
+        if error.name not in WIRE_PACKAGES:
+            raise
+        raise UsageError(
+            f'serving {protocol} needs the package {error.name}: pip install "gym-loop[bridges]"'
+        ) from None

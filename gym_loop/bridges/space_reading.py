@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -14,7 +14,7 @@ from gymnasium import spaces
 from gym_loop.bridges.json_values import Array, array_from_json, check_dtype, int_from_json, short
 from gym_loop.errors import BridgeProtocolError, SampleError
 
-Space = spaces.Space[Any]
+Space: TypeAlias = "spaces.Space[Any]"
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,10 @@ def _flag(value: Any) -> bool:
 
 def _read_bounds(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """The bounds, and where there are any; one number stands for all, a flat list for any shape."""
+    read_shape: tuple[int, ...] = (1,)
     one = not isinstance(value, list)
     if one:
-        value, read_shape = [value], (1,)
+        value = [value]
     elif any(isinstance(item, list) for item in value):
         read_shape = shape
     else:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from gymnasium import spaces
 
 from gym_loop.bridges.json_values import Array, Style, array_encoder, check_dtype, number_to_json
 from gym_loop.errors import SampleError, SpaceError
 
-Space = spaces.Space[Any]
+Space: TypeAlias = "spaces.Space[Any]"
 
 
 def space_to_json(space: Space, *, style: Style) -> dict[str, Any]:

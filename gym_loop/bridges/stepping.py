@@ -142,14 +142,15 @@ class Runner:
         sessions.dispose = self._dispose
         self._loop = loop or asyncio.get_running_loop()
         self._own_threads = settings.own_threads
-        # Started now: what lives long must not lie between what comes and goes, or the memory of
-        # thousands of closed environments can't be given back.
-        self._idle = [self._new_worker() for _ in range(_SHARED_THREADS)]
+        # Started now and kept: what lives long must not lie between what comes and goes, or the
+        # memory of thousands of closed environments can't be given back.
+        self._lasting = [self._new_worker() for _ in range(_SHARED_THREADS)]
+        self._idle = list(self._lasting)
         self._closed = 0  # environments, since memory was given back
         self._shared: set[_Worker] = set()  # busy ones
         self._queue: deque[Session] = deque()  # sessions that wait for a shared worker
         self._closing: set[asyncio.Future[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._looks_again = False
         self._record = self.statistics.latency.add
         self._watchdog = Watchdog(settings.longest_stall)
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
@@ -241,9 +242,6 @@ class Runner:
 
     def _serve_queue(self) -> None:
         """Hand the waiting sessions to shared threads; of those, some may hang for ever."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self._queue:
             return
         now = self._loop.time()
@@ -257,8 +255,13 @@ class Runner:
             self._shared.add(worker)
             worker.inbox.put(session.lane.waiting.popleft())
             free -= 1
-        if self._queue:
-            self._timer = self._loop.call_later(_PATIENCE / 2, self._serve_queue)
+        if self._queue and not self._looks_again:
+            self._looks_again = True
+            self._loop.call_later(_PATIENCE / 2, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        self._serve_queue()
 
     def _take_worker(self) -> _Worker:
         return self._idle.pop() if self._idle else self._new_worker()
@@ -297,7 +300,7 @@ class Runner:
 
     def _put_back(self, worker: _Worker) -> None:
         worker.shared_since = None
-        if len(self._idle) < _SHARED_THREADS:
+        if worker in self._lasting:
             self._idle.append(worker)
         else:
             worker.inbox.put(None)

@@ -68,6 +68,8 @@ def parse_url(url: Any, schemes: Mapping[str, bool]) -> Address:
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         host, port = parts.hostname, parts.port
+        if host and not host.isascii():
+            host = host.encode("idna").decode()
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme not in schemes or not host:
@@ -141,22 +143,27 @@ class Line:
             ) from None
         except OSError as error:
             raise Lost(f"cannot connect: {error.strerror or error}") from None
-        # The kernel watches the time: Python's own timeouts cost another system call each.
-        made.settimeout(None)
-        self._set_kernel_timeout(made, self.timeout)
         self._socket, self.was_open = made, True
+        self._watch_time()
         self._used = time.monotonic()
 
-    def _set_kernel_timeout(self, made: socket.socket, seconds: float) -> None:
-        value = struct.pack("ll", int(seconds), max(1, int(seconds % 1 * 1e6)))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+    def _watch_time(self) -> None:
+        assert self._socket is not None
+        if self.address.tls:
+            self._socket.settimeout(self.timeout)
+            return
+        # The kernel does it: Python's own timeouts cost another system call each. (Its TLS
+        # takes the kernel's for a reason to try again.)
+        self._socket.settimeout(None)
+        value = struct.pack("ll", int(self.timeout), max(1, int(self.timeout % 1 * 1e6)))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def hurry(self, seconds: float) -> None:
         """From now on, wait no longer than this for an answer."""
         self.timeout = min(self.timeout, seconds)
         if self._socket is not None:
-            self._set_kernel_timeout(self._socket, self.timeout)
+            self._watch_time()
 
     def is_stale(self) -> bool:
         """Whether the other side has closed the connection while it was idle."""
@@ -176,7 +183,7 @@ class Line:
         self._deadline = 0.0
         try:
             self._socket.sendall(data)
-        except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
+        except (BlockingIOError, TimeoutError):
             raise self._too_late() from None
         except OSError as error:
             raise Lost(f"the connection broke: {error.strerror or error}") from None
@@ -191,7 +198,7 @@ class Line:
         assert self._socket is not None
         try:
             data = self._socket.recv(_CHUNK)
-        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+        except (BlockingIOError, TimeoutError):
             raise self._too_late() from None
         except OSError as error:
             raise Lost(f"the connection broke: {error.strerror or error}") from None

@@ -1,8 +1,9 @@
 """Losses as pure functions: from outputs and batch to the value and its gradient.
 
 All are means over the batch ``B``; gradients have the shape of the outputs. They take NumPy
-arrays or torch tensors and return the same. Values are computed when they are asked for, as 0-d
-arrays, so that on a GPU nothing waits until somebody reads them. Targets are constants: no gradient is meant for them.
+arrays or torch tensors and return the same; values are computed when they are asked for, as 0-d
+arrays, so that on a GPU nothing waits until somebody reads them. Targets are constants: no
+gradient is meant for them.
 """
 
 from __future__ import annotations

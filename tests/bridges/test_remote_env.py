@@ -20,7 +20,7 @@ from old_servers import World, old_gymie, old_http
 import gym_loop.bridges  # noqa: F401 - registers the environments
 from gym_loop.bridges.remote_env import ends
 from gym_loop.envs.making import EnvSpec, make_env
-from gym_loop.envs.state import prove
+from gym_loop.envs.state import StatefulEnv, prove
 from gym_loop.errors import (
     BridgeConnectionError,
     BridgeError,
@@ -391,9 +391,12 @@ def test_bad_parameters(protocol: str, parameters: dict[str, Any], message: str)
         make_env(EnvSpec(IDS[protocol], parameters=given))
 
 
-def test_an_unknown_host(protocol: str) -> None:
-    url = NOWHERE[protocol].replace("127.0.0.1", "nowhere.invalid")
-    with pytest.raises(BridgeConnectionError, match=r"there is no host nowhere\.invalid"):
+@pytest.mark.parametrize(
+    ("host", "asked"), [("nowhere.invalid", "nowhere.invalid"), ("é.invalid", "xn--9ca.invalid")]
+)
+def test_an_unknown_host(protocol: str, host: str, asked: str) -> None:
+    url = NOWHERE[protocol].replace("127.0.0.1", host)
+    with pytest.raises(BridgeConnectionError, match=f"there is no host {asked}"):
         gymnasium.make(IDS[protocol], url=url, env_id="CartPole-v1")
 
 
@@ -458,6 +461,17 @@ def test_the_state_is_elsewhere(old: tuple[Make, World]) -> None:
     verdict = prove(lambda: gymnasium.vector.SyncVectorEnv(copies), seed=0)
     assert (verdict.word, verdict.method) == ("approximate", "sync[restart]")
     assert "on the server" in verdict.reason
+
+
+class Away(Odd):
+    state_elsewhere = "over the hills"
+
+
+@pytest.mark.parametrize("wrap", [StatefulEnv, gymnasium.Wrapper])
+def test_the_state_of_copies_in_workers_is_elsewhere_too(wrap: Any) -> None:
+    make = lambda: gymnasium.vector.AsyncVectorEnv([lambda: wrap(Away())] * 2)  # noqa: E731
+    verdict = prove(make, seed=0)
+    assert (verdict.method, verdict.reason) == ("async[restart]", "over the hills")
 
 
 def test_an_id_that_the_server_renews(protocol: str) -> None:

@@ -115,6 +115,14 @@ def test_quantile_huber_loss(weighted: bool, huber: float) -> None:
     check(losses.quantile_huber_loss, theirs, quantiles, targets, weights, huber)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_quantiles_of_single_precision_are_not_widened(library: str) -> None:
+    arrays = RNG.standard_normal((2, B, 5)).astype(np.float32)
+    quantiles, targets = arrays if library == "numpy" else torch.tensor(arrays)
+    found = losses.quantile_huber_loss(quantiles, targets)
+    assert {found.gradient.dtype, found.value.dtype, found.errors.dtype} == {quantiles.dtype}
+
+
 def test_atoms_are_projected_one_by_one() -> None:
     atoms = np.linspace(-2.0, 3.0, 11)
     probs = RNG.dirichlet(np.ones(11), B)

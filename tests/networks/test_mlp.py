@@ -92,6 +92,22 @@ def test_batches_of_different_sizes_do_not_disturb_each_other() -> None:
     np.testing.assert_array_equal(mlp.gradients, alone)
 
 
+@pytest.mark.parametrize("arguments", KINDS, ids=str)
+def test_all_outputs_at_once_are_those_of_each_and_disturb_no_learning(arguments: dict) -> None:
+    mlp = make(**arguments)
+    x, other = np.random.default_rng(5).standard_normal((2, 6, 4))
+    gradients = [np.ones((6, size)) for size in SIZES]
+    mlp.forward(x)
+    mlp.backward(gradients)
+    wanted = mlp.gradients.copy()
+    mlp.forward(x)
+    found = mlp.predict_all(other)
+    for index, output in enumerate(found):
+        np.testing.assert_allclose(output, mlp.predict(other, index), atol=1e-12)
+    mlp.backward(gradients)
+    np.testing.assert_array_equal(mlp.gradients, wanted)
+
+
 def test_more_batch_sizes_than_are_kept_ready() -> None:
     mlp = make(hidden=[8])
     x = np.random.default_rng(4).standard_normal((20, 4))

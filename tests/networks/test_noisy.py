@@ -103,6 +103,14 @@ def test_settled_it_is_the_plain_network() -> None:
     network.backward([np.ones((2, 3)), np.ones((2, 2))], to_inputs=True)
 
 
+def test_all_outputs_at_once_have_the_noise_of_each() -> None:
+    noisy = NoisyMLP(MLP((4,), (3, 2), rng=np.random.default_rng(1)))
+    noisy.draw(np.random.default_rng(2))
+    x = np.random.default_rng(3).standard_normal((5, 4)).astype(np.float32)
+    for index, output in enumerate(noisy.predict_all(x)):
+        np.testing.assert_allclose(output, noisy.predict(x, index), rtol=1e-5)
+
+
 def test_copies_and_states() -> None:
     network = make(hidden=[8])
     network.parameters += 0.1

@@ -37,6 +37,36 @@ def test_gradients_are_those_of_the_module() -> None:
     assert not x.requires_grad
 
 
+@pytest.mark.parametrize("to_inputs", [False, True])
+def test_the_gradient_by_inputs_is_computed_when_it_is_wanted(to_inputs: bool) -> None:
+    network = TorchNetwork(module().eval())
+    network.module.train = lambda mode: network.module  # dropout stays off
+    x = torch.randn(6, 4)
+    network.forward(x)
+    found = network.backward((torch.ones(6, 3),), to_inputs=to_inputs)
+    assert (found is not None) is to_inputs
+    assert (network._inputs.grad is not None) is to_inputs
+    assert network.gradients.any()
+
+
+def test_all_outputs_come_from_one_run_of_the_module() -> None:
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads, self.runs = nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 2)]), 0
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            self.runs += 1
+            return tuple(head(x) for head in self.heads)
+
+    network, x = TorchNetwork(Counted()), torch.randn(6, 4)
+    found = network.predict_all(x)
+    assert network.module.runs == 1
+    for index, output in enumerate(found):
+        assert not output.requires_grad
+        assert torch.equal(output, network.predict(x, index))
+
+
 def test_dropout_acts_in_learning_alone() -> None:
     network = TorchNetwork(module())
     x = torch.randn(6, 4)

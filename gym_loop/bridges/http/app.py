@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from gym_loop.bridges.access import RateLimit, origin_allowed, token_allowed, token_of
 from gym_loop.bridges.http import codec, index, openapi
+from gym_loop.bridges.http.gate import Gate
 from gym_loop.bridges.http.held import Held
+from gym_loop.bridges.http.replies import CLOSE, HTML, JSON, NO_SCRIPTS, Message, Refused, Reply
 from gym_loop.bridges.http.settings import HttpSettings
 from gym_loop.bridges.problems import (
     MalformedEnvId,
@@ -24,18 +25,8 @@ from gym_loop.bridges.stepping import Runner
 
 _LOG = logging.getLogger("gym_loop.bridges")
 
-Headers = list[tuple[bytes, bytes]]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-JSON: Headers = [(b"content-type", codec.JSON)]
-HTML: Headers = [(b"content-type", b"text/html; charset=utf-8")]
-NO_SCRIPTS: Headers = [
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
-    (b"x-content-type-options", b"nosniff"),
-]
-CLOSE: Headers = [(b"connection", b"close")]
 
 
 class Request(NamedTuple):
@@ -46,22 +37,6 @@ class Request(NamedTuple):
     content_type: bytes
     body: bytes
     host: bytes
-
-
-class Reply(NamedTuple):
-    """What a handler answers."""
-
-    body: bytes
-    status: int = 200
-    headers: Headers = JSON
-
-
-class Refused(Exception):  # noqa: N818 - an answer, no error of the program
-    """A request that no handler gets to see."""
-
-    def __init__(self, status: int, message: str, headers: Headers | None = None) -> None:
-        self.status, self.message, self.headers = status, message, headers or []
-        super().__init__(message)
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
@@ -88,8 +63,7 @@ class Application:
         self._settings = settings
         self._shut_down = shut_down
         self._statistics = self.runner.statistics
-        self._rate = RateLimit(settings.max_requests_per_second)
-        self._guarded = settings.token is not None or settings.max_requests_per_second is not None
+        self._gate = Gate(settings)
         self._of_instance: dict[str, dict[str, Handler]] = {
             "step": {"POST": self._step},
             "reset": {"POST": self._reset},
@@ -116,10 +90,7 @@ class Application:
         fields = dict(scope["headers"])
         origin = fields.get(b"origin")
         try:
-            if self._guarded:
-                self._check_access(scope, fields)
-            if origin is not None:
-                self._check_origin(scope["method"], origin, fields)
+            self._gate.check(scope, fields)
             reply = await self._answer(scope, fields, receive)
         except Refused as refusal:
             self._statistics.errors[HTTPStatus(refusal.status).phrase] += 1
@@ -142,7 +113,7 @@ class Application:
         headers = reply.headers
         if reply.status != 204:
             headers = [*headers, (b"content-length", b"%d" % len(reply.body))]
-        if origin is not None and self._is_allowed(origin, fields):
+        if origin is not None and self._gate.is_allowed(origin, fields):
             headers = [*headers, (b"access-control-allow-origin", origin), (b"vary", b"origin")]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
@@ -196,38 +167,6 @@ class Application:
 
     def _too_large(self, most: int) -> Refused:
         return Refused(413, f"the request is longer than {most} bytes", CLOSE)
-
-    # -- who may ask -----------------------------------------------------------------------
-
-    def _check_access(self, scope: Message, fields: dict[bytes, bytes]) -> None:
-        client = scope.get("client")
-        if not self._rate.allows(client[0] if client else ""):
-            limit = self._settings.max_requests_per_second
-            wait = [(b"retry-after", b"1")]
-            raise Refused(429, f"more than {limit:g} requests a second; wait a moment", wait)
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
-            return  # browsers ask this without a token
-        authorization = fields.get(b"authorization", b"").decode("latin-1")
-        token = token_of(authorization, scope["query_string"].decode("latin-1"))
-        if not token_allowed(self._settings, token):
-            challenge = [(b"www-authenticate", b"Bearer")]
-            raise Refused(
-                401, "a token is needed here: send Authorization: Bearer TOKEN", challenge
-            )
-
-    def _check_origin(self, method: str, origin: bytes, fields: dict[bytes, bytes]) -> None:
-        """Keep foreign web pages from changing anything; what they read, their browser hides."""
-        if method not in ("GET", "HEAD", "OPTIONS") and not self._is_allowed(origin, fields):
-            shown = origin[:200].decode("latin-1")
-            raise Refused(
-                403,
-                f"pages of {shown} may not use this server; its operator can allow them with"
-                " --allow-origin",
-            )
-
-    def _is_allowed(self, origin: bytes, fields: dict[bytes, bytes]) -> bool:
-        host = fields.get(b"host", b"").decode("latin-1")
-        return origin_allowed(self._settings, origin.decode("latin-1"), host)
 
     def _without_handler(self, method: str, methods: Iterable[str]) -> Reply:
         names = [name for one in methods for name in ((one, "HEAD") if one == "GET" else (one,))]

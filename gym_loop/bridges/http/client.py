@@ -30,7 +30,7 @@ class HttpClient(Client):
         self._line = Line(address, timeout)
         self._root = f"{address.path}/v1/envs/"
         self._headers = b" HTTP/1.1\r\nHost: %b\r\n%bAccept: application/json\r\n" % (
-            address.authority.encode("idna" if not address.host.isascii() else "ascii"),
+            address.authority.encode(),
             authorization(token),
         )
         self._json = self._headers + b"Content-Type: application/json\r\nContent-Length: "
@@ -169,6 +169,8 @@ class _Reader:
 
     def on_message_complete(self) -> None:
         """Called by the parser, which knows only now whether the connection stays."""
+        if self._parser.get_status_code() < 200:
+            return  # a word on the way, such as 100 Continue
         self._complete = True
         self._keeps = self._parser.should_keep_alive()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import string
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from gym_loop.errors import BridgeProtocolError
 
 Vector = NDArray[np.float64]
+# In a reply about the end of an episode: it was truncated. Other agents do not look at it.
+TRUNCATED_HEADER = "Gym-Loop-Truncated"
+_NUMBER = struct.Struct("<d")
 
 
 class Subjects(NamedTuple):
@@ -27,7 +31,9 @@ class Subjects(NamedTuple):
 
 
 def subjects(prefix: str = "") -> Subjects:
-    """Name the subjects of the system under a prefix, such as ``"cart."``."""
+    """Name the subjects of the system under a prefix, such as ``"cart."`` or ``"cart"``."""
+    if prefix and not prefix.endswith("."):
+        prefix += "."
     names = ("rl.update", "rl.reward", "rl.action", "rl.reset", "rl.actions", "r.done")
     return Subjects(*(f"{prefix}{name}" for name in names))
 
@@ -38,7 +44,12 @@ def prefix_problem(prefix: str) -> str:
     tokens = prefix.removesuffix(".").split(".") if prefix else []
     if set(prefix) <= allowed and all(tokens):
         return ""
-    return f"{prefix!r} is no subject prefix: use words joined by dots, such as 'cart.'"
+    return f"{prefix!r} is no subject prefix: use words joined by dots, such as 'cart'"
+
+
+def encode_number(value: float) -> bytes:
+    """Encode a vector of one number."""
+    return binascii.b2a_base64(_NUMBER.pack(value), newline=False)
 
 
 def encode(values: Sequence[float] | Vector) -> bytes:

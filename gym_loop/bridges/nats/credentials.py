@@ -34,7 +34,7 @@ def _sign(seed: str, nonce: bytes, file: str) -> str:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:
         raise BridgeConnectionError(
-            "credential files need the package cryptography: pip install cryptography"
+            'credential files need the package cryptography: pip install "gym-loop[bridges]"'
         ) from None
     try:
         # Two bytes of prefix, the key's 32, two of checksum; base32 without padding.

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from gym_loop.errors import BridgeConnectionError
 
 # The shell ends the server when its standard input closes, as it does however we end.
-_UNTIL_WE_END = '"$@" & server=$!; trap "kill $server" TERM; read -r _; kill $server; wait $server'
+_UNTIL_WE_END = (
+    '"$@" & server=$!; trap "kill $server" TERM; read -r _; kill $server; wait $server; rm -r "$0"'
+)
 _START_SECONDS = 10.0
+_END_SECONDS = 5.0
 
 
 class EmbeddedServer:
@@ -23,36 +30,37 @@ class EmbeddedServer:
 
     Args:
         port: 0 takes a free one.
+        options: more words for its command line.
 
     Raises:
         BridgeConnectionError: there is no ``nats-server`` here, or it did not start.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="gym-loop-nats-")
-        ports = Path(self._directory.name)
-        self._log = ports / "log"
+    def __init__(self, port: int = 0, options: Sequence[str] = ()) -> None:
+        binary = find_server()
+        self._directory = Path(tempfile.mkdtemp(prefix="gym-loop-nats-"))
+        self._log = self._directory / "log"
         command = [
-            find_server(), "-a", "127.0.0.1", "-p", str(port or -1),
-            "--ports_file_dir", str(ports), "-l", str(self._log),
+            binary, "-a", "127.0.0.1", "-p", str(port or -1),
+            "--ports_file_dir", str(self._directory), "-l", str(self._log), *options,
         ]  # fmt: skip
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _UNTIL_WE_END, "sh", *command],
+            ["/bin/sh", "-c", _UNTIL_WE_END, str(self._directory), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us; the server outlives our last message
         )
         try:
-            self.url = self._wait(ports)
-        except BridgeConnectionError:
+            self.url = self._wait()
+        except BaseException:
             self.close()
             raise
 
-    def _wait(self, ports: Path) -> str:
+    def _wait(self) -> str:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            for file in ports.glob("*.ports"):
+            for file in self._directory.glob("*.ports"):
                 text = file.read_text(encoding="utf-8")
                 if text.strip().endswith("}"):
                     return str(json.loads(text)["nats"][0])
@@ -65,10 +73,17 @@ class EmbeddedServer:
 
     def close(self) -> None:
         """End the server; a second call changes nothing."""
-        if self._process.stdin and not self._process.stdin.closed:
-            self._process.stdin.close()
+        assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            return
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):  # the session is its own, so the group is, too
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._directory.cleanup()
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def __enter__(self) -> EmbeddedServer:
         return self

@@ -8,9 +8,17 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary
 
-from gym_loop.bridges.nats.client import NatsClient, Server, parse_url
-from gym_loop.bridges.nats.codec import Vector, decode, encode, prefix_problem, subjects
-from gym_loop.errors import BridgeProtocolError, EnvParametersError
+from gym_loop.bridges.nats.address import Address, parse_url
+from gym_loop.bridges.nats.client import NatsClient
+from gym_loop.bridges.nats.codec import (
+    TRUNCATED_HEADER,
+    Vector,
+    decode,
+    encode_number,
+    prefix_problem,
+    subjects,
+)
+from gym_loop.errors import BridgeProtocolError, EnvParametersError, SampleError
 
 
 class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is untyped here
@@ -19,7 +27,8 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
     The lengths of its first observation and of its list of actions, asked for at construction,
     give the spaces. A step takes two round trips: the action; then reward, observation and
     done, asked for together. `done` is ``terminated``: the protocol knows no truncation, so a
-    time limit belongs into ``env.max_episode_steps``. It knows no seeds either.
+    time limit belongs into ``env.max_episode_steps``; only ``gym-loop serve nats`` says in a
+    header that an episode was truncated. The protocol knows no seeds either.
 
     A lost connection is made again within ``timeout``, and the request under way is repeated
     with the same reply subject. A system that has taken the action but could not say so any
@@ -37,7 +46,7 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
         credentials: path of a ``.creds`` file.
         tls_ca: file of the certificates to trust; None uses the system's.
         timeout: seconds that a request may take, reconnecting included.
-        prefix: put before every subject, such as ``"cart."``.
+        prefix: put before every subject with a dot, such as ``"cart"``.
         observation_space: "multi_binary" (gym-nats's own), or "box" for a system that sends
             other values than 0 and 1.
         reconnect: whether a lost connection is made again.
@@ -50,13 +59,14 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    state_elsewhere = "the state is in the system behind NATS, and the protocol cannot ask for it"
 
     def __init__(
         self,
         url: str | None = None,
         *,
         host: str = "127.0.0.1",
-        port: int = 4222,
+        port: int | str = 4222,
         user: str | None = None,
         password: str | None = None,
         token: str | None = None,
@@ -68,14 +78,14 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
         reconnect: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        _check(timeout, prefix, observation_space, render_mode)
+        _check(port, timeout, prefix, observation_space, render_mode)
         secrets: dict[str, Any] = {
             "user": user, "password": password, "token": token,
             "credentials": credentials, "tls_ca": tls_ca,
         }  # fmt: skip
-        server = parse_url(url, **secrets) if url else Server(host, port, **secrets)
+        address = parse_url(url, **secrets) if url else Address(host, int(port), **secrets)
         self._subjects = subjects(prefix)
-        self._client = NatsClient(server, timeout=timeout, reconnect=reconnect)
+        self._client = NatsClient(address, timeout=timeout, reconnect=reconnect)
         self._closed = False
         try:
             first = self._vector(self._subjects.update)
@@ -106,15 +116,19 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Send the action; then ask for reward, observation and done at once."""
         names = self._subjects
-        self._client.request((names.action, encode([float(action)])))
+        if not self.action_space.contains(action):
+            raise SampleError(f"{names.action}: action {action!r} is not in {self.action_space}")
+        self._client.request((names.action, encode_number(action)))
         reward, observation, done = self._client.request(
             (names.reward, b""), (names.update, b""), (names.done, b"")
         )
+        over = bool(decode(done.payload, names.done).sum() > 0)
+        truncated = over and done.header(TRUNCATED_HEADER) is not None
         return (
-            self._observation(decode(observation, names.update, self._size)),
-            float(decode(reward, names.reward).sum()),
-            bool(decode(done, names.done).sum() > 0),
-            False,
+            self._observation(decode(observation.payload, names.update)),
+            float(decode(reward.payload, names.reward).sum()),
+            over and not truncated,
+            truncated,
             {},
         )
 
@@ -125,7 +139,7 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
             self._client.close()
 
     def _vector(self, subject: str) -> Vector:
-        return decode(self._client.request((subject, b""))[0], subject)
+        return decode(self._client.request((subject, b""))[0].payload, subject)
 
     def _observation(self, vector: Vector) -> Any:
         if len(vector) != self._size:
@@ -144,9 +158,13 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
         return bits
 
 
-def _check(timeout: float, prefix: str, space: str, render_mode: str | None) -> None:
+def _check(
+    port: int | str, timeout: float, prefix: str, space: str, render_mode: str | None
+) -> None:
     problem = prefix_problem(prefix)
-    if not timeout > 0:
+    if not (str(port).isdecimal() and 0 < int(port) < 1 << 16):
+        problem = f"port {port!r} is no TCP port; use 1 to 65535, NATS's own is 4222"
+    elif not timeout > 0:
         problem = f"timeout {timeout} must be greater than 0 seconds"
     elif space not in ("multi_binary", "box"):
         problem = f"observation_space {space!r} must be multi_binary or box"

@@ -6,17 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from gym_loop.bridges.catalogue import Catalogue
-from gym_loop.bridges.nats.client import Message, NatsClient, Server, parse_url
+from gym_loop.bridges.nats.address import Address, parse_url
+from gym_loop.bridges.nats.client import NatsClient, RefusedError
 from gym_loop.bridges.nats.embedded import EmbeddedServer
 from gym_loop.bridges.nats.settings import NatsSettings
 from gym_loop.bridges.nats.system import System
+from gym_loop.bridges.nats.wire import WireError
 from gym_loop.bridges.problems import Problem
 from gym_loop.bridges.sessions import Session
 from gym_loop.bridges.settings import ServerSettings
-from gym_loop.errors import BridgeConnectionError, BridgeError, EnvError
+from gym_loop.errors import BridgeConnectionError, EnvError, GymLoopError, SpaceError
 from gym_loop.runs.signals import stop_signals
 
 _LOG = logging.getLogger("gym_loop.bridges.nats")
@@ -47,7 +49,7 @@ def serve(
     stop = stop or threading.Event()
     with ExitStack() as stack:
         url = stack.enter_context(EmbeddedServer()).url if settings.embedded else settings.url
-        server = parse_url(
+        address = parse_url(
             url,
             user=settings.user,
             password=settings.password,
@@ -55,14 +57,16 @@ def serve(
             credentials=settings.credentials,
             tls_ca=settings.tls_ca,
         )
-        workers = [_Worker(system, server, settings.timeout, stop) for system in _systems(settings)]
+        workers = [
+            _Worker(system, address, settings.timeout, stop) for system in _systems(settings)
+        ]
         for worker in workers:
             stack.callback(worker.end)
         stack.enter_context(stop_signals(lambda _: stop.set()))
         for worker in workers:
             worker.start()
         if ready is not None:
-            ready(server.url)
+            ready(address.url)
         while not stop.wait(_LOOK_UP_SECONDS):
             if failed := next((one.error for one in workers if one.error), None):
                 raise failed
@@ -76,16 +80,19 @@ def _systems(settings: NatsSettings) -> list[System]:
             replace_old_versions=settings.replace_old_versions,
         )
     )
+    sessions: list[Session] = []
     systems: list[System] = []
     try:
         for prefix, env_id in settings.systems():
-            session = Session(f"{prefix}{env_id}", env_id, catalogue, settings.seed)
-            systems.append(System(session.make(), prefix))
+            sessions.append(Session(f"{prefix}{env_id}", env_id, catalogue, settings.seed))
+            systems.append(System(sessions[-1].make(), prefix))
             systems[-1].begin()
-    except Problem as problem:
-        for system in systems:
-            system.close()
-        raise EnvError(problem.message) from problem
+    except BaseException as error:
+        for session in sessions:
+            session.close()
+        if isinstance(error, Problem):
+            raise EnvError(error.message) from error
+        raise
     return systems
 
 
@@ -93,14 +100,15 @@ class _Worker:
     """One system with a connection and a thread of its own, so that a slow one delays no other."""
 
     def __init__(
-        self, system: System, server: Server, timeout: float, stop: threading.Event
+        self, system: System, address: Address, timeout: float, stop: threading.Event
     ) -> None:
         self.system = system
-        self.error: BridgeError | None = None
+        self.error: GymLoopError | None = None
+        self._address = address
         self._timeout = timeout
         self._stop = stop
-        self._server = server
         self._client: NatsClient | None = None
+        self._refusals = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -119,43 +127,67 @@ class _Worker:
             self.system.close()
 
     def _connect(self) -> None:
-        client = NatsClient(self._server, timeout=_CONNECT_SECONDS)
-        for subject in self.system.subjects:
-            client.subscribe(subject)
-        client.flush()
+        client = NatsClient(self._address, timeout=_CONNECT_SECONDS)
+        if self.system.largest_payload > client.max_payload:
+            client.close()
+            raise SpaceError(
+                f"{self.system.session.env_id}: a message of {self.system.largest_payload} bytes is"
+                f" needed, and {self._address.url} takes {client.max_payload}; raise max_payload"
+                " in its configuration, or wrap the environment"
+            )
+        try:
+            client.subscribe(*self.system.subjects)
+        except BaseException:
+            client.close()
+            raise
         self._client = client
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                try:
-                    self._answer_next()
-                except OSError as error:
-                    _LOG.warning("the NATS server is gone (%s); waiting for it", error)
-                    self._reconnect()
-        except BridgeError as error:
+                self._answer_next()
+        except GymLoopError as error:
             self.error = error
 
     def _answer_next(self) -> None:
         assert self._client is not None
-        with suppress(TimeoutError):
-            message: Message = self._client.receive(time.monotonic() + _LOOK_UP_SECONDS)
-            payload, error = self.system.answer(message)
-            if message.reply:
-                self._client.publish(message.reply, payload, error)
+        try:
+            message = self._client.receive(time.monotonic() + _LOOK_UP_SECONDS)
+        except TimeoutError:
+            return
+        except RefusedError as error:
+            # An agent may want its answer on a subject that is not ours: that is its own affair.
+            self._refusals += 1
+            if self._refusals & (self._refusals - 1) == 0:
+                _LOG.warning("an answer was refused (%d so far): %s", self._refusals, error)
+            return
+        except (OSError, WireError) as error:
+            self._reconnect(error)
+            return
+        reply = self.system.answer(message)
+        while message.reply and not self._stop.is_set():
+            try:
+                self._client.publish(message.reply, reply.payload, reply.headers)
+            except OSError as error:
+                self._reconnect(error)
+            else:
+                return
 
-    def _reconnect(self) -> None:
+    def _reconnect(self, lost: Exception) -> None:
+        """Connect again, as often as the time allows."""
+        assert self._client is not None
+        self._client.close()
+        _LOG.warning("%s: the NATS server is gone (%s); waiting for it", self._address.url, lost)
         deadline = time.monotonic() + self._timeout
         while not self._stop.is_set():
             try:
                 self._connect()
-            except (BridgeConnectionError, OSError):
+            except (BridgeConnectionError, OSError, WireError) as error:
                 if time.monotonic() > deadline:
                     raise BridgeConnectionError(
-                        f"{self._server.url}: the NATS server did not come back within"
-                        f" {self._timeout:g} s"
+                        f"the NATS server did not come back within {self._timeout:g} s: {error}"
                     ) from None
                 self._stop.wait(_RETRY_SECONDS)
             else:
-                _LOG.warning("connected to the NATS server again")
+                _LOG.warning("%s: connected to the NATS server again", self._address.url)
                 return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from gym_loop.bridges.nats.codec import prefix_problem
+from gym_loop.bridges.nats.codec import prefix_problem, subjects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +14,8 @@ class NatsSettings:
     """The options of ``gym-loop serve nats``.
 
     Args:
-        env: ids of the environments to serve, each alone or as ``PREFIX=ID``: the prefix is put
-            before its subjects, so that several can be served at once.
+        env: ids of the environments to serve, each alone or as ``PREFIX=ID``: the prefix and a
+            dot are put before its subjects, so that several can be served at once.
         url: the NATS server, ``nats://HOST:PORT`` or ``tls://HOST:PORT``.
         user: user name for the NATS server.
         password: the user's password.
@@ -39,7 +41,7 @@ class NatsSettings:
     tls_ca: str | None = None
     embedded: bool = False
     imports: tuple[str, ...] = ()
-    make: str | None = None
+    make: str | Callable[..., Any] | None = None
     seed: int | None = None
     timeout: float = 60.0
     queue: str | None = None
@@ -49,13 +51,14 @@ class NatsSettings:
         """What is wrong with the values, by option."""
         found = {}
         prefixes = [prefix for prefix, _ in self.systems()]
+        updates = {subjects(prefix).update for prefix in prefixes}
         if not self.env:
             found["env"] = "names no environment; write --env CartPole-v1, say"
         elif bad := next(filter(None, map(prefix_problem, prefixes)), ""):
             found["env"] = bad
-        elif len(set(prefixes)) < len(prefixes):
+        elif len(updates) < len(prefixes):
             found["env"] = (
-                "several environments on the same subjects; give each a prefix: a.=CartPole-v1"
+                "several environments on the same subjects; give each a prefix: a=CartPole-v1"
             )
         if self.queue is not None:
             found["queue"] = (

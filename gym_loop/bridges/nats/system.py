@@ -5,22 +5,37 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 from gymnasium.spaces.utils import flatdim, flatten
 
-from gym_loop.bridges.nats.client import Message
-from gym_loop.bridges.nats.codec import Vector, decode, encode, subjects
-from gym_loop.bridges.problems import Problem, ResetNeeded, WrongAction
+from gym_loop.bridges.nats.client import ERROR_HEADER, INBOXES
+from gym_loop.bridges.nats.codec import (
+    TRUNCATED_HEADER,
+    Vector,
+    decode,
+    encode,
+    encode_number,
+    subjects,
+)
+from gym_loop.bridges.nats.wire import Message
+from gym_loop.bridges.problems import EnvFailed, Problem, ResetNeeded, WrongAction
 from gym_loop.bridges.sessions import Session
 from gym_loop.errors import BridgeError, SpaceError
 
 _LOG = logging.getLogger("gym_loop.bridges.nats")
 _REMEMBERED = 16  # answers, in case the request is repeated after a lost connection
 _MOST_ACTIONS = 1 << 16
+
+
+class Reply(NamedTuple):
+    """What answers a request."""
+
+    payload: bytes = b""
+    headers: Mapping[str, str] | None = None
 
 
 class System:
@@ -31,7 +46,8 @@ class System:
     as one number in mixed radix, its first component the most significant.
 
     There is one state. Requests are served in the order in which they come, whoever sends them:
-    two agents take turns in one episode, which is said once in the log.
+    two agents act on one episode, which the log says. A request that cannot be fulfilled changes
+    nothing and has no reward; its reply is empty, with the reason in a header.
 
     Args:
         session: holds the environment, made.
@@ -55,70 +71,84 @@ class System:
             ) from None
         self._observation = np.zeros(self.size)
         self._reward = 0.0
-        self._done = False
+        self._over = self._truncated = self._begun = False
         self._agent = ""
-        self._answered: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._answered: OrderedDict[str, Reply] = OrderedDict()
         self.bad_requests = 0
+        self.intrusions = 0  # another agent in the middle of an episode
         names = self.subjects
-        self._handlers: dict[str, Callable[[bytes], bytes]] = {
-            names.update: lambda _: encode(self._observation),
-            names.reward: lambda _: encode([self._reward]),
-            names.done: lambda _: encode([1.0 if self._done else -1.0]),
-            names.actions: lambda _: encode(np.arange(self.actions, dtype=np.float64)),
+        self._handlers: dict[str, Callable[[bytes], Reply]] = {
+            names.update: lambda _: Reply(encode(self._observation)),
+            names.reward: lambda _: Reply(encode_number(self._reward)),
+            names.done: self._done,
+            names.actions: lambda _: Reply(encode(np.arange(self.actions, dtype=np.float64))),
             names.reset: self._reset,
             names.action: self._act,
         }
 
-    def begin(self) -> None:
-        """Begin the first episode, so that there is an observation before the first reset."""
-        self._reset(b"")
+    @property
+    def largest_payload(self) -> int:
+        """The longest reply in bytes."""
+        return 4 * math.ceil(8 * max(self.size, self.actions) / 3)
 
-    def answer(self, message: Message) -> tuple[bytes, str]:
-        """The reply's payload, and an error text or ``""``."""
-        changes = message.subject in (self.subjects.action, self.subjects.reset)
-        if changes and message.reply in self._answered:
-            return self._answered[message.reply]
+    def begin(self) -> None:
+        """Begin an episode, so that there is an observation before the first reset."""
+        observation, _info = self.session.reset()
+        self._observation, self._reward = self._flat(observation), 0.0
+        self._over = self._truncated = False
+
+    def answer(self, message: Message) -> Reply:
+        """Do what a request wants, or say why not."""
+        names, reply_to = self.subjects, message.reply
+        changes = message.subject in (names.action, names.reset)
+        # Only our own client repeats a request; another's inbox may be the same for all of them.
+        repeatable = changes and reply_to.startswith(INBOXES)
+        if repeatable and reply_to in self._answered:
+            return self._answered[reply_to]
         if changes:
-            self._notice(message.reply)
+            self._notice(reply_to)
         try:
-            answer = self._handlers[message.subject](message.payload), ""
+            reply = self._handlers[message.subject](message.payload)
         except (Problem, BridgeError) as error:
-            self.bad_requests += 1
-            # Each would fill a disk; the powers of two show that it goes on.
-            if self.bad_requests & (self.bad_requests - 1) == 0:
-                _LOG.warning(
-                    "%s refused (%d so far): %s", message.subject, self.bad_requests, error
-                )
-            answer = b"", str(error)
-        if changes and message.reply:
-            self._answered[message.reply] = answer
+            self._log_rarely(self._count_bad(), f"{message.subject} refused: {error}")
+            self._reward = 0.0  # the last one must not be counted twice
+            reply = Reply(headers={ERROR_HEADER: " ".join(str(error).split())})
+        if repeatable:
+            self._answered[reply_to] = reply
             if len(self._answered) > _REMEMBERED:
                 self._answered.popitem(last=False)
-        return answer
+        return reply
 
     def close(self) -> None:
         """Close the environment."""
         self.session.close()
 
-    def _reset(self, _: bytes) -> bytes:
-        observation, _info = self.session.reset()
-        self._observation, self._reward, self._done = self._flat(observation), 0.0, False
-        return b""
+    def _done(self, _: bytes) -> Reply:
+        headers = {TRUNCATED_HEADER: "true"} if self._truncated else None
+        return Reply(encode_number(1.0 if self._over else -1.0), headers)
 
-    def _act(self, payload: bytes) -> bytes:
-        number = float(decode(payload, self.subjects.action, 1)[0])
+    def _reset(self, _: bytes) -> Reply:
+        self._over = self._begun = True  # until the new episode is there
+        self.begin()
+        return Reply()
+
+    def _act(self, payload: bytes) -> Reply:
+        names = self.subjects
+        number = float(decode(payload, names.action, 1)[0])
         if not (number.is_integer() and 0 <= number < self.actions):
-            raise WrongAction(
-                f"{self.subjects.action}: {number:g} is no action; use 0 to {self.actions - 1}"
-            )
-        if self._done:
-            raise ResetNeeded(
-                f"{self.subjects.action}: the episode is over; send {self.subjects.reset} first"
-            )
-        observation, reward, terminated, truncated, _ = self.session.step(self._action(int(number)))
-        self._observation, self._reward = self._flat(observation), reward
-        self._done = terminated or truncated
-        return b""
+            raise WrongAction(f"{number:g} is no action; use 0 to {self.actions - 1}")
+        # Also after a restart of this system: the agent's episode ended with the old one.
+        if self._over or not self._begun:
+            raise ResetNeeded(f"there is no episode under way; send {names.reset} first")
+        try:
+            result = self.session.step(self._action(int(number)))
+        except EnvFailed:
+            self._over = True
+            raise
+        observation, self._reward, terminated, truncated, _info = result
+        self._observation = self._flat(observation)
+        self._over, self._truncated = terminated or truncated, truncated and not terminated
+        return Reply()
 
     def _action(self, number: int) -> Any:
         space = self.session.action_space
@@ -136,12 +166,23 @@ class System:
         agent = reply.rpartition(".")[0]
         if not agent or agent == self._agent:
             return
-        if self._agent and self.session.steps and not self._done:
-            _LOG.warning(
-                "%s: another agent has come in the middle of an episode; both act on one state",
-                self.subjects.action,
+        if self._agent and self.session.steps and not self._over:
+            self.intrusions += 1
+            self._log_rarely(
+                self.intrusions,
+                f"{self.subjects.action}: another agent came in the middle of an episode; both act"
+                " on one state",
             )
         self._agent = agent
+
+    def _count_bad(self) -> int:
+        self.bad_requests += 1
+        return self.bad_requests
+
+    def _log_rarely(self, times: int, said: str) -> None:
+        # Each would fill a disk; the powers of two show that it goes on.
+        if times & (times - 1) == 0:
+            _LOG.warning("%s (%d so far)", said, times)
 
 
 def _numbering(space: Any, env_id: str) -> tuple[tuple[int, ...], int]:

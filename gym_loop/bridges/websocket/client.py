@@ -109,7 +109,7 @@ class WebSocketClient(Client):
         if not self._data:
             data = self._line.receive()
             # Nearly always one short frame, whole, and nothing after it.
-            if data[0] == _FINAL | _TEXT and data[1] < 126 and len(data) == data[1] + 2:
+            if 1 < len(data) < 128 and data[0] == _FINAL | _TEXT and len(data) == data[1] + 2:
                 return data[2:]
             self._data = data
         return self._message()
@@ -192,7 +192,7 @@ class WebSocketClient(Client):
         line.send(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: %b\r\nSec-WebSocket-Version: 13\r\n%b\r\n"
-            % (path.encode(), line.address.authority.encode("idna"), key, self._authorization)
+            % (path.encode(), line.address.authority.encode(), key, self._authorization)
         )
         data = line.receive()
         while (end := data.find(b"\r\n\r\n")) < 0:

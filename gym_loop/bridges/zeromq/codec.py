@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -19,6 +19,8 @@ from gym_loop.errors import BridgeProtocolError, SampleError, SpaceError
 
 STAMP = "\0"  # no JSON text holds this character
 HUGE = 1e100  # stands for infinity, which JSON has no number for
+_NUMBERS = frozenset({int, float})
+_HEAD = '{"value":'
 _LONGEST = 1 << 16  # characters of a command that are looked at
 
 
@@ -89,7 +91,10 @@ class SpaceCodec:
         sample: Any
         if isinstance(self.space, spaces.Discrete):
             sample = whole(values[0])
-        elif self.space.dtype is not None and self.space.dtype.kind in "biu":
+            if not self.low[0] <= sample <= self.high[0]:
+                raise SampleError(f"{_shown(values)} is not in {self.space}")
+            return sample
+        if self.space.dtype is not None and self.space.dtype.kind in "biu":
             sample = np.array([whole(value) for value in values], dtype=object)
             if any(
                 not low <= value <= high
@@ -143,6 +148,8 @@ def _shown(values: Sequence[Any]) -> str:
 
 def number(value: Any) -> str:
     """A number, or None, as JSON: NaN as null, an infinity as +-1e100."""
+    if type(value) is int:
+        return repr(value)
     if value is None or value != value:
         return "null"
     if math.isinf(value):
@@ -165,8 +172,8 @@ def stamp(message: str, ts: float) -> bytes:
 
 def encode_command(values: Sequence[Any], ts: float) -> bytes:
     """A command, one number a dimension."""
-    items = [f'{{"value":{number(value)},"ts":{ts!r}}}' for value in values]
-    return f"[{','.join(items)}]".encode()
+    behind = f',"ts":{ts!r}}}'
+    return f"[{','.join([f'{_HEAD}{number(value)}{behind}' for value in values])}]".encode()
 
 
 def finite(value: Any) -> Any:
@@ -181,8 +188,24 @@ def finite(value: Any) -> Any:
 # -- reading -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Command:
+@cache
+def _fast_loads() -> Callable[[bytes], Any]:
+    try:
+        from orjson import loads
+    except ImportError:
+        return json.loads
+    return loads
+
+
+def _loads(data: bytes) -> Any:
+    """Read JSON, and what Python's own module takes beside it: NaN and infinities."""
+    try:
+        return _fast_loads()(data)
+    except ValueError:
+        return json.loads(data)
+
+
+class Command(NamedTuple):
     """What an agent sent.
 
     Args:
@@ -207,7 +230,7 @@ def decode_command(data: bytes, dimensions: int) -> Command:
     if len(data) > _LONGEST + 64 * dimensions:
         raise BadCommandError(f"{len(data)} bytes are too many")
     try:
-        content = json.loads(data)
+        content = _loads(data)
     except (ValueError, RecursionError) as error:
         raise BadCommandError(f"no JSON: {error}") from None
     if not isinstance(content, list) or len(content) < dimensions:
@@ -215,14 +238,14 @@ def decode_command(data: bytes, dimensions: int) -> Command:
         raise BadCommandError(f'{_kind(content)} where {wanted} {{"value": ...}} was expected')
     values = []
     for item in content[:dimensions]:
-        if not isinstance(item, dict) or "value" not in item:
+        if type(item) is not dict or "value" not in item:
             raise BadCommandError(f'{_kind(item)} where an object {{"value": ...}} was expected')
         value = item["value"]
-        if type(value) not in (int, float) or not _is_finite(value):
+        if type(value) not in _NUMBERS or not _is_finite(value):
             raise BadCommandError(f"the value {_kind(value)} is no finite number")
         values.append(value)
     ts = content[0].get("ts") if content else None
-    return Command(values, ts if type(ts) in (int, float) and _is_finite(ts) else None)
+    return Command(values, ts if type(ts) in _NUMBERS and _is_finite(ts) else None)
 
 
 def _is_finite(value: Any) -> bool:
@@ -238,49 +261,63 @@ def _kind(value: Any) -> str:
     return json.dumps(value)[:40]
 
 
-@dataclass(frozen=True)
 class Reading:
     """One message of a stream.
 
-    Args:
+    Attributes:
         values: one number a dimension; None where the message says null.
-        low: the ``min`` of each dimension.
-        high: the ``max`` of each dimension.
         ts: seconds since the epoch.
         end: "terminated" or "truncated" with the last reward of an episode, in lock-step.
-    """
-
-    values: tuple[float | None, ...]
-    low: tuple[float | None, ...]
-    high: tuple[float | None, ...]
-    ts: float
-    end: str = ""
-
-
-def decode_reading(data: bytes) -> Reading:
-    """Read a message of observations or rewards, from any server.
 
     Raises:
-        BridgeProtocolError: it is none.
+        BridgeProtocolError: it is no message of gymz's.
     """
-    try:
-        content = json.loads(data)
-        values, low, high = (tuple(_column(content, key)) for key in ("value", "min", "max"))
-        return Reading(values, low, high, float(content[0]["ts"]), content[0].get("end", ""))
-    except (ValueError, RecursionError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise BridgeProtocolError(
-            f"a message of the server cannot be read ({type(error).__name__}: {error}):"
-            f" {data[:80]!r}; is this port a gymz stream?"
-        ) from None
+
+    __slots__ = ("_content", "end", "ts", "values")
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            self._content = content = _loads(data)
+            self.values = _column(content, "value")
+            self.ts = float(content[0]["ts"])
+            self.end: str = content[0].get("end", "")
+        except _UNREADABLE as error:
+            raise _unreadable(data, error) from None
+
+    def bounds(self) -> tuple[Values, Values]:
+        """The ``min`` and the ``max`` of each dimension.
+
+        Raises:
+            BridgeProtocolError: they are none.
+        """
+        try:
+            return _column(self._content, "min"), _column(self._content, "max")
+        except _UNREADABLE as error:
+            raise _unreadable(repr(self._content).encode(), error) from None
 
 
-def _column(content: Any, key: str) -> Iterator[float | None]:
-    for item in content:
-        value = item[key]
-        if value is None:
-            yield None
-        elif type(value) is int:
-            yield value
-        else:
-            value = float(value)
-            yield math.copysign(math.inf, value) if abs(value) >= HUGE else value
+Values = tuple[float | None, ...]
+_UNREADABLE = (
+    ValueError, RecursionError, TypeError, KeyError, IndexError, OverflowError, AttributeError,
+)  # fmt: skip
+
+
+def _unreadable(data: bytes, error: Exception) -> BridgeProtocolError:
+    return BridgeProtocolError(
+        f"a message of the server cannot be read ({type(error).__name__}: {error}):"
+        f" {data[:80]!r}; is this port a gymz stream?"
+    )
+
+
+def _column(content: Any, key: str) -> Values:
+    values = tuple([item[key] for item in content])
+    if set(map(type, values)) <= _NUMBERS and min(values) > -HUGE and max(values) < HUGE:
+        return values
+    values = tuple([None if value is None else float(value) for value in values])
+    return tuple(map(_with_infinity, values))
+
+
+def _with_infinity(value: float | None) -> float | None:
+    if value is None or not abs(value) >= HUGE:
+        return value
+    return math.copysign(math.inf, value)

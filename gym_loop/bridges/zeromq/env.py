@@ -128,6 +128,7 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             or self._observation_space_of_stream()
         )
         self._dimensions = SpaceCodec(self.observation_space).dimensions
+        self._discrete = isinstance(self.observation_space, spaces.Discrete)
         self._neutral = np.asarray(SpaceCodec(action_space).neutral()).ravel().tolist()
 
     # -- the environment ---------------------------------------------------------------------
@@ -201,6 +202,11 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         if found is None:
             return self._lost()
         reading, reward = found
+        if reward.values[0] is None and self._streams.is_between(reading):
+            raise BridgeProtocolError(
+                f"{_NAME}: an episode ended unannounced: the server runs in real time; start it"
+                " with --speed max, or set speed: real in env.parameters"
+            )
         self._streams.begin(reading)
         self._streams.over = bool(reward.end)
         truncated = reward.end == "truncated"
@@ -267,12 +273,12 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         )
 
     def _observation(self) -> Any:
-        values = [np.nan if value is None else value for value in self._streams.latest or ()]
-        space = self.observation_space
-        if isinstance(space, spaces.Discrete):
+        values: Sequence[Any] = self._streams.latest or ()
+        if None in values:
+            values = [np.nan if value is None else value for value in values]
+        if self._discrete:
             return whole(values[0])
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.array(values, space.dtype)
+        return np.array(values, self.observation_space.dtype)
 
     def _check_size(self, reading: Reading) -> None:
         if len(reading.values) != self._dimensions:
@@ -286,8 +292,9 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         reading = read_one(self._ports, self._timeout)
         if reading is None:
             raise self._silence()
-        low = [-np.inf if value is None else value for value in reading.low]
-        high = [np.inf if value is None else value for value in reading.high]
+        lows, highs = reading.bounds()
+        low = [-np.inf if value is None else value for value in lows]
+        high = [np.inf if value is None else value for value in highs]
         with np.errstate(over="ignore"):
             return spaces.Box(np.array(low, np.float32), np.array(high, np.float32))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.bridges.settings import is_loopback
-from gym_loop.bridges.zeromq.codec import Reading, decode_reading, encode_command
+from gym_loop.bridges.zeromq.codec import Reading, encode_command
 from gym_loop.bridges.zeromq.sockets import POLL, Sockets, import_zmq
 from gym_loop.errors import BridgeConnectionError, UsageError
 
@@ -87,8 +87,12 @@ class Link:
                 f"{error}; one agent at a time commands a system, the others can only listen"
             ) from None
         self._commands.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._observations = self._connected(ports.host, ports.observation_port)
-        self._rewards = self._connected(ports.host, ports.reward_port)
+        try:
+            self._observations = self._connected(ports.host, ports.observation_port)
+            self._rewards = self._connected(ports.host, ports.reward_port)
+        except BridgeConnectionError:
+            self._sockets.close()
+            raise
         self._poller = zmq.Poller()
         for socket in (self._commands, self._observations, self._rewards):
             self._poller.register(socket, zmq.POLLIN)
@@ -150,13 +154,13 @@ class Link:
 
     def _next(self, socket: Any) -> Reading | None:
         try:
-            return decode_reading(socket.recv())
+            return Reading(socket.recv())
         except self._zmq.Again:
             self._count_servers()
             return None
 
     def _drain(self, socket: Any) -> list[Reading]:
-        return [decode_reading(data) for data in self._frames(socket)]
+        return [Reading(data) for data in self._frames(socket)]
 
     def _frames(self, socket: Any) -> list[bytes]:
         frames = []
@@ -181,6 +185,6 @@ def read_one(ports: Ports, timeout: float) -> Reading | None:
     sockets = ports.sockets()
     try:
         socket = sockets.connect(zmq.SUB, ports.host, ports.observation_port, LARGEST)
-        return decode_reading(socket.recv()) if socket.poll(timeout * 1e3) else None
+        return Reading(socket.recv()) if socket.poll(timeout * 1e3) else None
     finally:
         sockets.close()

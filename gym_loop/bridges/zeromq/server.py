@@ -116,7 +116,7 @@ class _Server:
         self, config: ZeroMQConfig, world: World, sockets: Sockets, ending: threading.Event
     ) -> None:
         zmq = import_zmq()
-        self._again = zmq.Again
+        self._again, self._more = zmq.Again, zmq.RCVMORE
         self._config = config
         self._world = world
         self._ending = ending
@@ -144,13 +144,14 @@ class _Server:
         A bad one is counted and ignored.
         """
         try:
-            frames = self._commands.recv_multipart()
+            data = self._commands.recv()
         except self._again:
             return None
         try:
-            if len(frames) != 1:
-                raise BadCommandError(f"{len(frames)} frames where one was expected")
-            command = decode_command(frames[0], self._world.actions.dimensions)
+            if self._commands.getsockopt(self._more):
+                self._commands.recv_multipart()
+                raise BadCommandError("several frames where one was expected")
+            command = decode_command(data, self._world.actions.dimensions)
             action = self._world.actions.decode(command.values)
         except (BadCommandError, SampleError) as error:
             self._bad.add(f"a command is ignored: {error}")
@@ -266,8 +267,9 @@ class LockStepServer(_Server):
                 messages, ts = self._world.tick(action), max(time.time(), ts + 1e-6)
             elif not self._has_newcomer():
                 continue
-            self._observations.send(stamp(messages[0], ts))
+            # The observation last: an agent that waits for it finds both.
             self._rewards.send(stamp(messages[1], ts))
+            self._observations.send(stamp(messages[0], ts))
         log.info("%d commands (%d ignored)", self.commands, self._bad.count)
 
     def _has_newcomer(self) -> bool:

@@ -96,12 +96,20 @@ class Sockets:
             host: of the peer.
             port: of the peer.
             largest: message in bytes; a peer that sends more is cut off.
+
+        Raises:
+            BridgeConnectionError: this is no address.
         """
         socket = self._make(kind, host)
         socket.maxmsgsize = largest
         if self._own:
             socket.curve_serverkey = self._peer
-        socket.connect(_address(host, port))
+        try:
+            socket.connect(_address(host, port))
+        except self._zmq.ZMQError as error:
+            raise BridgeConnectionError(
+                f"cannot connect to {_address(host, port)}: {error.strerror}"
+            ) from None
         return socket
 
     def _make(self, kind: int, host: str) -> Any:

@@ -11,13 +11,11 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 
-from gym_loop.bridges.zeromq.codec import Reading
+from gym_loop.bridges.zeromq.codec import Reading, Values
 from gym_loop.errors import BridgeProtocolError
 
 KEPT = 1000  # rewards that wait for their observation
 _CLOSE = 1e-6  # of a number that went through float32
-
-Values = tuple[float | None, ...]
 
 
 class Streams:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import gymnasium
 import numpy as np
 
+from gym_loop.bridges.http.monitor import Monitor, prepare_directory
+from gym_loop.bridges.problems import Problem
 from gym_loop.bridges.zeromq.codec import SpaceCodec, encode_reward
 from gym_loop.bridges.zeromq.report import Report
 from gym_loop.bridges.zeromq.sections import Env, ZeroMQConfig
-from gym_loop.envs.making import EnvSpec, close_quietly, describe, make_visible_env
+from gym_loop.envs.making import EnvSpec, check_window, close_quietly, describe, make_visible_env
 from gym_loop.errors import BridgeError, ConfigError, GymLoopError, UsageError
 
 log = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class World:
         self._config = config.env
         self.report: Report | None = None
         self._seed = None if config.all.seed is None or config.all.seed < 0 else config.all.seed
-        self._env, self._monitor = _make(config)
+        self._env = _make(config)
         try:
             self.actions = SpaceCodec(self._env.action_space)
             self._observations = SpaceCodec(self._env.observation_space)
@@ -103,8 +106,6 @@ class World:
         except Exception as error:
             raise self._failed(f"step with action {action}", error) from error
         self._over = bool(terminated or truncated)
-        if self._monitor:
-            self._monitor.count(reward, self._over)
         value: float | None = self._last_reward(reward) if self._over else reward
         if self.report:
             self.report.add(observation, value)
@@ -139,8 +140,8 @@ def _inter_trial(config: Env, codec: SpaceCodec) -> str:
     return codec.encode_values(np.array(given, dtype=object).ravel().tolist())
 
 
-def _make(config: ZeroMQConfig) -> tuple[Any, Any]:
-    """The environment with its window, and the monitor, if any, that counts its steps."""
+def _make(config: ZeroMQConfig) -> Any:
+    """The environment, with its window and its monitor."""
     env = config.env
     spec = EnvSpec(
         name=env.env,
@@ -149,17 +150,21 @@ def _make(config: ZeroMQConfig) -> tuple[Any, Any]:
         max_episode_steps=env.env_params.get("max_episode_steps"),
         search=[config.directory],
     )
+    if env.render:
+        window = make_visible_env(spec, render=True)
+        try:
+            check_window(window, env.env)
+        finally:
+            close_quietly(window)
     if not env.monitor:
         if env.monitor_args:
             log.warning("Env.monitor_args is given, but Env.monitor is false: nothing is recorded")
         made = make_visible_env(spec, render=env.render)
-        return _unhurried(made) if env.render else made, None
-    monitor = _monitored(config, make_visible_env(spec, record=True))
+        return _unhurried(made) if env.render else made
+    recorded = _Recorded(config, make_visible_env(spec, record=True))
     if not env.render:
-        return monitor, monitor
-    from gymnasium.wrappers import HumanRendering
-
-    return HumanRendering(_unhurried(monitor)), monitor
+        return recorded
+    return gymnasium.wrappers.HumanRendering(_unhurried(recorded))
 
 
 def _unhurried(env: Any) -> Any:
@@ -168,22 +173,33 @@ def _unhurried(env: Any) -> Any:
     return env
 
 
-def _monitored(config: ZeroMQConfig, env: Any) -> Any:
-    from gym_loop.bridges.http.monitor import Monitor, prepare_directory
-    from gym_loop.bridges.problems import Problem
+class _Recorded(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is untyped here
+    """An environment whose episodes are recorded as the old Gym's monitor did."""
 
-    arguments = config.env.monitor_args
-    directory = config.prefix / config.env.monitor_dir
-    video = arguments.get("video_callable")
-    try:
-        prepare_directory(
-            directory,
-            force=bool(arguments.get("force")),
-            resume=bool(arguments.get("resume")),
-        )
-        return Monitor(
-            env, directory, config.env.env, True if video is None else video, log.warning
-        )
-    except Problem as problem:
-        env.close()
-        raise UsageError(f"Env.monitor_dir: {problem.message}") from None
+    def __init__(self, config: ZeroMQConfig, env: Any) -> None:
+        super().__init__(env)
+        arguments = config.env.monitor_args
+        directory = config.prefix / config.env.monitor_dir
+        video = arguments.get("video_callable")
+        try:
+            prepare_directory(
+                directory,
+                force=bool(arguments.get("force")),
+                resume=bool(arguments.get("resume")),
+            )
+            every = True if video is None else video
+            self._monitor = Monitor(env, directory, config.env.env, every, log.warning)
+        except Problem as problem:
+            env.close()
+            raise UsageError(f"Env.monitor_dir: {problem.message}") from None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return self._monitor.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
+        self._monitor.count(float(result[1]), bool(result[2] or result[3]))
+        return result
+
+    def close(self) -> None:
+        self._monitor.close()

@@ -14,9 +14,9 @@ from zmq_serving import register
 
 from gym_loop.bridges.zeromq.codec import (
     BadCommandError,
+    Reading,
     SpaceCodec,
     decode_command,
-    decode_reading,
     encode_command,
     encode_reward,
     stamp,
@@ -47,9 +47,10 @@ def test_a_sample_comes_back_as_it_was(space: Any) -> None:
     space.seed(1)
     for _ in range(20):
         sample = space.sample()
-        reading = decode_reading(stamp(codec.encode(sample), 12.5))
+        reading = Reading(stamp(codec.encode(sample), 12.5))
         assert reading.ts == 12.5
-        assert len(reading.values) == len(reading.low) == len(reading.high) == codec.dimensions
+        low, high = reading.bounds()
+        assert len(reading.values) == len(low) == len(high) == codec.dimensions
         again = codec.decode(reading.values)
         assert np.asarray(again).dtype == np.asarray(sample).dtype
         assert np.array_equal(again, sample)
@@ -136,7 +137,7 @@ def test_too_few_values() -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
-    for read in (lambda: decode_command(data, 1), lambda: decode_reading(data)):
+    for read in (lambda: decode_command(data, 1), lambda: Reading(data)):
         try:
             read()
         except (BadCommandError, BridgeProtocolError):
@@ -149,7 +150,7 @@ def test_no_json_raises_anything_else(value: Any) -> None:
         data = json.dumps(content).encode()
         for read in (
             lambda data=data: decode_command(data, 1),
-            lambda data=data: decode_reading(data),
+            lambda data=data: Reading(data),
         ):
             try:
                 read()
@@ -159,12 +160,15 @@ def test_no_json_raises_anything_else(value: Any) -> None:
 
 def test_a_reading_of_gymz_itself() -> None:
     data = b'[{"min": -Infinity, "max": Infinity, "value": 0.1, "ts": 2.5}, '
-    reading = decode_reading(data + b'{"max": 3, "min": null, "value": 3, "ts": 9}]')
+    reading = Reading(data + b'{"max": 3, "min": null, "value": 3, "ts": 9}]')
     assert reading.values == (0.1, 3)
-    assert (reading.low, reading.high) == ((-math.inf, None), (math.inf, 3))
+    assert reading.bounds() == ((-math.inf, None), (math.inf, 3))
     assert reading.ts == 2.5
+    for odd in (b"[]", b"7", b'["a"]', b'[{"value":1}]', b'[{"value":{},"ts":1}]'):
+        with pytest.raises(BridgeProtocolError, match="gymz stream"):
+            Reading(odd)
     with pytest.raises(BridgeProtocolError, match="gymz stream"):
-        decode_reading(b"[]")
+        Reading(b'[{"value":1,"ts":1}]').bounds()
 
 
 # -- transcripts ---------------------------------------------------------------------------

@@ -212,6 +212,19 @@ def test_a_stream_that_is_not_there(environments: Any, speed: str) -> None:
             play(env, 1)
 
 
+def test_a_server_of_the_other_speed(environments: Any) -> None:
+    with serving(**kwargs(length=3)) as served:
+        env = environments(served, speed="max")
+        with pytest.raises(BridgeProtocolError, match="start it with --speed max"):
+            play(env, 1000)
+
+
+def test_addresses_that_are_none(environments: Any) -> None:
+    ports = {f"{name}_port": free_port() for name in ("observation", "reward", "command")}
+    with pytest.raises(BridgeConnectionError, match="cannot connect to tcp://no host"):
+        environments({**ports, "host": "no host"}).reset()
+
+
 def test_other_dimensions_than_expected(environments: Any) -> None:
     with serving() as served:
         env = environments(served, observation_low=[0] * 3, observation_high=[1] * 3)

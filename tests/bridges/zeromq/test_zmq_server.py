@@ -23,6 +23,7 @@ from gym_loop.errors import (
     BridgeError,
     ConfigError,
     EnvUnknownError,
+    RenderError,
     ReportExistsError,
     SpaceError,
     UsageError,
@@ -337,6 +338,18 @@ def test_a_window_does_not_slow_the_clock() -> None:
         made.tick(1)
     assert made._env.unwrapped.metadata["render_fps"] > 1000
     made.close()
+
+
+def test_a_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pygame
+
+    pygame.quit()
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RenderError, match=r"there is no display .set render to false"):
+        world(**{"Env.env": "MountainCar-v0", "Env.render": True})
+    pygame.quit()
 
 
 @pytest.mark.parametrize("render", [False, True])

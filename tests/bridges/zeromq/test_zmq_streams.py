@@ -1,5 +1,7 @@
 """Two streams put together to ticks, without a socket."""
 
+import json
+
 import pytest
 
 from gym_loop.bridges.zeromq.codec import Reading
@@ -8,8 +10,7 @@ from gym_loop.errors import BridgeProtocolError
 
 
 def reading(ts: float, *values: float | None) -> Reading:
-    bounds = (0.0,) * len(values)
-    return Reading(values, bounds, bounds, ts)
+    return Reading(json.dumps([{"value": value, "ts": ts} for value in values]).encode())
 
 
 def streams_at(*values: float, inter_trial: object = 9999.0) -> Streams:
