@@ -112,9 +112,9 @@ class Comparison:
             rows.append(
                 [
                     side,
-                    f"{seconds:.2f}",
-                    f"{slowest:.2f}",
-                    f"{_median(outcomes, 'solved_steps'):,.0f}",
+                    _shown(seconds, ".2f"),
+                    _shown(slowest, ".2f"),
+                    _shown(_median(outcomes, "solved_steps"), ",.0f"),
                     f"{reached} of {len(outcomes)}",
                     ratio,
                 ]
@@ -158,6 +158,10 @@ def _values(outcomes: Sequence[Outcome], name: str) -> list[float]:
     """A column; what was never reached counts as infinitely late."""
     values: list[Any] = [getattr(one, name) for one in outcomes]
     return [float("inf") if value is None else value for value in values]
+
+
+def _shown(value: float, form: str) -> str:
+    return "never" if value == float("inf") else f"{value:{form}}"
 
 
 def _median(outcomes: Sequence[Outcome], name: str) -> float:

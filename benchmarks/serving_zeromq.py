@@ -4,7 +4,9 @@
    beside a publisher that sleeps the interval between two messages, as gymz does. The mean
    interval of ours must be within 0.1 % of the set one.
 2. Lock-step: CartPole-v1 steps a second of one agent, beside a REQ/REP pair that codes, steps and
-   decodes the same. Wanted: at least 0.8 of it. Server and agent are two processes.
+   decodes the same in one message each way. Wanted: at least 0.8 of it. Server and agent are two
+   processes. A pair that codes with orjson is shown beside it. The quickest tenth of many short
+   turns is compared, because waiting for a busy core is no cost of either.
 
     python benchmarks/serving_zeromq.py [--quick] [--ticks N] [--pin]
 
@@ -188,7 +190,7 @@ def ours_in_lock_step(addresses: list[str]) -> Callable[[], float]:
     )  # fmt: skip
     env.reset()
 
-    def measure(steps: int = 5000) -> float:
+    def measure(steps: int = 500) -> float:
         start = time.perf_counter()
         for index in range(steps):
             _, _, terminated, truncated, _ = env.step(index % 2)
@@ -205,7 +207,7 @@ def pair(name: str, addresses: list[str]) -> Callable[[], float]:
     socket = zmq.Context().socket(zmq.REQ)
     socket.connect(addresses[0])
 
-    def measure(steps: int = 5000) -> float:
+    def measure(steps: int = 500) -> float:
         start = time.perf_counter()
         for index in range(steps):
             socket.send(dumps([{"value": index % 2, "ts": time.time()}]))
@@ -220,31 +222,26 @@ def pair(name: str, addresses: list[str]) -> Callable[[], float]:
 
 def lock_step(repeats: int) -> str:
     """The second comparison, as a table."""
-    with server(OURS_STEP) as ours, server(PAIR) as plain, server(FAST_PAIR) as fast:
+    with server(OURS_STEP) as streamed, server(PAIR) as plain, server(FAST_PAIR) as fast:
         sides = {
-            OURS_STEP: ours_in_lock_step(ours),
+            OURS_STEP: ours_in_lock_step(streamed),
             PAIR: pair(PAIR, plain),
             FAST_PAIR: pair(FAST_PAIR, fast),
         }
         results = take_turns(sides, repeats)
-    rows = [
-        [
-            name,
-            f"{1 / result.median:,.0f}",
-            f"{result.median * 1e6:.1f}",
-            result.spread,
-            *(
-                verdict(results[other].median / result.median, at_least=LEAST_OF_PAIR)
-                if name == OURS_STEP
-                else "-"
-                for other in (PAIR, FAST_PAIR)
-            ),
-        ]
-        for name, result in results.items()
-    ]
-    return table(
-        ["what", "steps/s", "us/step", "spread", "of the pair", "of the orjson pair"], rows
-    )
+    # What a busy neighbour adds differs between sides with more and fewer threads.
+    cost = {name: float(np.percentile(result.values, 10)) for name, result in results.items()}
+    rows = []
+    for name, result in results.items():
+        ratio = "-"
+        if name == PAIR:
+            ratio = verdict(cost[name] / cost[OURS_STEP], at_least=LEAST_OF_PAIR)
+        elif name == FAST_PAIR:
+            ratio = f"{cost[name] / cost[OURS_STEP]:.2f}"
+        median = f"{result.median * 1e6:.0f}"
+        rows.append([name, f"{1 / cost[name]:,.0f}", f"{cost[name] * 1e6:.0f}", median, ratio])
+    header = ["what", "steps/s", "us/step, quickest tenth", "median", "ours has of it"]
+    return table(header, rows)
 
 
 def main() -> None:
@@ -252,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="1,000 ticks, 3 turns")
+    parser.add_argument("--quick", action="store_true", help="1,000 ticks, 30 turns")
     parser.add_argument("--ticks", type=int, default=10_000, help="messages of each stream")
     parser.add_argument("--pin", action="store_true", help="everything on one core")
     parser.add_argument("--only", choices=["streams", "lock-step"], help="one comparison")
@@ -268,7 +265,7 @@ def main() -> None:
         print(streams(1000 if options.quick else options.ticks), flush=True)
     if options.only != "streams":
         print(f"{ENV} in lock-step, one agent")
-        print(lock_step(3 if options.quick else 15), flush=True)
+        print(lock_step(30 if options.quick else 150), flush=True)
     print(surroundings("gym-loop", "gymnasium", "pyzmq"), f"; libzmq {zmq.zmq_version()}")
 
 

@@ -10,6 +10,7 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -47,6 +48,7 @@ class Style(Enum):
     """Lossless: ``"nan"``, ``"inf"``, ``"-inf"``, and integers beyond 2**53 as texts."""
 
 
+@lru_cache(maxsize=256)  # a dtype's name is slow, and every look at it leaves crumbs of memory
 def check_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The same element type, in this machine's byte order.
 

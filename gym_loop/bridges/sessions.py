@@ -164,6 +164,7 @@ class Session:
         """Close the environment; what it raises is logged."""
         self.closed, self.reset_done = True, False
         env, self.env, self._step = self.env, None, _no_step
+        self.kept = None  # which as a rule refers to this session: no circle is to be left
         if env is None:
             return
         try:

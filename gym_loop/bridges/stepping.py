@@ -8,6 +8,7 @@ then on it is called in the loop, until a call is measured slow.
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import sys
 import threading
@@ -31,18 +32,25 @@ _MOST_NEEDED = 4096
 _SHARED_THREADS = 4  # for calls of environments that have no thread of their own
 _PATIENCE = 0.1  # seconds after which a call in a shared thread no longer holds up others
 _MANY = 200  # closed environments that leave memory worth giving back
+_QUIET = 3.0  # seconds without a closing, after which that is done
 _NEVER_IN_LOOP = frozenset({"make", "render", "close"})  # rare, and often slow at random
 
 
-def give_back_memory() -> None:
-    """Return to the system what Python and the C library keep for later; takes milliseconds."""
+def _memory_returner() -> Callable[[], None]:
+    """A function that gives back what Python and the C library keep for later, in milliseconds."""
     import ctypes
-    import gc
 
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library's
-    if trim is not None:
-        trim(0)
+    # Python holds on to the names of attributes looked up lately, each in a page of its own.
+    forget = getattr(sys, "_clear_internal_caches", None) or getattr(sys, "_clear_type_cache", int)
+
+    def give_back() -> None:
+        forget()
+        gc.collect()
+        if trim is not None:
+            trim(0)
+
+    return give_back
 
 
 class _Lane:
@@ -142,11 +150,13 @@ class Runner:
         sessions.dispose = self._dispose
         self._loop = loop or asyncio.get_running_loop()
         self._own_threads = settings.own_threads
-        # Started now and kept: what lives long must not lie between what comes and goes, or the
+        # Made now and kept: what lives long must not lie between what comes and goes, or the
         # memory of thousands of closed environments can't be given back.
+        self._give_back_memory = _memory_returner()
         self._lasting = [self._new_worker() for _ in range(_SHARED_THREADS)]
         self._idle = list(self._lasting)
         self._closed = 0  # environments, since memory was given back
+        self._tidies = False
         self._shared: set[_Worker] = set()  # busy ones
         self._queue: deque[Session] = deque()  # sessions that wait for a shared worker
         self._closing: set[asyncio.Future[Any]] = set()
@@ -296,6 +306,8 @@ class Runner:
             self._hand_over(session)
         else:
             lane.busy = False
+            if session.closed:
+                session.lane = None
         self._serve_queue()
 
     def _put_back(self, worker: _Worker) -> None:
@@ -343,6 +355,14 @@ class Runner:
             lane.needed = min(lane.needed * 4, _MOST_NEEDED) if recent else PROBATION
             lane.stalled_at = now
 
+    def _tidy(self, closed: int) -> None:
+        """Give memory back, once no more environments are being closed."""
+        if self._closed > closed:
+            self._loop.call_later(_QUIET, self._tidy, self._closed)
+        else:
+            self._tidies, self._closed = False, 0
+            self._give_back_memory()
+
     def _dispose(self, session: Session) -> None:
         """Close an environment in its thread, whenever its last call returns."""
         if session.env is None and (session.lane is None or not session.lane.busy):
@@ -356,8 +376,8 @@ class Runner:
             self._closing.discard(closed)
             self.sessions.lingering -= 1
             self._closed += 1
-            if self._closed >= _MANY and not self.sessions.lingering:
-                self._closed = 0
-                self._loop.call_soon(give_back_memory)
+            if self._closed >= _MANY and not self._tidies:
+                self._tidies = True
+                self._loop.call_later(_QUIET, self._tidy, self._closed)
 
         future.add_done_callback(done)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,9 @@ class EpisodeRow:
         self.returns += returns
         self.length += length
 
-    def latest(self) -> list[float]:
-        """Returns that came in since the last call."""
-        latest = self.returns[self._shown :]
+    def latest(self, most: int) -> list[float]:
+        """The last returns, at most so many, of those that came in since the last call."""
+        latest = self.returns[max(self._shown, len(self.returns) - most) :]
         self._shown = len(self.returns)
         return latest
 
@@ -39,7 +38,7 @@ class EpisodeRow:
         """What is logged: means, and how many episodes there are."""
         count = len(self.returns)
         return {
-            "train/episode_return": math.fsum(self.returns) / count,
+            "train/episode_return": sum(self.returns) / count,
             "train/episode_length": self.length / count,
             "train/episodes": count,
         }

@@ -127,7 +127,7 @@ class Upkeep:
         self._schedule()
 
     def _show(self, now: float, *, last: bool = False) -> None:
-        self.last_returns.extend(self._row.latest())
+        self.last_returns.extend(self._row.latest(RETURNS_SHOWN))
         loop, returns = self.loop, self.last_returns
         loop.run.console.progress(
             loop.episode,
@@ -183,7 +183,7 @@ class Upkeep:
 
     def _write_row(self) -> None:
         row = self._row
-        self.last_returns.extend(row.latest())
+        self.last_returns.extend(row.latest(RETURNS_SHOWN))
         if row.returns:
             self._log_episodes(row.step, row.scalars())
             row.begin(row.step + VECTOR_STEPS_PER_ROW * self._copies)
@@ -291,7 +291,7 @@ class Upkeep:
 
     def state_dict(self) -> dict[str, Any]:
         """What goes on unbroken: the returns shown, an evaluation cut short, a row half full."""
-        self.last_returns.extend(self._row.latest())
+        self.last_returns.extend(self._row.latest(RETURNS_SHOWN))
         return {
             "last_returns": list(self.last_returns),
             "evaluation_pending": self._evaluation_pending,

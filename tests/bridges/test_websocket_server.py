@@ -313,7 +313,8 @@ def test_pings_of_a_client_that_does_not_read_pile_up_nowhere() -> None:
 
 
 def test_a_client_may_send_only_so_often() -> None:
-    with running(max_requests_per_second=50) as address, Client(address) as client:
+    options = {"max_requests_per_second": 50, "idle_lease": 0.5}  # waiting is no silence
+    with running(**options) as address, Client(address) as client:
         instance = client.ask("make", env_id="Scripted-v0")
         client.ask("reset", instance_id=instance)
         start = time.monotonic()

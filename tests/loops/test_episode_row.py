@@ -19,17 +19,18 @@ def test_episodes_of_several_steps_have_means_in_common() -> None:
     assert (row.due, row.returns, row.length) == (100, [], 0)
 
 
-def test_each_return_is_the_latest_once() -> None:
+def test_each_return_is_among_the_latest_once() -> None:
     row = EpisodeRow()
-    assert row.latest() == []
+    assert row.latest(9) == []
     row.add(1, [1.0], 1)
-    assert row.latest() == [1.0]
+    assert row.latest(9) == [1.0]
     row.add(2, [2.0], 1)
     row.add(3, [3.0], 1)
-    assert row.latest() == [2.0, 3.0]
+    assert row.latest(9) == [2.0, 3.0]
     row.begin(9)
-    row.add(9, [4.0], 1)
-    assert row.latest() == [4.0]
+    row.add(9, [4.0, 5.0, 6.0], 3)
+    assert row.latest(2) == [5.0, 6.0]
+    assert row.latest(2) == []
 
 
 def test_a_row_half_full_goes_on_from_its_state() -> None:
@@ -39,9 +40,9 @@ def test_a_row_half_full_goes_on_from_its_state() -> None:
     for row in (whole, first):
         row.begin(64)
         row.add(30, returns[:21], 400)
-    first.latest()
+    first.latest(9)
     second.load_state_dict(restore(None, capture(first.state_dict())))
-    assert second.latest() == []
+    assert second.latest(9) == []
     for row in (whole, second):
         row.add(60, returns[21:], 600)
     assert second.due == 64

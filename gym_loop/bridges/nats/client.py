@@ -51,6 +51,7 @@ class NatsClient:
         self.reconnect = reconnect
         self.connections = 0  # made so far
         self.max_payload = wire.LARGEST_PAYLOAD
+        self.held = b""  # published, and not sent yet
         self._socket: socket.socket | None = None
         self._reader = wire.Reader()
         self._inbox = f"{INBOXES}{secrets.token_hex(11)}"
@@ -239,15 +240,37 @@ class NatsClient:
             self._send(wire.subscribe(subject, 1 + len(self._subscriptions)))
         self._round_trip(time.monotonic() + self.timeout)
 
+    def drain(self) -> list[Message]:
+        """End all subscriptions; gives what came before their end.
+
+        Raises:
+            OSError: the connection was lost, or the server did not answer in time.
+        """
+        numbers = range(2, 2 + len(self._subscriptions))
+        self._send(b"".join(b"UNSUB %d\r\n" % number for number in numbers) + b"PING\r\n")
+        self._subscriptions.clear()
+        deadline = time.monotonic() + self.timeout
+        messages = []
+        while (item := self._next(deadline)) != b"PONG":
+            if isinstance(item, Message):
+                messages.append(item)
+        return messages
+
     def publish(
         self, subject: str, payload: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send a message.
+        """Publish a message; it is sent before the next wait, with others, or by `flush`."""
+        self.held += wire.publish(subject, payload, headers=headers)
+
+    def flush(self) -> None:
+        """Send what was published.
 
         Raises:
-            OSError: the connection was lost.
+            OSError: the connection was lost; what was published is still held.
         """
-        self._send(wire.publish(subject, payload, headers=headers))
+        if self.held:
+            self._send(self.held)
+            self.held = b""
 
     def receive(self, deadline: float) -> Message:
         """Wait for the next message.
@@ -291,6 +314,7 @@ class NatsClient:
 
     def _next(self, deadline: float) -> Message | bytes:
         while (item := self._reader.next()) is None:
+            self.flush()
             if self._socket is None:
                 raise ConnectionError("the connection is closed")
             try:

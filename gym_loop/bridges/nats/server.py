@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from gym_loop.bridges.catalogue import Catalogue
 from gym_loop.bridges.nats.address import Address, parse_url
@@ -14,11 +14,11 @@ from gym_loop.bridges.nats.client import NatsClient, RefusedError
 from gym_loop.bridges.nats.embedded import EmbeddedServer
 from gym_loop.bridges.nats.settings import NatsSettings
 from gym_loop.bridges.nats.system import System
-from gym_loop.bridges.nats.wire import WireError
+from gym_loop.bridges.nats.wire import Message, WireError
 from gym_loop.bridges.problems import Problem
 from gym_loop.bridges.sessions import Session
 from gym_loop.bridges.settings import ServerSettings
-from gym_loop.errors import BridgeConnectionError, EnvError, GymLoopError, SpaceError
+from gym_loop.errors import BridgeConnectionError, EnvError, SpaceError
 from gym_loop.runs.signals import stop_signals
 
 _LOG = logging.getLogger("gym_loop.bridges.nats")
@@ -103,7 +103,7 @@ class _Worker:
         self, system: System, address: Address, timeout: float, stop: threading.Event
     ) -> None:
         self.system = system
-        self.error: GymLoopError | None = None
+        self.error: Exception | None = None
         self._address = address
         self._timeout = timeout
         self._stop = stop
@@ -120,7 +120,7 @@ class _Worker:
         """Finish the request under way, then close connection and environment."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(_CONNECT_SECONDS)
+            self._thread.join(_CONNECT_SECONDS + 1.0)  # it may be connecting
         if self._client is not None:
             self._client.close()
         if not self._thread.is_alive():
@@ -140,13 +140,16 @@ class _Worker:
         except BaseException:
             client.close()
             raise
+        if self._client is not None:
+            client.held = self._client.held  # answers that the old connection did not take
         self._client = client
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 self._answer_next()
-        except GymLoopError as error:
+            self._finish()
+        except Exception as error:  # noqa: BLE001 - the main thread raises it
             self.error = error
 
     def _answer_next(self) -> None:
@@ -164,14 +167,25 @@ class _Worker:
         except (OSError, WireError) as error:
             self._reconnect(error)
             return
+        self._answer(message)
+
+    def _answer(self, message: Message) -> None:
+        assert self._client is not None
         reply = self.system.answer(message)
-        while message.reply and not self._stop.is_set():
-            try:
-                self._client.publish(message.reply, reply.payload, reply.headers)
-            except OSError as error:
-                self._reconnect(error)
-            else:
-                return
+        if message.reply:
+            self._client.publish(message.reply, reply.payload, reply.headers)
+        if message.subject in (self.system.subjects.action, self.system.subjects.reset):
+            # What takes time comes alone; answers to quick questions leave together.
+            with suppress(OSError):  # the next `receive` finds that out, too
+                self._client.flush()
+
+    def _finish(self) -> None:
+        """Answer what has come; whoever asks later is told that nobody is here."""
+        assert self._client is not None
+        with suppress(OSError, WireError):  # a server that is gone brings no requests
+            for message in self._client.drain():
+                self._answer(message)
+            self._client.flush()
 
     def _reconnect(self, lost: Exception) -> None:
         """Connect again, as often as the time allows."""

@@ -24,6 +24,7 @@ from gym_loop.bridges.nats.codec import (
 from gym_loop.bridges.nats.wire import Message
 from gym_loop.bridges.problems import EnvFailed, Problem, ResetNeeded, WrongAction
 from gym_loop.bridges.sessions import Session
+from gym_loop.envs.making import describe
 from gym_loop.errors import BridgeError, SpaceError
 
 _LOG = logging.getLogger("gym_loop.bridges.nats")
@@ -47,7 +48,7 @@ class System:
 
     There is one state. Requests are served in the order in which they come, whoever sends them:
     two agents act on one episode, which the log says. A request that cannot be fulfilled changes
-    nothing and has no reward; its reply is empty, with the reason in a header.
+    nothing; its reply is empty, with the reason in a header.
 
     Args:
         session: holds the environment, made.
@@ -63,7 +64,7 @@ class System:
         self.sizes, self._first_action = _numbering(session.action_space, session.env_id)
         self.actions = math.prod(self.sizes)
         try:
-            self.size = flatdim(session.observation_space)
+            self.size = int(flatdim(session.observation_space))
         except (NotImplementedError, ValueError):
             raise SpaceError(
                 f"{session.env_id}: observations of {session.observation_space} have no fixed"
@@ -89,7 +90,7 @@ class System:
     @property
     def largest_payload(self) -> int:
         """The longest reply in bytes."""
-        return 4 * math.ceil(8 * max(self.size, self.actions) / 3)
+        return (8 * max(self.size, self.actions) + 2) // 3 * 4
 
     def begin(self) -> None:
         """Begin an episode, so that there is an observation before the first reset."""
@@ -105,13 +106,13 @@ class System:
         repeatable = changes and reply_to.startswith(INBOXES)
         if repeatable and reply_to in self._answered:
             return self._answered[reply_to]
-        if changes:
-            self._notice(reply_to)
+        under_way = self._begun and not self._over
         try:
             reply = self._handlers[message.subject](message.payload)
+            if changes:
+                self._notice(reply_to, under_way)
         except (Problem, BridgeError) as error:
             self._log_rarely(self._count_bad(), f"{message.subject} refused: {error}")
-            self._reward = 0.0  # the last one must not be counted twice
             reply = Reply(headers={ERROR_HEADER: " ".join(str(error).split())})
         if repeatable:
             self._answered[reply_to] = reply
@@ -143,7 +144,7 @@ class System:
         try:
             result = self.session.step(self._action(int(number)))
         except EnvFailed:
-            self._over = True
+            self._over, self._reward = True, 0.0
             raise
         observation, self._reward, terminated, truncated, _info = result
         self._observation = self._flat(observation)
@@ -160,13 +161,26 @@ class System:
         return parts.reshape(space.shape).astype(space.dtype)
 
     def _flat(self, observation: Any) -> Vector:
-        return np.asarray(flatten(self.session.observation_space, observation), np.float64)
+        try:
+            flat = np.asarray(flatten(self.session.observation_space, observation), np.float64)
+        except Exception as error:
+            raise self._misfit(describe(error)) from error
+        if flat.shape != (self.size,):
+            raise self._misfit(f"it makes {flat.size} numbers")
+        return flat
 
-    def _notice(self, reply: str) -> None:
+    def _misfit(self, why: str) -> EnvFailed:
+        self._over, self._reward = True, 0.0
+        return EnvFailed(
+            f"environment {self.session.env_id} returned an observation that does not fit its"
+            f" space {self.session.observation_space}: {why}"
+        )
+
+    def _notice(self, reply: str, under_way: bool) -> None:
         agent = reply.rpartition(".")[0]
         if not agent or agent == self._agent:
             return
-        if self._agent and self.session.steps and not self._over:
+        if self._agent and under_way:
             self.intrusions += 1
             self._log_rarely(
                 self.intrusions,

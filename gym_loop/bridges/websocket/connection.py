@@ -200,6 +200,7 @@ class Connection(WSListener):
     def _drain(self) -> None:
         """Answer what was put off, a turn at a time."""
         self._drainer = None
+        self.heard = True  # what waits here has been heard
         self._turn = 0
         while self._backlog and self._turn < TURN and not self._is_held() and self._may_send():
             self._turn += 1

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.bridges.http.monitor import Monitor, prepare_directory
 from gym_loop.bridges.problems import Problem
 from gym_loop.bridges.zeromq.codec import SpaceCodec, encode_reward
 from gym_loop.bridges.zeromq.report import Report
@@ -177,6 +176,8 @@ class _Recorded(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is untype
     """An environment whose episodes are recorded as the old Gym's monitor did."""
 
     def __init__(self, config: ZeroMQConfig, env: Any) -> None:
+        from gym_loop.bridges.http.monitor import Monitor, prepare_directory
+
         super().__init__(env)
         arguments = config.env.monitor_args
         directory = config.prefix / config.env.monitor_dir
