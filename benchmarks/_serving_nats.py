@@ -109,6 +109,7 @@ async def nats_py_system(port: int) -> None:
 
     async def answer(message: Any) -> None:
         make = makes.get(message.subject)
+        print("Answering", message.subject)  # the example says each of its answers
         payload = b"" if make is None else vector(*make())
         if message.data:
             np.frombuffer(base64.b64decode(message.data))
@@ -118,6 +119,7 @@ async def nats_py_system(port: int) -> None:
         await client.subscribe(subject, cb=answer)
     await client.flush()
     print("ready", flush=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     await asyncio.Event().wait()
 
 

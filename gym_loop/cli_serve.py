@@ -16,6 +16,7 @@ from gym_loop.bridges.settings import Option, options
 
 app = typer.Typer(
     name="gym-loop serve",
+    help="Serve environments to others over HTTP, WebSocket, ZeroMQ or NATS.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

@@ -87,7 +87,7 @@ def sequence_of(space: Any, items: list[Any]) -> Any:
     if not space.stack:
         return tuple(items)
     empty = create_empty_array(space.feature_space, len(items))
-    return concatenate(space.feature_space, items, empty)
+    return concatenate(space.feature_space, items, empty) if items else empty
 
 
 def graph_of(nodes: Any, edges: Any, links: Any) -> Any:

@@ -8,7 +8,6 @@ then on it is called in the loop, until a call is measured slow.
 from __future__ import annotations
 
 import asyncio
-import gc
 import queue
 import sys
 import threading
@@ -17,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from gym_loop.bridges.memory import memory_returner
 from gym_loop.bridges.sessions import Session, Sessions
 from gym_loop.bridges.settings import ServerSettings
 from gym_loop.bridges.statistics import Statistics
@@ -34,23 +34,6 @@ _PATIENCE = 0.1  # seconds after which a call in a shared thread no longer holds
 _MANY = 200  # closed environments that leave memory worth giving back
 _QUIET = 3.0  # seconds without a closing, after which that is done
 _NEVER_IN_LOOP = frozenset({"make", "render", "close"})  # rare, and often slow at random
-
-
-def _memory_returner() -> Callable[[], None]:
-    """A function that gives back what Python and the C library keep for later, in milliseconds."""
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library's
-    # Python holds on to the names of attributes looked up lately, each in a page of its own.
-    forget = getattr(sys, "_clear_internal_caches", None) or getattr(sys, "_clear_type_cache", int)
-
-    def give_back() -> None:
-        forget()
-        gc.collect()
-        if trim is not None:
-            trim(0)
-
-    return give_back
 
 
 class _Lane:
@@ -152,7 +135,7 @@ class Runner:
         self._own_threads = settings.own_threads
         # Made now and kept: what lives long must not lie between what comes and goes, or the
         # memory of thousands of closed environments can't be given back.
-        self._give_back_memory = _memory_returner()
+        self._give_back_memory = memory_returner()
         self._lasting = [self._new_worker() for _ in range(_SHARED_THREADS)]
         self._idle = list(self._lasting)
         self._closed = 0  # environments, since memory was given back

@@ -1,4 +1,4 @@
-"""A shuttle on a track of eight stations, which answers on NATS: it is wanted at the last one."""
+"""A shuttle on a track of eight stations, wanted at the last one: a system that speaks NATS."""
 
 import asyncio
 import base64
@@ -7,48 +7,36 @@ import sys
 import nats
 import numpy as np
 
-STATIONS = 8
-station = 0
+STATIONS = np.eye(8)
+track = STATIONS[0].copy()  # 1 where the shuttle is
 
 
-def vector(*values):
-    return base64.b64encode(np.array(values, "<f8"))
+async def answer(message):
+    vector = []
+    match message.subject:
+        case "rl.update":
+            vector = track
+        case "rl.reward":
+            vector = [-1]
+        case "rl.actions":
+            vector = [0, 1]
+        case "r.done":
+            vector = [1 if track[-1] else -1]
+        case "rl.reset":
+            track[:] = STATIONS[0]
+        case "rl.action":
+            forward = np.frombuffer(base64.b64decode(message.data)) == 1
+            track[:] = STATIONS[np.clip(track.argmax() + (1 if forward else -1), 0, 7)]
+    await message.respond(base64.b64encode(np.array(vector, np.float64)))
 
 
-def act(data):
-    global station
-    forward = np.frombuffer(base64.b64decode(data), "<f8")[0] == 1
-    station = min(station + 1, STATIONS - 1) if forward else max(station - 1, 0)
-    return b""
-
-
-def reset(data):
-    global station
-    station = 0
-    return b""
-
-
-ANSWERS = {
-    "rl.update": lambda data: vector(*np.arange(STATIONS) == station),
-    "rl.reward": lambda data: vector(-1.0),
-    "rl.action": act,
-    "rl.reset": reset,
-    "rl.actions": lambda data: vector(0, 1),
-    "r.done": lambda data: vector(1 if station == STATIONS - 1 else -1),
-}
-
-
-async def main(url):
-    client = await nats.connect(url)
-
-    async def answer(message):
-        await message.respond(ANSWERS[message.subject](message.data))
-
-    for subject in ANSWERS:
+async def main():
+    client = await nats.connect(sys.argv[1])
+    for subject in ("rl.*", "r.done"):
         await client.subscribe(subject, cb=answer)
     await client.flush()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main())

@@ -11,8 +11,8 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 
-import gym_loop
 from gym_loop.bridges.nats import wire
 from gym_loop.bridges.nats.address import Address
 from gym_loop.bridges.nats.credentials import signed
@@ -92,7 +92,7 @@ class NatsClient:
         self._socket.settimeout(min(self.timeout, _SLICE_SECONDS))
         options = {
             "verbose": False, "pedantic": False, "lang": "python", "name": "gym-loop",
-            "version": gym_loop.__version__, "protocol": 1, "headers": True, "no_responders": True,
+            "version": version("gym-loop"), "protocol": 1, "headers": True, "no_responders": True,
         }  # fmt: skip
         given = {"user": address.user, "pass": address.password, "auth_token": address.token}
         options.update({name: value for name, value in given.items() if value is not None})

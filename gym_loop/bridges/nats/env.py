@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from gym_loop.bridges.nats.address import Address, parse_url
 from gym_loop.bridges.nats.client import NatsClient
 from gym_loop.bridges.nats.codec import (
+    ORDERED_HEADER,
     TRUNCATED_HEADER,
     Vector,
     decode,
@@ -26,7 +27,8 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
 
     The lengths of its first observation and of its list of actions, asked for at construction,
     give the spaces. A step takes two round trips: the action; then reward, observation and
-    done, asked for together. `done` is ``terminated``: the protocol knows no truncation, so a
+    done, asked for together. With ``gym-loop serve nats``, which promises to serve requests in
+    order, it takes one. `done` is ``terminated``: the protocol knows no truncation, so a
     time limit belongs into ``env.max_episode_steps``; only ``gym-loop serve nats`` says in a
     header that an episode was truncated. The protocol knows no seeds either.
 
@@ -89,7 +91,8 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
         self._closed = False
         try:
             first = self._vector(self._subjects.update)
-            actions = self._vector(self._subjects.actions)
+            said = self._client.request((self._subjects.actions, b""))[0]
+            actions = decode(said.payload, self._subjects.actions)
             if not len(first) or not len(actions):
                 empty = self._subjects.actions if len(first) else self._subjects.update
                 raise BridgeProtocolError(f"{empty}: an empty vector makes no space")
@@ -97,6 +100,7 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
             self.close()
             raise
         self._size = len(first)
+        self._ordered = said.header(ORDERED_HEADER) is not None
         self._binary = observation_space == "multi_binary"
         self.action_space = Discrete(len(actions))
         self.observation_space = (
@@ -114,14 +118,23 @@ class NatsEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is un
         return self._observation(self._vector(self._subjects.update)), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Send the action; then ask for reward, observation and done at once."""
+        """Send the action, and ask for reward, observation and done.
+
+        Raises:
+            SampleError: the action is not in the action space.
+            BridgeConnectionError: nobody answers, or not in time.
+            BridgeProtocolError: the system refuses the action, or an answer is no vector.
+        """
         names = self._subjects
         if not self.action_space.contains(action):
             raise SampleError(f"{names.action}: action {action!r} is not in {self.action_space}")
-        self._client.request((names.action, encode_number(action)))
-        reward, observation, done = self._client.request(
-            (names.reward, b""), (names.update, b""), (names.done, b"")
-        )
+        taken = (names.action, encode_number(action))
+        results = (names.reward, b""), (names.update, b""), (names.done, b"")
+        if self._ordered:
+            _, reward, observation, done = self._client.request(taken, *results)
+        else:
+            self._client.request(taken)
+            reward, observation, done = self._client.request(*results)
         over = bool(decode(done.payload, names.done).sum() > 0)
         truncated = over and done.header(TRUNCATED_HEADER) is not None
         return (

@@ -171,13 +171,13 @@ class _Worker:
 
     def _answer(self, message: Message) -> None:
         assert self._client is not None
+        if message.subject in (self.system.subjects.action, self.system.subjects.reset):
+            # What may take time holds up nobody's answer; else answers leave together.
+            with suppress(OSError):  # the next `receive` finds that out, too
+                self._client.flush()
         reply = self.system.answer(message)
         if message.reply:
             self._client.publish(message.reply, reply.payload, reply.headers)
-        if message.subject in (self.system.subjects.action, self.system.subjects.reset):
-            # What takes time comes alone; answers to quick questions leave together.
-            with suppress(OSError):  # the next `receive` finds that out, too
-                self._client.flush()
 
     def _finish(self) -> None:
         """Answer what has come; whoever asks later is told that nobody is here."""

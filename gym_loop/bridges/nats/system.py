@@ -14,6 +14,7 @@ from gymnasium.spaces.utils import flatdim, flatten
 
 from gym_loop.bridges.nats.client import ERROR_HEADER, INBOXES
 from gym_loop.bridges.nats.codec import (
+    ORDERED_HEADER,
     TRUNCATED_HEADER,
     Vector,
     decode,
@@ -30,6 +31,7 @@ from gym_loop.errors import BridgeError, SpaceError
 _LOG = logging.getLogger("gym_loop.bridges.nats")
 _REMEMBERED = 16  # answers, in case the request is repeated after a lost connection
 _MOST_ACTIONS = 1 << 16
+_KNOWN = 256  # actions that are recognised without decoding
 
 
 class Reply(NamedTuple):
@@ -70,6 +72,9 @@ class System:
                 f"{session.env_id}: observations of {session.observation_space} have no fixed"
                 " length, which this protocol needs; wrap the environment"
             ) from None
+        # Arrays are made anew each time: an environment may keep what it is given.
+        plain = min(self.actions, _KNOWN) if isinstance(session.action_space, Discrete) else 0
+        self._known = {encode_number(number): self._action(number) for number in range(plain)}
         self._observation = np.zeros(self.size)
         self._reward = 0.0
         self._over = self._truncated = self._begun = False
@@ -82,7 +87,9 @@ class System:
             names.update: lambda _: Reply(encode(self._observation)),
             names.reward: lambda _: Reply(encode_number(self._reward)),
             names.done: self._done,
-            names.actions: lambda _: Reply(encode(np.arange(self.actions, dtype=np.float64))),
+            names.actions: lambda _: Reply(
+                encode(np.arange(self.actions, dtype=np.float64)), {ORDERED_HEADER: "true"}
+            ),
             names.reset: self._reset,
             names.action: self._act,
         }
@@ -135,14 +142,17 @@ class System:
 
     def _act(self, payload: bytes) -> Reply:
         names = self.subjects
-        number = float(decode(payload, names.action, 1)[0])
-        if not (number.is_integer() and 0 <= number < self.actions):
-            raise WrongAction(f"{number:g} is no action; use 0 to {self.actions - 1}")
+        action = self._known.get(payload)
+        if action is None:
+            number = float(decode(payload, names.action, 1)[0])
+            if not (number.is_integer() and 0 <= number < self.actions):
+                raise WrongAction(f"{number:g} is no action; use 0 to {self.actions - 1}")
+            action = self._action(int(number))
         # Also after a restart of this system: the agent's episode ended with the old one.
         if self._over or not self._begun:
             raise ResetNeeded(f"there is no episode under way; send {names.reset} first")
         try:
-            result = self.session.step(self._action(int(number)))
+            result = self.session.step(action)
         except EnvFailed:
             self._over, self._reward = True, 0.0
             raise

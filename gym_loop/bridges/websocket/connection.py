@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -65,6 +66,7 @@ class Connection(WSListener):
         self._on_begin, self._on_end = on_begin, on_end
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport
+        self._send: Callable[[bytes], None]
         self._client = ""
         self._fragments: bytearray | None = None
         self._deflated = False  # the message whose fragments arrive
@@ -82,6 +84,7 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        self._send = partial(transport.send, TEXT) if self._deflate is None else self._send_deflated
         peer = transport.underlying_transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else ""
         if self._on_begin is not None:
@@ -257,8 +260,9 @@ class Connection(WSListener):
             self.close(1001, b"the server ends")
         self._go_on()
 
-    def _send(self, reply: bytes) -> None:
-        if self._deflate is not None and len(reply) >= LEAST:
+    def _send_deflated(self, reply: bytes) -> None:
+        assert self._deflate is not None
+        if len(reply) >= LEAST:
             self._transport.send(TEXT, self._deflate.compress(reply), rsv1=True)
         else:
             self._transport.send(TEXT, reply)

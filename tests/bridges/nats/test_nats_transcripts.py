@@ -126,7 +126,17 @@ def agent_reconnects(url: str) -> None:
         assert env.step(1)[1:4] == (10.0, False, False)
 
 
-@pytest.mark.parametrize("play", [agent_episode, agent_reconnects], ids=lambda play: play.__name__)
+def agent_in_order(url: str) -> None:
+    with closing(NatsEnv(url, timeout=PATIENCE)) as env:
+        env.reset()
+        observation, *rest = env.step(1)
+        assert (observation.tolist(), rest) == ([0, 1], [10.0, False, False, {}])
+
+
+AGENTS = [agent_episode, agent_reconnects, agent_in_order]
+
+
+@pytest.mark.parametrize("play", AGENTS, ids=lambda play: play.__name__)
 def test_the_agent(play: Callable[[str], None]) -> None:
     with script(play.__name__) as followed:
         play(followed.url)
@@ -140,5 +150,5 @@ def test_the_system(name: str) -> None:
 
 
 def test_every_transcript_is_played() -> None:
-    played = {"agent_episode", "agent_reconnects", "system_episode", "system_refusals"}
+    played = {*(play.__name__ for play in AGENTS), "system_episode", "system_refusals"}
     assert {path.stem for path in TRANSCRIPTS.iterdir()} == played
