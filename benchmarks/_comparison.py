@@ -15,7 +15,7 @@ from _measure import table, verdict
 from _training import SOLVED, Outcome
 
 THREADS = (1, 2)
-TRIALS = 2  # seeds that are trained with every thread count, before the better one goes on
+TRIALS = 1  # seeds that are trained with every thread count, before the better one goes on
 # Libraries without a switch of their own listen to these.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

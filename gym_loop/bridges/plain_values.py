@@ -72,3 +72,12 @@ def _key(key: Any) -> str:
     if key is None or isinstance(key, (bool, int, float, np.generic)):
         return str(key)
     return f"<{type(key).__name__}>"
+
+
+def with_ends(info: dict[str, Any], terminated: bool, truncated: bool) -> dict[str, Any]:
+    """What protocols with a single ``done`` say beside it, put into ``info``."""
+    info["terminated"] = terminated
+    info["truncated"] = truncated
+    if truncated and not terminated:
+        info["TimeLimit.truncated"] = True
+    return info

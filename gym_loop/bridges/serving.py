@@ -21,8 +21,6 @@ PROTOCOLS = {
     "zmq": ("gym_loop.bridges.zeromq", "ZeroMQSettings"),
 }
 
-WIRE_PACKAGES = {"httptools", "orjson", "picows", "uvicorn", "uvloop", "zmq"}
-
 
 def settings_class(protocol: str) -> type[Settings]:
     """The class that holds a protocol's options."""
@@ -81,14 +79,7 @@ def run(
     """Serve with options that `load` has read.
 
     Raises:
-        UsageError: the options do not fit together, or a package of the protocol is missing.
+        UsageError: the options do not fit together, or a package is missing.
     """
-    try:
-        server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
-        server.serve(settings, ready=ready, stop=stop)
-    except ModuleNotFoundError as error:
-        if error.name not in WIRE_PACKAGES:
-            raise
-        raise UsageError(
-            f'serving {protocol} needs the package {error.name}: pip install "gym-loop[bridges]"'
-        ) from None
+    server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
+    server.serve(settings, ready=ready, stop=stop)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import orjson
 
+from gym_loop.bridges.json_values import Style, number_to_json
+from gym_loop.bridges.plain_values import with_ends
 from gym_loop.bridges.problems import Problem
 
 JSON = b"application/json"
@@ -174,22 +176,16 @@ def step_reply(
         truncated: it was cut off.
         info: as JSON-able data; it is added to.
     """
-    info["terminated"] = terminated
-    info["truncated"] = truncated
-    if truncated and not terminated:
-        info["TimeLimit.truncated"] = True
+    if not -1e100 < reward < 1e100:
+        reward = number_to_json(reward, Style.LEGACY_FLAT)
     return orjson.dumps(
         {
             "observation": observation,
-            "reward": reward if -1e100 <= reward <= 1e100 else _extreme(reward),
+            "reward": reward,
             "done": terminated or truncated,
-            "info": info,
+            "info": with_ends(info, terminated, truncated),
         }
     )
-
-
-def _extreme(reward: float) -> float | None:
-    return None if reward != reward else (1e100 if reward > 0 else -1e100)
 
 
 def error_reply(message: str) -> bytes:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 import threading
 from collections.abc import Callable
 
 from gym_loop.bridges.http.settings import HttpSettings
+from gym_loop.bridges.listening import serve_socket
 from gym_loop.bridges.settings import demand_token
 from gym_loop.errors import UsageError
-
-BACKLOG = 2048
 
 
 def serve(
@@ -43,28 +39,4 @@ def serve(
         raise UsageError(
             f"serving over HTTP needs the module {error.name}: pip install 'gym-loop[bridges]'"
         ) from None
-    listener = _listen(settings.host, settings.port)
-    with contextlib.closing(listener), contextlib.closing(_new_event_loop()) as loop:
-        loop.run_until_complete(run(settings, listener, ready, stop))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    address = host.strip("[]")
-    try:
-        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another"
-            " --host or --port (0 takes a free one)"
-        ) from None
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """A fast one, where it exists."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+    serve_socket(settings, lambda listener: run(settings, listener, ready, stop))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gym_loop.bridges.json_values import Style, number_to_json
+from gym_loop.bridges.plain_values import with_ends
 from gym_loop.bridges.problems import (
     MalformedEnvId,
     Problem,
@@ -161,13 +162,10 @@ def step_reply(
         truncated: it was cut off.
         info: as JSON-able data; it is added to.
     """
-    info["terminated"] = terminated
-    info["truncated"] = truncated
-    if truncated and not terminated:
-        info["TimeLimit.truncated"] = True
     if not -1e100 < reward < 1e100:
         reward = number_to_json(reward, Style.LEGACY_NESTED)
-    return dumps((observation, reward, terminated or truncated, info))
+    done = terminated or truncated
+    return dumps((observation, reward, done, with_ends(info, terminated, truncated)))
 
 
 # -- reasons -------------------------------------------------------------------------------
