@@ -47,6 +47,17 @@ bench: $(VENV)/dev  ## Measure the loop, start-up, memory and checkpoints.
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/checkpoint.py
 
+bench-agents: $(VENV)/dev  ## Measure PPO and DQN beside other libraries (in an environment that has them: up to an hour).
+	$(BIN)/python benchmarks/vector_loop.py
+	$(BIN)/python benchmarks/ppo_cartpole.py
+	$(BIN)/python benchmarks/dqn_cartpole.py
+	$(BIN)/python benchmarks/gpu.py
+
+bench-serving: $(VENV)/dev  ## Measure the servers and the environments behind them.
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/serving_zeromq.py
+	$(BIN)/python benchmarks/serving_nats.py
+
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
