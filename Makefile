@@ -61,4 +61,4 @@ bench-serving: $(VENV)/dev  ## Measure the servers and the environments behind t
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
-.PHONY: help train test lint types docs learning bench clean
+.PHONY: help train test lint types docs learning bench bench-agents bench-serving clean

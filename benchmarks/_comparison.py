@@ -28,13 +28,22 @@ class Comparison:
         sides: names of functions in `_sides.py`, by the names that tables show; ours is first.
         steps: of a training.
         watch_every: steps between two evaluations where the time to the threshold is measured.
+        thread_counts: to try on every side.
     """
 
-    def __init__(self, script: str, sides: Mapping[str, str], steps: int, watch_every: int) -> None:
+    def __init__(
+        self,
+        script: str,
+        sides: Mapping[str, str],
+        steps: int,
+        watch_every: int,
+        thread_counts: Sequence[int] = THREADS,
+    ) -> None:
         self.script, self.sides, self.steps = script, sides, steps
         self.watch_every = watch_every
+        self.thread_counts = tuple(thread_counts)
         self.outcomes: dict[tuple[str, int], list[Outcome]] = {
-            (side, threads): [] for side in sides for threads in THREADS
+            (side, threads): [] for side in sides for threads in self.thread_counts
         }
 
     def speed(self, turns: int, wanted: Mapping[str, float]) -> str:
@@ -46,7 +55,7 @@ class Comparison:
         """
         for turn in range(turns):
             for side in self.sides:
-                for threads in THREADS if turn < TRIALS else [self.best_threads(side)]:
+                for threads in self.thread_counts if turn < TRIALS else [self.best_threads(side)]:
                     outcomes = self.outcomes[side, threads]
                     if not any(one.problem for one in outcomes):
                         outcomes.append(self.train(side, turn, threads))
@@ -60,7 +69,8 @@ class Comparison:
         outcomes = self.outcomes[side, threads]
         if problem := outcomes[0].problem:
             return [side, "-", problem, *["-"] * 6]
-        rate, (other,) = self._best_rate(side), set(THREADS) - {threads}
+        rate = self._best_rate(side)
+        others = [_rate(self.outcomes[side, n]) for n in self.thread_counts if n != threads]
         ratio = "-"
         if side != next(iter(self.sides)):
             ratio = verdict(ours / rate, at_least=wanted) if wanted else f"{ours / rate:.2f}"
@@ -69,7 +79,7 @@ class Comparison:
             side,
             str(threads),
             f"{rate:,.0f}",
-            f"{_rate(self.outcomes[side, other]):,.0f}",
+            " ".join(f"{other:,.0f}" for other in others) or "-",
             ratio,
             f"{sum(one >= SOLVED for one in returns)} of {len(returns)}",
             f"{statistics.mean(returns):.1f}",
@@ -86,7 +96,7 @@ class Comparison:
             wanted: how many times as soon as each side we want to be.
         """
         for side in sides:
-            for threads in THREADS:
+            for threads in self.thread_counts:
                 if not self.outcomes[side, threads]:
                     self.outcomes[side, threads].append(self.train(side, 0, threads))
         found: dict[str, list[Outcome]] = {side: [] for side in sides}
@@ -124,7 +134,7 @@ class Comparison:
 
     def best_threads(self, side: str) -> int:
         """The thread count with the higher rate so far."""
-        return max(THREADS, key=lambda threads: _rate(self.outcomes[side, threads]))
+        return max(self.thread_counts, key=lambda threads: _rate(self.outcomes[side, threads]))
 
     def _best_rate(self, side: str) -> float:
         return _rate(self.outcomes[side, self.best_threads(side)])
@@ -184,4 +194,6 @@ def parser_of(text: str | None, parts: Sequence[str]) -> argparse.ArgumentParser
     parser.add_argument("--quick", action="store_true", help="one seed, short trainings")
     parser.add_argument("--turns", type=int, default=10, help="seeds of each side (10)")
     parser.add_argument("--only", choices=parts, help="one comparison")
+    counts = "thread counts to try (1 2); name the best one where it is known, to save time"
+    parser.add_argument("--try-threads", type=int, nargs="+", default=THREADS, help=counts)
     return parser

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gym_loop.threads import kernels_in_use
+
 
 class CannotMeasureError(Exception):
     """This side gives no figures: its package is absent, or it failed."""
@@ -156,7 +158,9 @@ def surroundings(*packages: str) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f}\n"
-        f"Python {platform.python_version()}; " + "; ".join(map(version, packages))
+        f"Python {platform.python_version()}; "
+        + "; ".join(map(version, packages))
+        + (f"; {kernels_in_use()}" if "numpy" in packages else "")
     )
 
 

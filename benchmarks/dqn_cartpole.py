@@ -33,7 +33,9 @@ def main() -> None:
         run_side(options)
         return
     turns = 1 if options.quick else options.turns
-    comparison = Comparison(__file__, SIDES, 5_120 if options.quick else STEPS, 1_280)
+    comparison = Comparison(
+        __file__, SIDES, 5_120 if options.quick else STEPS, 1_280, options.try_threads
+    )
     if options.only in (None, "speed"):
         print(f"DQN, CartPole-v1, {comparison.steps:,} steps: speed, and the final policies")
         print(comparison.speed(turns, WANTED), flush=True)

@@ -113,7 +113,9 @@ def main() -> None:
         run_side(options)
         return
     turns = 1 if options.quick else options.turns
-    comparison = Comparison(__file__, SIDES, 20_480 if options.quick else STEPS, 2_560)
+    comparison = Comparison(
+        __file__, SIDES, 20_480 if options.quick else STEPS, 2_560, options.try_threads
+    )
     if options.only in (None, "speed"):
         print(f"PPO, CartPole-v1, {comparison.steps:,} steps: speed, and the final policies")
         print(comparison.speed(turns, WANTED), flush=True)

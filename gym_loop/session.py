@@ -99,6 +99,7 @@ class _Session:
         self.verdict, self.directory, self.changed = verdict, directory, changed
         self._surroundings = threading.Timer(SURROUNDINGS_AFTER, self._note_surroundings)
         self._surroundings.daemon = True
+        self._surroundings_noted = False
         self._open(experiment)
 
     def _open(self, experiment: Experiment) -> None:
@@ -245,20 +246,31 @@ class _Session:
         """Wait for the slow facts, or look them up now if the run was over before."""
         self._surroundings.cancel()
         self._surroundings.join()
-        if "versions" not in self.directory.manifest():
+        if not self._surroundings_noted:
             self._note_surroundings()
 
     def _note_surroundings(self) -> None:
         """Add what takes a while to find out: versions, commit, hardware."""
-        path = self.config.path
+        path, hardware = self.config.path, manifest.hardware()
+        self._surroundings_noted = True
+        self._warn_of_other_kernels(hardware["matrix_products"])
         try:
             self.directory.note(
                 versions=manifest.versions(),
-                hardware=manifest.hardware(),
+                hardware=hardware,
                 git=manifest.git_state(path.resolve().parent if path else Path.cwd()),
             )
         except OSError:
             pass  # the directory has gone, or the disk is full: the run itself will say so
+
+    def _warn_of_other_kernels(self, now: str | None) -> None:
+        before = self.directory.manifest().get("hardware", {}).get("matrix_products", now)
+        if before != now:
+            self.run.console.warning(
+                f"matrix products are computed by {now} now, by {before} before: results will be"
+                " close to, but not exactly, what they would have been (the processor, or"
+                " OPENBLAS_CORETYPE, is another one)"
+            )
 
     # -- training, and the end --------------------------------------------------------------
 

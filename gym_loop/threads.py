@@ -1,4 +1,4 @@
-"""How many threads a matrix product may use."""
+"""How many threads a matrix product may use, and which instructions it does use."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def limit_threads(threads: int | None) -> None:
     threadpool_limits(limits=threads, user_api="blas")
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
+
+
+def kernels_in_use() -> str | None:
+    """What computes NumPy's matrix products, "openblas 0.3.31 SkylakeX" say; None if unknown."""
+    from threadpoolctl import ThreadpoolController
+
+    for pool in ThreadpoolController().select(user_api="blas").info():
+        if "numpy" in pool["filepath"]:
+            found = (pool["internal_api"], pool["version"], pool.get("architecture"))
+            return " ".join(str(part) for part in found if part)
+    return None

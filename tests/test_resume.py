@@ -76,6 +76,19 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, capsys, damage)
     assert differences(straight, broken) == []
 
 
+def test_other_matrix_products_than_before_are_said(tmp_path, capsys):
+    path = write_run_file(tmp_path, config())
+    gym_loop.train(path)
+    manifest = tmp_path / "logdir" / "run-1" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    gym_loop.train(path, resume=True)
+    assert "matrix products" not in capsys.readouterr().err
+    facts["hardware"]["matrix_products"] = "openblas 0.3 Abacus"
+    manifest.write_text(json.dumps(facts))
+    gym_loop.train(path, resume=True)
+    assert "openblas 0.3 Abacus before" in capsys.readouterr().err
+
+
 def test_a_full_disk_stops_nothing(tmp_path, capsys, monkeypatch):
     path = write_run_file(tmp_path, config(episodes_per_checkpoint=5))
     write_files, written = checkpoint_module.write_files, []

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-from gym_loop.threads import limit_threads
+from gym_loop.threads import kernels_in_use, limit_threads
 
 
 def blas_threads() -> set[int]:
@@ -18,3 +18,9 @@ def test_limits_blas_and_torch() -> None:
         assert torch.get_num_threads() == limit
     limit_threads(None)
     assert blas_threads() == {1}
+
+
+def test_names_the_kernels_of_this_process() -> None:
+    pools = ThreadpoolController().select(user_api="blas").info()
+    known = {f"{one['internal_api']} {one['version']} {one.get('architecture')}" for one in pools}
+    assert kernels_in_use() in known | {None}

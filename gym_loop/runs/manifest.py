@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gym_loop.threads import kernels_in_use
+
 PACKAGES = (
     "gym-loop",
     "gymnasium",
@@ -65,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and system; the GPU where torch is loaded and sees one."""
+    """Processor, cores, memory, system and kernels; the GPU where torch is loaded and sees one."""
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
@@ -84,6 +86,7 @@ def hardware() -> dict[str, Any]:
         facts["processor"] = models[0] if models else platform.processor()
     except OSError:
         facts["processor"] = platform.processor()
+    facts["matrix_products"] = kernels_in_use()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()

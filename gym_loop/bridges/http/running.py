@@ -114,13 +114,15 @@ class _Joining:
         elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
             self._head = data
             return
-        self._transport.write(data)
+        if not self._transport.is_closing():  # else the client went away
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Send a head that no body follows."""
         if self._head:
             head, self._head = self._head, b""
-            self._transport.write(head)
+            if not self._transport.is_closing():
+                self._transport.write(head)
 
     def close(self) -> None:
         self.flush()

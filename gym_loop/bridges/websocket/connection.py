@@ -331,8 +331,12 @@ class Connection(WSListener):
     def _confirm_close(self, frame: WSFrame) -> None:
         self._closing = True
         self._drop()
-        code = frame.get_close_code()
-        self._transport.send_close(WSCloseCode.OK if code is WSCloseCode.NO_INFO else code)
+        data = frame.get_payload_as_bytes()
+        code = int.from_bytes(data[:2], "big") if data else 1000
+        known = 1000 <= code < 1004 or 1007 <= code < 1015 or 3000 <= code < 5000
+        if not known:
+            code = 1002
+        self._transport.send_close(code)  # type: ignore[arg-type]
         self._transport.disconnect()
         self._loop.call_later(CLOSING_TIME, self.abort)
 
