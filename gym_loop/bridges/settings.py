@@ -172,9 +172,9 @@ def load_settings(
     reader = _Reader(options(cls), Document(None) if path is None else _read(path))
     values = reader.from_file([path.resolve().parent] if path else [])
     values.update(reader.given(overrides or {}))
-    if not reader.findings:
-        settings = cls(**values)
-        for name, problem in settings.problems().items():
+    settings, whole = cls(**values), not reader.findings
+    for name, problem in settings.problems().items():
+        if whole or name in values:  # else it may come of a value that was left out
             reader.find(name, problem)
     if reader.findings:
         raise ConfigError(sorted(reader.findings, key=lambda one: one.line or 0))
@@ -240,9 +240,11 @@ class _Reader:
                 hint = did_you_mean(name, self.known) or f"; known are {', '.join(self.known)}"
                 self.find(name, f"unknown{hint}")
                 continue
-            good[name], problem = _check(self.known[name], value)
+            checked, problem = _check(self.known[name], value)
             if problem:
                 self.find(name, problem)
+            else:
+                good[name] = checked
         return good
 
 

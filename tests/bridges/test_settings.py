@@ -55,7 +55,8 @@ def test_file_and_options_are_merged(tmp_path: Path) -> None:
 
 def test_every_finding_is_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"
-    file.write_text("prot: 1\nhost: 3\nmax_instances: 2\nmax-instances: 3\nenv: [1]\n")
+    text = "prot: 1\nhost: 3\nmax_instances: 2\nmax-instances: 3\nenv: [1]\nport: 70000\n"
+    file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_settings(ServerSettings, file, {"idle_lease": "long"})
     assert [str(finding) for finding in caught.value.findings] == [
@@ -64,6 +65,7 @@ def test_every_finding_is_told_at_once(tmp_path: Path) -> None:
         f"{file}:2: host: 3 is int, but must be str",
         f"{file}:4: max-instances: says the same option as max_instances; keep one",
         f"{file}:5: env: [1] must be a list of texts",
+        f"{file}:6: port: 70000 is no port; use 0 (a free one) to 65535",
     ]
 
 
