@@ -132,6 +132,12 @@ def td_loss(
     return Loss(losses, slopes / len(values), xp.abs(errors))
 
 
+def smaller_of(first: Array, second: Array) -> tuple[Array, Array]:
+    """The smaller of two values, ``[B]``, and 1 where it is the first, else 0."""
+    xp = namespace_of(first)
+    return xp.minimum(first, second), xp.asarray(first <= second, dtype=first.dtype)
+
+
 def select(outputs: Array, actions: Array) -> Array:
     """The outputs ``[B, ...]`` of the actions taken, from ``[B, A, ...]``."""
     return outputs[arange(len(actions), actions), actions]

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 ACTIVATIONS = ("tanh", "relu")
 INITS = ("orthogonal", "uniform")
 MAX_WORKSPACES = 8  # batch sizes that are kept ready; an agent uses three or four
-LEARNING, ALL = -1, -2  # in place of the number of an output: what a workspace is for
+LEARNING, READING = "learning", "reading"  # what a workspace is for
 
 
 class MLP:
@@ -80,8 +80,9 @@ class MLP:
         self._weights = Weights.of(self.named_parameters, self.layout.tower_of)
         self._weight_gradients = Weights.of(self.named_gradients, self.layout.tower_of)
         self._towers = [self._weights.tower(index) for index in range(len(outputs))]
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._workspaces: dict[tuple[int, str, int | None], Workspace] = {}
         self._last: Workspace | None = None
+        self._last_weights = self._weights
         self._initialize(rng or np.random.default_rng(), init, output_gains)
 
     def _initialize(
@@ -101,15 +102,20 @@ class MLP:
                     else:
                         matrix[:] = uniform(rng, rows, columns, columns - 1)
 
-    def forward(self, inputs: Array) -> tuple[Array, ...]:
+    def forward(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
         """Outputs ``[B, out]`` for inputs ``[B, ...]``; keeps what `backward` needs.
 
         The arrays are overwritten by the next call with a batch of this size.
+
+        Args:
+            inputs: the batch.
+            output: the only one that is wanted: its tower alone is evaluated, and may be followed
+                by `input_gradient`; None for all.
         """
-        work = self._workspace(len(inputs), LEARNING)
+        work = self._last = self._workspace(len(inputs), LEARNING, output)
+        self._last_weights = self._weights if output is None else self._towers[output]
         work.load(inputs)
-        work.forward(self._weights)
-        self._last = work
+        work.forward(self._last_weights)
         return work.results
 
     def backward(self, gradients: Sequence[Array], *, to_inputs: bool = False) -> Array | None:
@@ -121,30 +127,38 @@ class MLP:
         """
         work = self._last
         assert work is not None, "backward() follows forward()"
+        assert self._last_weights is self._weights, "backward() follows forward() of all outputs"
         work.backward(self._weights, self._weight_gradients, gradients)
         return work.input_gradient(self._weights, gradients) if to_inputs else None
 
+    def input_gradient(self, gradients: Sequence[Array]) -> Array:
+        """The gradient by the inputs ``[B, inputs]`` alone, from those by the last outputs."""
+        work = self._last
+        assert work is not None, "input_gradient() follows forward()"
+        work.backward(self._last_weights, None, gradients)
+        return work.input_gradient(self._last_weights, gradients)
+
     def predict(self, inputs: Array, output: int = 0) -> Array:
         """One output ``[B, out]``; only its tower is evaluated. Overwritten by the next call."""
-        work = self._workspace(len(inputs), output)
+        work = self._workspace(len(inputs), READING, output)
         work.load(inputs)
         work.forward(self._towers[output])
         return work.results[0]
 
     def predict_all(self, inputs: Array) -> tuple[Array, ...]:
         """Every output ``[B, out]``; what `backward` needs stays as it is."""
-        work = self._workspace(len(inputs), ALL)
+        work = self._workspace(len(inputs), READING, None)
         work.load(inputs)
         work.forward(self._weights)
         return work.results
 
-    def _workspace(self, batch: int, output: int) -> Workspace:
-        work = self._workspaces.get((batch, output))
+    def _workspace(self, batch: int, purpose: str, output: int | None) -> Workspace:
+        key = batch, purpose, output
+        work = self._workspaces.get(key)
         if work is None:
             if len(self._workspaces) >= MAX_WORKSPACES:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            only = output if output >= 0 else None
-            work = self._workspaces[batch, output] = Workspace(self.layout, batch, only)
+            work = self._workspaces[key] = Workspace(self.layout, batch, output)
         return work
 
     def asarray(self, array: Any) -> Array:

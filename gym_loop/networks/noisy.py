@@ -68,9 +68,9 @@ class NoisyMLP:
         """Go on without noise."""
         self.network.parameters[:] = self.means
 
-    def forward(self, inputs: Array) -> tuple[Array, ...]:
+    def forward(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
         """See `Network`."""
-        return self.network.forward(inputs)
+        return self.network.forward(inputs, output)
 
     def backward(self, gradients: Sequence[Array], *, to_inputs: bool = False) -> Array | None:
         """See `Network`; for the noise that was drawn last."""
@@ -79,6 +79,10 @@ class NoisyMLP:
         self.gradients[:size] = self.network.gradients
         np.multiply(self.network.gradients, self.noise, out=self.gradients[size:])
         return result
+
+    def input_gradient(self, gradients: Sequence[Array]) -> Array:
+        """See `Network`."""
+        return self.network.input_gradient(gradients)
 
     def predict(self, inputs: Array, output: int = 0) -> Array:
         """See `Network`."""

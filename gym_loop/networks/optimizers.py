@@ -35,6 +35,20 @@ def clip_by_global_norm(gradients: Array, max_norm: float) -> float:
     return length  # type: ignore[no-any-return]
 
 
+def follow(target: Array, parameters: Array, mix: float, scratch: Array) -> None:
+    """Move a target network's parameters a part of the way to those that learn, in place.
+
+    Args:
+        target: what moves.
+        parameters: where to.
+        mix: how far, from 0 to 1 (tau).
+        scratch: a vector of the same size, which is overwritten.
+    """
+    namespace_of(parameters).multiply(parameters, mix, out=scratch)
+    target *= 1.0 - mix
+    target += scratch
+
+
 class Optimizer(Protocol):
     """Changes a parameter vector along its gradient."""
 

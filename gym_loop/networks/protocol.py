@@ -28,8 +28,14 @@ class Network(Protocol):
     extra: Array
     extra_gradient: Array
 
-    def forward(self, inputs: Array) -> tuple[Array, ...]:
-        """Outputs for a batch ``[B, ...]``; keeps what `backward` needs."""
+    def forward(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
+        """Outputs for a batch ``[B, ...]``; keeps what `backward` needs.
+
+        Args:
+            inputs: the batch.
+            output: the only one that is wanted; None for all. `input_gradient` may follow then,
+                but not `backward`.
+        """
         ...
 
     def backward(self, gradients: Sequence[Array], *, to_inputs: bool = False) -> Array | None:
@@ -38,6 +44,14 @@ class Network(Protocol):
         Args:
             gradients: one array ``[B, out]`` an output of the last `forward`.
             to_inputs: return the gradient by the inputs as well.
+        """
+        ...
+
+    def input_gradient(self, gradients: Sequence[Array]) -> Array:
+        """The gradient by the inputs alone, ``[B, inputs]``; ``gradients`` stay as they are.
+
+        Args:
+            gradients: one array ``[B, out]`` an output of the last `forward`.
         """
         ...
 

@@ -133,6 +133,54 @@ def _flat(parts: list[Array]) -> Array:
     return np.concatenate([row * pixel if row.dtype == np.uint8 else row for row in rows], axis=1)
 
 
+class BoundedActions:
+    """Continuous actions as numbers from -1 to 1, ``[N, A]``, and back to their bounds.
+
+    Args:
+        space: action space of one environment.
+        agent: name of the agent, for messages.
+
+    Attributes:
+        size: number of dimensions A.
+
+    Raises:
+        SpaceError: a space of another kind, or one without finite bounds.
+    """
+
+    def __init__(self, space: Any, agent: str) -> None:
+        if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+            raise SpaceError(
+                f"{agent} cannot act in {space}: it needs continuous actions, a Box of floats; use"
+                " another agent, gym_loop.agents.ppo:PPO or gym_loop.agents.dqn:DQN"
+            )
+        if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+            raise SpaceError(
+                f"{agent} cannot act in {space}: it needs finite bounds, from -1 to 1 say. Leave"
+                " gymnasium.wrappers:ClipAction out of env.wrappers, which takes bounds away; where"
+                " the environment has none, name a wrapper of your own there (env.wrappers:"
+                " [{class: my_wrappers.py:Bounded}]), a gymnasium.wrappers.TransformAction with"
+                " the action_space that it should have"
+            )
+        self.shape, self.dtype = space.shape, space.dtype
+        self.size = math.prod(space.shape)
+        self.low, self.high = space.low, space.high
+        self.half = self.high / 2 - self.low / 2
+        self.middle = self.high / 2 + self.low / 2
+        # Where both bounds are the same number, there is nothing to choose.
+        self.inverse = np.divide(1.0, self.half, where=self.half > 0, out=np.zeros_like(self.half))
+
+    def __call__(self, units: Array) -> Array:
+        """Actions ``[N, *shape]`` from numbers ``[N, A]``."""
+        actions = units.reshape(-1, *self.shape) * self.half + self.middle
+        clipped: Array = np.clip(actions, self.low, self.high).astype(self.dtype, copy=False)
+        return clipped
+
+    def units(self, actions: Any) -> Array:
+        """Numbers ``[N, A]`` from one action or N of them."""
+        found: Array = (np.asarray(actions) - self.middle) * self.inverse
+        return found.reshape(-1, self.size).astype(np.float32, copy=False)
+
+
 class ActionCodec:
     """The distribution over an action space, and the way from what it draws to actions.
 

@@ -55,14 +55,21 @@ class TorchNetwork:
         self._inputs: Tensor = None
         self._outputs: tuple[Tensor, ...] = ()
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Outputs ``[B, out]`` for inputs ``[B, ...]``, detached; keeps the graph."""
+    def forward(self, inputs: Tensor, output: int | None = None) -> tuple[Tensor, ...]:
+        """Outputs ``[B, out]`` for inputs ``[B, ...]``, detached; keeps the graph.
+
+        Args:
+            inputs: the batch.
+            output: the only one that is wanted; None for all.
+        """
         self._mode(True)
         self._inputs = inputs.detach()
         if inputs.is_floating_point():
             self._inputs.requires_grad_()
         self._outputs = self._call(self._inputs)
-        return tuple(output.detach() for output in self._outputs)
+        if output is not None:
+            self._outputs = (self._outputs[output],)
+        return tuple(one.detach() for one in self._outputs)
 
     def backward(self, gradients: Sequence[Tensor], *, to_inputs: bool = False) -> Tensor | None:
         """Write `gradients` from those by the outputs of the last `forward`.
@@ -80,6 +87,14 @@ class TorchNetwork:
         torch.autograd.backward(self._outputs, tuple(gradients), inputs=wanted)
         self._outputs = ()
         return self._inputs.grad if to_inputs else None
+
+    def input_gradient(self, gradients: Sequence[Tensor]) -> Tensor:
+        """The gradient by the inputs alone; `gradients` stay as they are."""
+        import torch
+
+        (found,) = torch.autograd.grad(self._outputs, (self._inputs,), tuple(gradients))
+        self._outputs = ()
+        return found
 
     def predict(self, inputs: Tensor, output: int = 0) -> Tensor:
         """One output ``[B, out]``, in the module's evaluation mode, without a graph."""

@@ -141,8 +141,14 @@ class Workspace:
         np.multiply(normal, norm[..., 0, :, :], out=hidden)
         hidden += norm[..., 1, :, :]
 
-    def backward(self, weights: Weights, into: Weights, gradients: Sequence[Array]) -> None:
-        """Write the gradients of all parameters, from those by the outputs ``[B, out]``."""
+    def backward(self, weights: Weights, into: Weights | None, gradients: Sequence[Array]) -> None:
+        """Write the gradients of all parameters, from those by the outputs ``[B, out]``.
+
+        Args:
+            weights: the parameters.
+            into: where their gradients go; None where only those by the inputs are wanted.
+            gradients: by each output.
+        """
         if not self.deltas and self.hidden:
             self.deltas = [np.empty(array.shape, array.dtype) for array in self.hidden]
             self.scratch = [np.empty_like(array) for array in self.deltas]
@@ -151,20 +157,25 @@ class Workspace:
             delta = self.deltas[index]
             self._activation_backward(self.hidden[index], delta, self.scratch[index])
             if weights.norms:
-                self._norm_backward(index, weights.norms[index], into.norms[index])
-            np.matmul(delta, self.inputs[index].swapaxes(-1, -2), out=into.hidden[index])
+                self._norm_backward(index, weights.norms[index], into and into.norms[index])
+            if into is not None:
+                np.matmul(delta, self.inputs[index].swapaxes(-1, -2), out=into.hidden[index])
             if index:
                 matrix = weights.hidden[index][..., :-1].swapaxes(-1, -2)
                 np.matmul(matrix, delta, out=self.deltas[index - 1])
 
-    def _heads_backward(self, weights: Weights, into: Weights, gradients: Sequence[Array]) -> None:
+    def _heads_backward(
+        self, weights: Weights, into: Weights | None, gradients: Sequence[Array]
+    ) -> None:
         filled = set()
+        towers = self.deltas and self.deltas[-1].ndim > 2
         for index, gradient in enumerate(gradients):
             out = gradient.T  # [out, B]
-            np.matmul(out, self.head_inputs[index].T, out=into.outputs[index])
+            if into is not None:
+                np.matmul(out, self.head_inputs[index].T, out=into.outputs[index])
             if not self.deltas:
                 continue
-            tower = weights.tower_of[index]
+            tower: Any = weights.tower_of[index] if towers else ...
             matrix, delta = weights.outputs[index][:, :-1].T, self.deltas[-1][tower]
             # matmul is slow at outer products: 19 us for (64, 1) by (1, 256), multiply takes 5.
             product = np.multiply if len(out) == 1 else np.matmul
@@ -182,11 +193,12 @@ class Workspace:
             np.subtract(1.0, scratch, out=scratch)
         delta *= scratch
 
-    def _norm_backward(self, index: int, norm: Array, into: Array) -> None:
+    def _norm_backward(self, index: int, norm: Array, into: Array | None) -> None:
         delta, normal, scratch = self.deltas[index], self.normal[index], self.scratch[index]
-        np.multiply(delta, normal, out=scratch)
-        np.sum(scratch, axis=-1, keepdims=True, out=into[..., 0, :, :])
-        np.sum(delta, axis=-1, keepdims=True, out=into[..., 1, :, :])
+        if into is not None:
+            np.multiply(delta, normal, out=scratch)
+            np.sum(scratch, axis=-1, keepdims=True, out=into[..., 0, :, :])
+            np.sum(delta, axis=-1, keepdims=True, out=into[..., 1, :, :])
         delta *= norm[..., 0, :, :]
         np.multiply(delta, normal, out=scratch)
         along = scratch.mean(axis=-2, keepdims=True)
@@ -198,8 +210,8 @@ class Workspace:
         """The gradient by the inputs ``[B, inputs]``; after `backward`."""
         if self.deltas:
             matrix = weights.hidden[0][..., :-1].swapaxes(-1, -2)
-            by_features: Array = np.matmul(matrix, self.deltas[0]).sum(axis=0)
-            return by_features.T
+            by_features: Array = np.matmul(matrix, self.deltas[0])
+            return (by_features.sum(axis=0) if by_features.ndim > 2 else by_features).T
         parts = [
             gradient @ matrix[:, :-1]
             for matrix, gradient in zip(weights.outputs, gradients, strict=True)

@@ -160,3 +160,12 @@ def test_select_and_scatter_are_each_others_gradient(shape: tuple[int, ...]) -> 
     np.testing.assert_array_equal(found.numpy(), leaf.grad.numpy())
     picked = losses.select(leaf.detach(), torch.tensor(actions))
     np.testing.assert_array_equal(picked.numpy(), chosen.detach().numpy())
+
+
+def test_smaller_of() -> None:
+    first, second = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 3.0])
+    for convert in (np.asarray, torch.tensor):
+        values, chosen = losses.smaller_of(convert(first), convert(second))
+        np.testing.assert_array_equal(values, [1.0, 1.0, 3.0])
+        np.testing.assert_array_equal(chosen, [1.0, 0.0, 1.0])
+        assert chosen.dtype == values.dtype

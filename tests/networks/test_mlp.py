@@ -194,3 +194,36 @@ def test_state_goes_back_in_place() -> None:
 def test_what_is_no_network_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MLP((4,), (1,), **arguments)
+
+
+@pytest.mark.parametrize("arguments", KINDS, ids=str)
+@pytest.mark.parametrize("batch", [1, 6])
+def test_the_gradient_by_inputs_alone(arguments: dict, batch: int) -> None:
+    mlp = make(**arguments)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((batch, 4))
+    by_outputs = [rng.standard_normal((batch, size)) for size in SIZES]
+    mlp.forward(x)
+    wanted = mlp.backward(by_outputs, to_inputs=True).copy()
+    mlp.gradients[:] = 7.0
+    mlp.forward(x)
+    np.testing.assert_allclose(mlp.input_gradient(by_outputs), wanted, atol=1e-12)
+    assert (mlp.gradients == 7.0).all()
+
+
+@pytest.mark.parametrize("arguments", KINDS, ids=str)
+@pytest.mark.parametrize("output", [0, 1])
+def test_one_output_alone_and_its_gradient_by_inputs(arguments: dict, output: int) -> None:
+    mlp = make(**arguments)
+    rng = np.random.default_rng(2)
+    x, by_output = rng.standard_normal((6, 4)), rng.standard_normal((6, SIZES[output]))
+    by_all = [np.zeros((6, size)) for size in SIZES]
+    by_all[output] = by_output
+    expected = mlp.forward(x)[output].copy()
+    wanted = mlp.backward(by_all, to_inputs=True).copy()
+    (found,) = mlp.forward(x, output)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    mlp.predict(x + 1.0, output)  # works elsewhere
+    np.testing.assert_allclose(mlp.input_gradient((by_output,)), wanted, atol=1e-12)
+    with pytest.raises(AssertionError, match="follows forward\\(\\) of all outputs"):
+        mlp.backward((by_output,))

@@ -129,3 +129,15 @@ def test_copies_and_states() -> None:
 def test_other_networks_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"needs the network .*:MLP, not Linear"):
         NoisyMLP(TorchNetwork(torch.nn.Linear(2, 2)))
+
+
+def test_the_gradient_by_inputs_alone_is_that_of_the_noisy_weights() -> None:
+    noisy = NoisyMLP(MLP((4,), (3, 2), dtype=np.float64, rng=np.random.default_rng(0)))
+    noisy.draw(np.random.default_rng(1))
+    x, by = np.ones((2, 4)), [np.ones((2, 3)), np.zeros((2, 2))]
+    noisy.forward(x)
+    wanted = noisy.backward(by, to_inputs=True).copy()
+    noisy.forward(x)
+    np.testing.assert_allclose(noisy.input_gradient(by), wanted)
+    noisy.forward(x, 0)
+    np.testing.assert_allclose(noisy.input_gradient(by[:1]), wanted)

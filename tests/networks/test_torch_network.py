@@ -112,3 +112,25 @@ def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="torch finds no GPU here"):
         TorchNetwork(module(), device="cuda")
+
+
+def test_one_output_and_the_gradient_by_inputs_alone() -> None:
+    class Twins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 1)])
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(head(x).tanh() for head in self.heads)
+
+    network, x = TorchNetwork(Twins()), torch.randn(6, 4)
+    ones = torch.ones(6, 1)
+    network.forward(x)
+    wanted = network.backward((ones, 0.0 * ones), to_inputs=True).clone()
+    network.gradients[:] = 7.0
+    (found,) = network.forward(x, 0)
+    assert torch.equal(found, network.predict(x, 0))
+    assert torch.allclose(network.input_gradient((ones,)), wanted)
+    network.forward(x)
+    assert torch.allclose(network.input_gradient((ones, 0.0 * ones)), wanted)
+    assert (network.gradients == 7.0).all()
