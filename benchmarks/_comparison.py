@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from _measure import table, verdict
-from _training import SOLVED, Outcome
+from _training import CARTPOLE, Outcome, Task
 
 THREADS = (1, 2)
 TRIALS = 1  # seeds that are trained with every thread count, before the better one goes on
@@ -25,10 +25,11 @@ class Comparison:
 
     Args:
         script: of the benchmark, which is run again for each training, see `run_side`.
-        sides: names of functions in `_sides.py`, by the names that tables show; ours is first.
+        sides: names of functions, see `run_side`, by the names that tables show; ours is first.
         steps: of a training.
         watch_every: steps between two evaluations where the time to the threshold is measured.
         thread_counts: to try on every side.
+        task: what is learnt.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Comparison:
         steps: int,
         watch_every: int,
         thread_counts: Sequence[int] = THREADS,
+        task: Task = CARTPOLE,
     ) -> None:
-        self.script, self.sides, self.steps = script, sides, steps
+        self.script, self.sides, self.steps, self.task = script, sides, steps, task
         self.watch_every = watch_every
         self.thread_counts = tuple(thread_counts)
         self.outcomes: dict[tuple[str, int], list[Outcome]] = {
@@ -81,7 +83,7 @@ class Comparison:
             f"{rate:,.0f}",
             " ".join(f"{other:,.0f}" for other in others) or "-",
             ratio,
-            f"{sum(one >= SOLVED for one in returns)} of {len(returns)}",
+            f"{sum(one >= self.task.solved for one in returns)} of {len(returns)}",
             f"{statistics.mean(returns):.1f}",
             f"{min(returns):.0f}",
             " ".join(f"{one:.0f}" for one in returns),

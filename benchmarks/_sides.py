@@ -69,7 +69,7 @@ def ppo_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
         "clip_range": {"linear": [0.2, 0.0], "steps": steps},
     }
     loop = {"n_envs": PPO_ENVS, "vectorization": "native", "max_steps": steps}
-    return _ours("ppo:PPO", parameters, "vector_loop:VectorLoop", loop, seed, threads, watch)
+    return ours("ppo:PPO", parameters, "vector_loop:VectorLoop", loop, seed, threads, watch)
 
 
 def dqn_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
@@ -79,10 +79,10 @@ def dqn_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     epsilon = {"linear": [1.0, 0.04], "steps": round(0.16 * steps)}
     parameters = {**DQN_OURS, "epsilon": epsilon}
     loop = {"max_steps": steps, "max_episodes": None}
-    return _ours("dqn:DQN", parameters, "default_loop:DefaultLoop", loop, seed, threads, watch)
+    return ours("dqn:DQN", parameters, "default_loop:DefaultLoop", loop, seed, threads, watch)
 
 
-def _ours(
+def ours(
     agent: str,
     parameters: dict[str, Any],
     loop: str,
@@ -91,6 +91,7 @@ def _ours(
     threads: int,
     watch: Watch,
 ) -> Trained:
+    """Our side: a run as `gym-loop train` makes it."""
     import _watched
 
     import gym_loop
@@ -103,7 +104,7 @@ def _ours(
             "class": f"_watched:Watched{agent.partition(':')[2]}",
             "parameters": {**parameters, "threads": threads},
         },
-        "env": {"name": ENV},
+        "env": {"name": watch.task.env},
         "loop": {"class": f"gym_loop.loops.{loop}", "parameters": loop_parameters},
     }
     before = os.getcwd()
@@ -121,16 +122,16 @@ def ppo_sb3(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     import stable_baselines3
 
     keywords = {**PPO_SB3, "policy_kwargs": {"net_arch": {"pi": [64, 64], "vf": [64, 64]}}}
-    return _sb3_like(stable_baselines3.PPO, PPO_ENVS, keywords, steps, seed, threads, watch)
+    return sb3_like(stable_baselines3.PPO, PPO_ENVS, keywords, steps, seed, threads, watch)
 
 
 def ppo_sbx(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """SBX's PPO (JAX)."""
-    _keep_to_cores(threads)
+    keep_to_cores(threads)
     import sbx
 
     keywords = {**PPO_SB3, "policy_kwargs": {"net_arch": {"pi": [64, 64], "vf": [64, 64]}}}
-    return _sb3_like(sbx.PPO, PPO_ENVS, keywords, steps, seed, threads, watch)
+    return sb3_like(sbx.PPO, PPO_ENVS, keywords, steps, seed, threads, watch)
 
 
 def dqn_sb3(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
@@ -138,25 +139,25 @@ def dqn_sb3(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     import stable_baselines3
 
     keywords = {**DQN_SB3, "policy_kwargs": {"net_arch": [256, 256]}}
-    return _sb3_like(stable_baselines3.DQN, 1, keywords, steps, seed, threads, watch)
+    return sb3_like(stable_baselines3.DQN, 1, keywords, steps, seed, threads, watch)
 
 
 def dqn_sbx(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """SBX's DQN (JAX)."""
-    _keep_to_cores(threads)
+    keep_to_cores(threads)
     import sbx
 
     keywords = {**DQN_SB3, "policy_kwargs": {"net_arch": [256, 256]}}
-    return _sb3_like(sbx.DQN, 1, keywords, steps, seed, threads, watch)
+    return sb3_like(sbx.DQN, 1, keywords, steps, seed, threads, watch)
 
 
-def _keep_to_cores(threads: int) -> None:
+def keep_to_cores(threads: int) -> None:
     """JAX counts the cores that it may use when it is imported; it has no other switch."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[:threads])
 
 
-def _sb3_like(
+def sb3_like(
     algorithm: Any,
     n_envs: int,
     keywords: dict[str, Any],
@@ -165,6 +166,7 @@ def _sb3_like(
     threads: int,
     watch: Watch,
 ) -> Trained:
+    """A side with the interface of stable-baselines3."""
     import torch
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
@@ -181,7 +183,7 @@ def _sb3_like(
 
     torch.set_num_threads(threads)
     watch.start()
-    env = make_vec_env(ENV, n_envs, seed=seed)
+    env = make_vec_env(watch.task.env, n_envs, seed=seed)
     model = algorithm("MlpPolicy", env, seed=seed, device="cpu", **keywords)
     model.learn(steps, callback=Watcher() if watch.every else None)
     return Trained(model.num_timesteps, watch.seconds, predict)

@@ -1,13 +1,15 @@
 """What the training benchmarks share: a training in a process of its own, and its judgement.
 
-A side is a function ``train(steps, seed, threads, watch) -> Trained`` in `_sides.py`. It runs in
-a fresh process, so that imports, compilations and threads of one library do not touch another;
-what is timed begins once the imports are done. Sides take turns, as in `_measure.py`.
+A side is a function ``train(steps, seed, threads, watch) -> Trained`` in `_sides.py`, or in
+`_sides_continuous.py`. It runs in a fresh process, so that imports, compilations and threads of
+one library do not touch another; what is timed begins once the imports are done. Sides take
+turns, as in `_measure.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import time
 from collections.abc import Callable
@@ -17,10 +19,20 @@ import gymnasium
 import numpy as np
 
 EPISODES = 20  # of an evaluation
-SOLVED = 475.0
 EVALUATION_SEED = 10_000
 
-Predict = Callable[[Any], Any]  # observations [N, 4] -> actions [N], without exploration
+Predict = Callable[[Any], Any]  # observations [N, ...] -> actions [N, ...], without exploration
+
+
+class Task(NamedTuple):
+    """What is learnt: an environment, and the mean return that counts as solved."""
+
+    env: str
+    solved: float
+
+
+CARTPOLE = Task("CartPole-v1", 475.0)
+PENDULUM = Task("Pendulum-v1", -160.0)
 
 
 class Trained(NamedTuple):
@@ -38,7 +50,7 @@ class Outcome(NamedTuple):
         steps: environment steps.
         seconds: of wall time, evaluations taken off.
         mean_return: of the final policy, over `EPISODES` episodes without exploration.
-        solved_steps: when an evaluation first reached `SOLVED`; None for never or not watched.
+        solved_steps: when an evaluation first solved the task; None for never or not watched.
         solved_seconds: likewise.
         problem: why there is nothing of the above.
     """
@@ -51,9 +63,10 @@ class Outcome(NamedTuple):
     problem: str = ""
 
 
-def evaluate(predict: Predict, env_id: str = "CartPole-v1") -> float:
+def evaluate(predict: Predict, env_id: str = CARTPOLE.env) -> float:
     """Mean return of one episode in each of `EPISODES` copies, the same ones for everybody."""
-    env = gymnasium.make_vec(env_id, EPISODES, vectorization_mode="vector_entry_point")
+    mode = "vector_entry_point" if gymnasium.spec(env_id).vector_entry_point else "sync"
+    env = gymnasium.make_vec(env_id, EPISODES, vectorization_mode=mode)
     ob, _ = env.reset(seed=EVALUATION_SEED)
     going, returns = np.ones(EPISODES, bool), np.zeros(EPISODES)
     while going.any():
@@ -65,14 +78,15 @@ def evaluate(predict: Predict, env_id: str = "CartPole-v1") -> float:
 
 
 class Watch:
-    """Evaluates a training every so often, with the clock stopped, until it reaches `SOLVED`.
+    """Evaluates a training every so often, with the clock stopped, until the task is solved.
 
     Args:
         every: environment steps between two evaluations; None for no watching.
+        task: what is learnt.
     """
 
-    def __init__(self, every: int | None) -> None:
-        self.every = every
+    def __init__(self, every: int | None, task: Task = CARTPOLE) -> None:
+        self.every, self.task = every, task
         self.due = every if every is not None else float("inf")
         self.paused = 0.0
         self.solved_steps: int | None = None
@@ -90,7 +104,7 @@ class Watch:
 
     @property
     def solved(self) -> bool:
-        """Whether an evaluation reached `SOLVED`."""
+        """Whether an evaluation solved the task."""
         return self.solved_steps is not None
 
     def check(self, steps: int, predict: Predict) -> None:
@@ -99,24 +113,29 @@ class Watch:
             return
         seconds, now = self.seconds, time.perf_counter()
         self.due = (steps // self.every + 1) * self.every
-        if evaluate(predict) >= SOLVED:
+        if evaluate(predict, self.task.env) >= self.task.solved:
             self.solved_steps, self.solved_seconds = steps, seconds
             self.due = float("inf")
         self.paused += time.perf_counter() - now
 
 
-def run_side(options: argparse.Namespace) -> None:
-    """Be the process of one training: print its `Outcome` as the last line."""
-    import _sides
+def run_side(options: argparse.Namespace, task: Task = CARTPOLE, module: str = "_sides") -> None:
+    """Be the process of one training: print its `Outcome` as the last line.
 
-    watch = Watch(options.watch_every)
+    Args:
+        options: those of `_comparison.parser_of`.
+        task: what is learnt.
+        module: where the side is.
+    """
+    train = getattr(importlib.import_module(module), options.side)
+    watch = Watch(options.watch_every, task)
     try:
-        trained = getattr(_sides, options.side)(options.steps, options.seed, options.threads, watch)
+        trained = train(options.steps, options.seed, options.threads, watch)
     except ModuleNotFoundError as error:
         outcome = Outcome(problem=f"absent: {error}")
     else:
-        mean = evaluate(trained.predict)
-        if options.watch_every and not watch.solved and mean >= SOLVED:
+        mean = evaluate(trained.predict, task.env)
+        if options.watch_every and not watch.solved and mean >= task.solved:
             watch.solved_steps, watch.solved_seconds = trained.steps, trained.seconds
         outcome = Outcome(
             trained.steps, trained.seconds, mean, watch.solved_steps, watch.solved_seconds

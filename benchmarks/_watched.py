@@ -8,6 +8,8 @@ from _training import Watch
 
 from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
+from gym_loop.agents.sac import SAC
+from gym_loop.agents.td3 import TD3
 
 watch = Watch(None)  # set before a training: a run file cannot name it
 agents: list[Any] = []  # the last one is asked for its policy after the training
@@ -37,3 +39,11 @@ class WatchedPPO(_Watched, PPO):
 
 class WatchedDQN(_Watched, DQN):
     """DQN, watched."""
+
+
+class WatchedSAC(_Watched, SAC):
+    """SAC, watched."""
+
+
+class WatchedTD3(_Watched, TD3):
+    """TD3, watched."""

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from _comparison import Comparison, parser_of
 from _measure import surroundings, table, verdict
-from _training import EPISODES, EVALUATION_SEED, SOLVED, run_side
+from _training import CARTPOLE, EPISODES, EVALUATION_SEED, run_side
 
 STEPS = 100_000
 SIDES = {
@@ -64,7 +64,7 @@ def cold(turns: int) -> str:
                 name,
                 f"{medians[name]:.2f}",
                 f"{max(seconds for seconds, _ in found):.2f}",
-                f"{sum(mean >= SOLVED for _, mean in found)} of {len(found)}",
+                f"{sum(mean >= CARTPOLE.solved for _, mean in found)} of {len(found)}",
                 verdict(medians[name], at_most=SECONDS) if ours else f"{ratio:.1f}",
             ]
         )

@@ -3,7 +3,8 @@
 Each seed is a run of its own, as `gym-loop train` and `gym-loop evaluate` make it, in a process
 of its own; one thread a run. What is evaluated is the policy at the end of the training, not the
 best one on the way, over 100 episodes without exploration. The interval is that of the mean over
-seeds.
+seeds. "to threshold": when the last 100 episodes of the training, exploration included, averaged
+the environment's own threshold; medians of the runs that reached it.
 
     python benchmarks/results.py [--agent dqn] [--env CartPole-v1] [--seeds 10] [--processes 2]
 """
@@ -11,18 +12,21 @@ seeds.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 from _measure import surroundings, table
 
 import gym_loop
@@ -30,6 +34,7 @@ from gym_loop.presets import preset_config
 from gym_loop.results import Statistics
 
 EPISODES = 100
+WINDOW = 100  # episodes of the training whose mean is compared with the threshold
 EVALUATION_SEED = 10_000  # and up: the trainings have lower ones
 # The mean that is wanted at least, and the published one: rl-baselines3-zoo, benchmark.md, one run
 # each; LunarLander's is of v2, and DQN's of 100,000 steps. Pong is left out: it takes hours.
@@ -57,6 +62,8 @@ class Outcome(NamedTuple):
     seconds: float
     processor_seconds: float
     mean_return: float
+    threshold_steps: int | None = None
+    threshold_seconds: float | None = None
 
 
 def run(task: tuple[str, int], overrides: Sequence[str], keep: Path | None) -> Outcome:
@@ -73,12 +80,39 @@ def run(task: tuple[str, int], overrides: Sequence[str], keep: Path | None) -> O
         evaluated = gym_loop.evaluate(
             config, run=trained.run, episodes=EPISODES, seed=EVALUATION_SEED + seed
         )
+        reached = threshold_reached(trained.directories["logdir"] / "metrics.csv", config.env.name)
         os.chdir("/")
-    outcome = Outcome(preset, seed, trained.steps, seconds, busy, evaluated.returns.mean)
+    mean = evaluated.returns.mean
+    outcome = Outcome(preset, seed, trained.steps, seconds, busy, mean, *reached)
     if keep:
         text = json.dumps({"config": config.as_dict(), "outcome": outcome._asdict()}, indent=1)
         outcome_file(keep, preset, seed).write_text(text, encoding="utf-8")
     return outcome
+
+
+def threshold_reached(metrics: Path, env_id: str) -> tuple[int | None, float | None]:
+    """Steps and seconds when the last `WINDOW` episodes of the training averaged the threshold.
+
+    The threshold is the environment's own; there are no such numbers where it has none.
+    """
+    threshold = gymnasium.spec(env_id).reward_threshold
+    if threshold is None:
+        return None, None
+    latest: deque[tuple[float, float]] = deque()  # sum of returns, episodes; of a row
+    total = episodes = 0.0
+    with metrics.open(encoding="utf-8", newline="") as lines:
+        for line in csv.DictReader(lines):
+            if not line["train/episode_return"]:
+                continue
+            count = float(line.get("train/episodes") or 1)
+            latest.append((float(line["train/episode_return"]) * count, count))
+            total, episodes = total + latest[-1][0], episodes + count
+            while episodes - latest[0][1] >= WINDOW:
+                returns, count = latest.popleft()
+                total, episodes = total - returns, episodes - count
+            if episodes >= WINDOW and total / episodes >= threshold:
+                return int(line["step"]), float(line["seconds"])
+    return None, None
 
 
 def outcome_file(directory: Path, preset: str, seed: int) -> Path:
@@ -124,7 +158,18 @@ def row(preset: str, outcomes: Sequence[Outcome]) -> list[str]:
         "" if wanted is None else f"{wanted:g} ({'yes' if returns.mean >= wanted else 'NO'})",
         "" if published is None else f"{published:g}",
         f"{seconds.median:.0f} s, {busy.median:.0f} s",
+        shown_threshold(outcomes),
     ]
+
+
+def shown_threshold(outcomes: Sequence[Outcome]) -> str:
+    """Medians of steps and seconds to the threshold, and how many runs reached it."""
+    reached = [one for one in outcomes if one.threshold_steps is not None]
+    if not reached:
+        return ""
+    steps = statistics.median(one.threshold_steps or 0 for one in reached)
+    seconds = statistics.median(one.threshold_seconds or 0.0 for one in reached)
+    return f"{steps:,.0f} in {seconds:.0f} s ({len(reached)} of {len(outcomes)})"
 
 
 def chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
@@ -158,7 +203,7 @@ def main() -> None:
         line = f"{one.preset} seed {one.seed}: {one.mean_return:.2f} in {one.seconds:.0f} s"
         print(line, file=sys.stderr, flush=True)
     header = ["preset", "steps", "seeds", "mean", "95 % interval", "worst"]
-    header += ["wanted", "published", "training, processor"]
+    header += ["wanted", "published", "training, processor", "steps to threshold"]
     print(table(header, [row(preset, found[preset]) for preset in presets]))
     print(surroundings("gym-loop", "gymnasium", "numpy"))
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from gym_loop import __version__
+from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_train import train
+from gym_loop.cli_watch import watch
 from gym_loop.errors import GymLoopError
-
-NEWEST = "the newest run of the file"
 
 # Plain help: the coloured one costs more start-up time than everything else together.
 app = typer.Typer(
@@ -31,21 +32,6 @@ app = typer.Typer(
         "  gym-loop new agent my_agent.py"
     ),
 )
-
-Config = Annotated[
-    Path, typer.Option("--run-config", "-c", help="The run file.", show_default=False)
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override one value, in YAML syntax: --set agent.parameters.learning_rate=1e-3. "
-        "May be repeated.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def _version(wanted: bool) -> None:
@@ -135,57 +121,7 @@ def create_default(
     typer.echo(f"wrote {run_config}; next: gym-loop train -c {run_config}")
 
 
-@app.command()
-def train(
-    run_config: Config,
-    set_: Set = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="Id of the run; by default the file's name and a number.", show_default=False
-        ),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[RUN]",
-            help="Continue a run from its newest checkpoint; the newest run of the file, "
-            "if none is named.",
-            show_default=False,
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")] = False,
-    json: Json = False,
-) -> None:
-    """Train the agent.
-
-    \b
-    Examples:
-      gym-loop train -c run.yaml
-      gym-loop train -c run.yaml --seed 7 --set loop.parameters.max_episodes=500
-      gym-loop train -c run.yaml --resume
-    """
-    from gym_loop.experiment import train as run_training
-    from gym_loop.terminal import training_summary
-
-    result = run_training(
-        run_config,
-        set_ or (),
-        seed=seed,
-        name=name,
-        resume=True if resume == NEWEST else resume or False,
-        quiet=quiet or json,
-    )
-    if json:
-        _print_json(result.as_dict())
-    elif not quiet:
-        typer.echo(training_summary(result, run_config), err=True)
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
+app.command()(train)
 
 
 @app.command()
@@ -246,9 +182,12 @@ def evaluate(
         quiet=json,
     )
     if json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
     else:
         typer.echo(evaluation_table(result))
+
+
+app.command()(watch)
 
 
 @app.command()
@@ -310,7 +249,7 @@ def runs(
 
     found = list_runs(directory)
     if json:
-        _print_json({"runs": [vars(one) for one in found]})
+        print_json({"runs": [vars(one) for one in found]})
     else:
         typer.echo(runs_table(found) if found else f"there are no runs in {directory}")
 
@@ -365,12 +304,6 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
         if argument == "--resume" and (not following or following[0].startswith("-")):
             complete[-1] = f"--resume={NEWEST}"
     return complete
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    from gym_loop.results import to_json
-
-    typer.echo(to_json(value))
 
 
 def main(arguments: list[str] | None = None) -> None:

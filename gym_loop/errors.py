@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class GymLoopError(Exception):
@@ -148,6 +149,16 @@ class RunError(GymLoopError):
 
 class RunLockedError(RunError):
     """Another process is working on this run."""
+
+
+class SeedsFailedError(RunError):
+    """Of many seeds some could not be trained; ``results`` are those of the others."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, results: Sequence[Any]) -> None:
+        self.results = list(results)
+        super().__init__(message)
 
 
 class CheckpointError(RunError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
-from gym_loop.errors import UsageError
+from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.loops.upkeep import write_evaluation
+from gym_loop.many_seeds import check_seeds, train_seeds
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
@@ -22,6 +23,7 @@ Source = str | Path | Mapping[str, Any] | RunConfig
 Overrides = Iterable[str] | Mapping[str, Any]
 
 
+@overload
 def train(
     source: Source,
     overrides: Overrides = (),
@@ -30,29 +32,89 @@ def train(
     name: str | None = None,
     resume: str | bool = False,
     quiet: bool = True,
-) -> TrainingResult:
-    """Train the agent of a run config.
+) -> TrainingResult: ...
+
+
+@overload
+def train(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    seeds: Iterable[int],
+    jobs: int | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+) -> list[TrainingResult]: ...
+
+
+def train(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    seed: int | None = None,
+    seeds: Iterable[int] | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    resume: str | bool = False,
+    quiet: bool = True,
+) -> TrainingResult | list[TrainingResult]:
+    """Train the agent of a run config, once or with many seeds.
 
     Args:
         source: path of a run file, its content as nested mappings, or a loaded config.
         overrides: ``dotted.key=value`` texts, or a mapping of dotted keys.
         seed: in place of the config's.
+        seeds: train one run a seed, each in a process of its own; a list of results in their
+            order is returned. Without ``resume``, or with ``resume=True``, which continues the
+            newest run of each seed.
+        jobs: of the processes, so many work at once; by default one a core.
         name: the run's id; by default the file's stem and a number.
         resume: True continues the newest run of this file, an id that run.
         quiet: show warnings only.
 
     Raises:
         GymLoopError: the config cannot be used; nothing has been created then.
+        SeedsFailedError: some of the seeds failed; its ``results`` are those of the others.
         Exception: whatever the agent or the environment raised, after a checkpoint was saved.
     """
     config = load_config(source, overrides)
+    if seeds is not None:
+        if seed is not None or name is not None or isinstance(resume, str):
+            raise UsageError("seeds are many runs: seed, name, and a run to resume are for one")
+        found = train_seeds(config, check_seeds(seeds), jobs=jobs, resume=resume, quiet=quiet)
+        results = [one.result for one in found.outcomes if one.result is not None]
+        failed = [f"seed {one.seed}: {one.error}" for one in found.outcomes if one.error]
+        if failed:
+            raise SeedsFailedError("\n".join(failed), results)
+        return results
+    if jobs is not None:
+        raise UsageError("jobs is for many seeds: give seeds as well")
     if seed is not None:
         config = load_config(config, {"seed": seed}, options={"seed": "--seed"})
-    console = Console(quiet=quiet)
+    return train_config(config, Console(quiet=quiet), name=name, resume=resume)
+
+
+def train_config(
+    config: RunConfig,
+    console: Console,
+    *,
+    name: str | None = None,
+    resume: str | bool = False,
+    ready: Callable[[Experiment], None] | None = None,
+) -> TrainingResult:
+    """Begin or resume the run of a loaded config; see `train`.
+
+    Args:
+        config: the config.
+        console: what a person sees.
+        name: the run's id.
+        resume: True for the newest run, an id for that one.
+        ready: called right before the first step.
+    """
     if not resume:
         if config.seed is None:
             config = config.with_seed(draw_seed())
-        return train_prepared(config, None, console, name=name)
+        return train_prepared(config, None, console, name=name, ready=ready)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
     from gym_loop.resume import find_run, resumed_config
@@ -61,7 +123,7 @@ def train(
     directory.lock()
     try:
         config, changed = resumed_config(config, directory)
-        return train_prepared(config, directory, console, changed=changed)
+        return train_prepared(config, directory, console, changed=changed, ready=ready)
     finally:
         directory.unlock()
 

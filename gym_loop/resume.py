@@ -135,9 +135,16 @@ def trained_config(
     if directory is None:
         directory = _run_of(config, found)
     if directory is not None:
-        config = _with_recorded_overrides(config, directory)
-        config = _with_trained_agent(config, directory, warn)
+        config = config_of_run(config, directory, warn)
     return config, directory, found
+
+
+def config_of_run(
+    config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]
+) -> RunConfig:
+    """The file's config with the agent of a run that was trained from it, and its overrides."""
+    config = _with_recorded_overrides(config, directory)
+    return _with_trained_agent(config, directory, warn)
 
 
 def _is_untrained(config: RunConfig) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gym_loop.runs.console import format_count, format_duration
 
 if TYPE_CHECKING:
+    from gym_loop.many_seeds import SeedOutcome, SeedsResult
     from gym_loop.results import EvaluationResult, Statistics, TrainingResult
     from gym_loop.runs.listing import RunSummary
     from gym_loop.verification import Verification
@@ -33,11 +34,58 @@ def training_summary(result: TrainingResult, run_config: Path) -> str:
         lines.append(f"  resume:    gym-loop train -c {config} --resume {result.run}")
     lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {result.run}")
     if "logdir" in result.directories:
-        logs = shlex.quote(str(result.directories["logdir"].parent))
-        lines.append(f"  curves:    tensorboard --logdir {logs}")
+        lines.append(f"  curves:    tensorboard --logdir {_parent(result.directories['logdir'])}")
     if "record_dir" in result.directories:
         lines.append(f"  videos:    {result.directories['record_dir']}")
     return "\n".join(lines)
+
+
+def seeds_summary(result: SeedsResult, run_config: Path, seeds: str) -> str:
+    """One line a seed, and the means over those that finished."""
+    heads = ["seed", "run", "status", "steps", "return(100)", "evaluation", "seconds"]
+    lines = _aligned([heads, *map(_seed_row, result.outcomes)], left=3)
+    for title, name in (("return(100)", "return"), ("evaluation", "evaluation")):
+        found = result.statistics(name)
+        if found is not None:
+            low, high = found.ci95
+            count = sum(one.status == "finished" for one in result.outcomes)
+            interval = f", 95 % interval {low:.1f} to {high:.1f}" if count > 1 else ""
+            lines.append(f"{title}, mean of {count} seeds: {found.mean:.1f}{interval}")
+    lines += [f"seed {one.seed} failed: {one.error}" for one in result.outcomes if one.error]
+    if any(one.status != "finished" for one in result.outcomes):
+        config = shlex.quote(str(run_config))
+        lines.append(
+            f"  resume:    gym-loop train -c {config} --seeds {shlex.quote(seeds)} --resume"
+        )
+    parents = [one.result.directories for one in result.outcomes if one.result]
+    if parents and "logdir" in parents[0]:
+        lines.append(f"  curves:    tensorboard --logdir {_parent(parents[0]['logdir'])}")
+    return "\n".join(lines)
+
+
+def _seed_row(one: SeedOutcome) -> list[str]:
+    row = [str(one.seed), one.run or "", one.status]
+    if one.result is None:
+        return [*row, "", "", "", ""]
+    result = one.result
+    returns = (_return(result.mean_return), _return(one.evaluation))
+    return [*row, format_count(result.steps), *returns, f"{result.seconds:.1f}"]
+
+
+def _parent(directory: Path) -> str:
+    return shlex.quote(str(directory.parent))
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Rows in columns of one width: the first ``left`` are text, the others numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def evaluation_table(result: EvaluationResult) -> str:
@@ -78,15 +126,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
                 "" if one.age is None else format_duration(one.age),
             ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    left = 4  # the first columns are text, the others numbers
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(_aligned(rows, left=4))
 
 
 def _return(value: float | None) -> str:

@@ -47,6 +47,33 @@ AGENTS: dict[str, dict[str, Any]] = {
     "DQN all, categorical": {**DQN, **RAINBOW, "distribution": "categorical"},
     "DQN all, quantile": {**DQN, **RAINBOW, "distribution": "quantile", "atoms": 11},
 }
+CONTINUOUS_RUN = {
+    "batch_size": 16,
+    "buffer_size": 600,
+    "learning_rate": {"linear": [1e-3, 0.0], "steps": 3000},
+    "learning_starts": 100,
+    "network_parameters": {"hidden": [16]},
+}
+# These act in Pendulum-v1, which has no vector entry point.
+CONTINUOUS: dict[str, dict[str, Any]] = {
+    "SAC": CONTINUOUS_RUN,
+    "SAC with every option": {
+        **CONTINUOUS_RUN,
+        "critic_parameters": {"hidden": [16, 16], "layer_norm": True},
+        "gradient_steps": -1,
+        "n_steps": 3,
+        "state_dependent_exploration": 10,
+        "train_every": 16,
+    },
+    "TD3": CONTINUOUS_RUN,
+    "TD3 with every option": {
+        **CONTINUOUS_RUN,
+        "n_steps": 3,
+        "noise": "ornstein-uhlenbeck",
+        "noise_std": {"linear": [0.5, 0.1], "steps": 3000},
+        "policy_delay": 3,
+    },
+}
 LOOPS = ("default", "sync", "async", "native")
 STEPS = {"default": 3_000, "sync": 4_000, "async": 3_000, "native": 5_000}
 
@@ -55,9 +82,10 @@ def learning_config(agent: str, loop: str, env: str = "CartPole-v1") -> dict[str
     """A run file; episodes, rollouts and replays are in full swing when it is saved.
 
     Args:
-        agent: one of `AGENTS`.
+        agent: one of `AGENTS`, or of `CONTINUOUS`.
         loop: one of `LOOPS`: DefaultLoop, or how VectorLoop has its three copies.
-        env: ``CartPole-v1``, or ``Falling-v0`` for pictures and ``Corridor-v0`` for a Dict.
+        env: ``CartPole-v1``, ``Pendulum-v1``, or ``Falling-v0`` for pictures and ``Corridor-v0``
+            for a Dict.
     """
     parameters: dict[str, Any] = {
         "eval_episodes": 2,
@@ -73,10 +101,10 @@ def learning_config(agent: str, loop: str, env: str = "CartPole-v1") -> dict[str
     cls = f"{agent.partition(' ')[0].lower()}:{agent.partition(' ')[0]}"
     kind = "default_loop:DefaultLoop" if loop == "default" else "vector_loop:VectorLoop"
     return {
-        "agent": {"class": f"gym_loop.agents.{cls}", "parameters": AGENTS[agent]},
+        "agent": {"class": f"gym_loop.agents.{cls}", "parameters": (AGENTS | CONTINUOUS)[agent]},
         "env": {
             "name": env,
-            "imports": [] if env == "CartPole-v1" else ["tests.learning_runs"],
+            "imports": [] if env.endswith("-v1") else ["tests.learning_runs"],
             "wrappers": [wrapper] if env == "Falling-v0" else [],
         },
         "loop": {"class": f"gym_loop.loops.{kind}", "parameters": parameters},

@@ -42,9 +42,25 @@ FLOORS: list[list[str]] = [
     ],
     ["agents/", "loops/", "testing.py"],
     ["config.py", "presets/"],
-    ["resume.py", "building.py", "session.py", "experiment.py"],
+    [
+        "resume.py",
+        "building.py",
+        "session.py",
+        "many_seeds.py",
+        "experiment.py",
+        "seed_worker.py",
+        "watching/",
+    ],
     ["checking.py", "verification.py", "terminal.py"],
-    ["__init__.py", "cli_serve.py", "cli.py", "__main__.py"],
+    [
+        "__init__.py",
+        "cli_serve.py",
+        "cli_options.py",
+        "cli_train.py",
+        "cli_watch.py",
+        "cli.py",
+        "__main__.py",
+    ],
 ]
 HEAVY = {
     "ale_py", "av", "box2d", "matplotlib", "mlflow", "moviepy", "mujoco", "pygame", "ray",

@@ -20,6 +20,8 @@ from tests.learning_runs import learning_config
         ("DQN all, categorical", "native", "CartPole-v1"),
         ("DQN all, quantile", "default", "Corridor-v0"),
         ("DQN prioritized", "sync", "Falling-v0"),
+        ("SAC with every option", "default", "Pendulum-v1"),
+        ("TD3 with every option", "sync", "Pendulum-v1"),
     ],
 )
 def test_a_killed_run_learns_on_to_the_same_end(

@@ -24,7 +24,8 @@ SHORT = {
     "env.max_episode_steps": 16,
     "loop.parameters.max_steps": 256,
 }
-FIRST = {"ppo": {}, "dqn": {"agent.parameters.learning_starts": 128}}
+OFF_POLICY = {"agent.parameters.learning_starts": 128}
+FIRST = {"ppo": {}, **dict.fromkeys(("dqn", "sac", "td3"), OFF_POLICY)}
 
 
 def own_values(name: str) -> dict[str, object]:
@@ -47,6 +48,18 @@ def test_the_names() -> None:
         "ppo/LunarLander-v3",
         "ppo/MountainCar-v0",
         "ppo/Pendulum-v1",
+        *(
+            f"{agent}/{env}"
+            for agent in ("sac", "td3")
+            for env in (
+                "BipedalWalker-v3",
+                "HalfCheetah-v5",
+                "Hopper-v5",
+                "LunarLanderContinuous-v3",
+                "MountainCarContinuous-v0",
+                "Pendulum-v1",
+            )
+        ),
     } <= set(NAMES)
 
 
@@ -90,7 +103,9 @@ class TestEveryPreset:
         assert result.steps >= 256
         with open(result.directories["logdir"] / "metrics.csv", newline="") as file:
             *_, last = csv.DictReader(file)
-        updates = 256 // config.loop.parameters["n_envs"] // 8  # at least one for each rollout
+        updates = (
+            256 // config.loop.parameters.get("n_envs", 1) // 8
+        )  # at least one for each rollout
         assert float(last["agent/updates"]) >= updates
         evaluated = gym_loop.evaluate(config, short, run=result.run, episodes=1, seed=1)
         assert (evaluated.run, len(evaluated.episodes)) == (result.run, 1)

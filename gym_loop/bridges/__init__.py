@@ -14,7 +14,11 @@ ENVIRONMENTS = {
     "gym_loop/WebSocket-v0": "gym_loop.bridges.websocket.env:WebSocketEnv",
     "gym_loop/ZeroMQ-v0": "gym_loop.bridges.zeromq.env:ZeroMQEnv",
     "gym_loop/Nats-v0": "gym_loop.bridges.nats.env:NatsEnv",
+    "gym_loop/Remote-v0": "gym_loop.bridges.native.env:NativeEnv",
     "nats-v0": "gym_loop.bridges.nats.env:NatsEnv",  # the id that gym-nats gave its own
+}
+VECTOR_ENVIRONMENTS = {
+    "gym_loop/Remote-v0": "gym_loop.bridges.native.vector_env:NativeVectorEnv",
 }
 
 
@@ -23,7 +27,12 @@ def register_environments() -> None:
     for name, entry_point in ENVIRONMENTS.items():
         if name not in gymnasium.registry:
             # The server checks the order of calls; a checker here would only ask for more spaces.
-            gymnasium.register(id=name, entry_point=entry_point, disable_env_checker=True)
+            gymnasium.register(
+                id=name,
+                entry_point=entry_point,
+                vector_entry_point=VECTOR_ENVIRONMENTS.get(name),
+                disable_env_checker=True,
+            )
 
 
 register_environments()

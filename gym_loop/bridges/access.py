@@ -62,6 +62,27 @@ def origin_allowed(settings: ServerSettings, origin: str | None, host: str | Non
     return same and (is_loopback(name) or _is_address(name) or name == settings.host)
 
 
+def host_allowed(settings: ServerSettings, host: str) -> bool:
+    """Whether the name under which a browser found this server can be no stranger's.
+
+    Args:
+        settings: ``allowed_origins`` and ``host``.
+        host: the request's Host header.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname
+        allowed = [urlsplit(origin).netloc.lower() for origin in settings.allowed_origins]
+    except ValueError:
+        return False
+    return (
+        is_loopback(name)
+        or _is_address(name)
+        or name == settings.host
+        or "*" in settings.allowed_origins
+        or host.lower() in allowed
+    )
+
+
 def _is_address(name: str | None) -> bool:
     # No host name consists of digits and dots alone, or has a colon in it.
     return bool(name) and (":" in (name or "") or (name or "").replace(".", "").isdigit())

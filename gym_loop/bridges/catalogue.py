@@ -49,6 +49,11 @@ class Catalogue:
         hook = settings.make
         self._make_hook = load_creator(EnvSpec(hook)) if isinstance(hook, str) else hook
 
+    @property
+    def has_hook(self) -> bool:
+        """Whether the operator's own function makes the environments."""
+        return self._make_hook is not None
+
     def ids(self) -> list[str]:
         """The registered ids that may be asked for, sorted; with ``make`` there may be others."""
         return sorted(env_id for env_id in gym.registry if self._allows(env_id))
@@ -80,12 +85,18 @@ class Catalogue:
             raise UnknownEnvId(f"there is no environment {env_id} here")
         return newest
 
-    def make(self, env_id: object, seed: int | None = None) -> Any:
-        """Make an environment, giving frames where it can; this may take long.
+    def make(
+        self,
+        env_id: object,
+        seed: int | None = None,
+        keywords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Make an environment; this may take long.
 
         Args:
             env_id: what the client asked for.
             seed: for ``make``; the environments of the registry are seeded by their first reset.
+            keywords: exactly those that it gets; None lets it give frames where it can.
 
         Raises:
             MalformedEnvId: see `resolve`.
@@ -95,9 +106,16 @@ class Catalogue:
         served = self.resolve(env_id)
         try:
             if self._make_hook is None:
-                env = self._make_registered(served)
+                env = self._make_registered(served, keywords)
+            elif keywords:
+                raise EnvFailed(
+                    f"environment {served} is made by this server's own function, which takes no"
+                    f" {', '.join(keywords)}"
+                )
             else:
                 env = self._make_hook(served, seed=seed)
+        except EnvFailed:
+            raise
         except (Exception, SystemExit) as error:
             _LOG.warning("environment %s cannot be made", served, exc_info=error)
             raise EnvFailed(f"environment {served} cannot be made: {describe(error)}") from error
@@ -137,17 +155,17 @@ class Catalogue:
             _LOG.warning("clients ask for %s, which is gone: they get %s", env_id, served)
         return served
 
-    def _make_registered(self, env_id: str) -> Any:
+    def _make_registered(self, env_id: str, keywords: Mapping[str, Any] | None) -> Any:
         try:
-            return _make(env_id)
+            return _make(env_id, keywords)
         except ImportError:  # registered still, but moved to another package
             newer = self._newer(env_id)
             if newer is None:
                 raise
-            return _make(newer)
+            return _make(newer, keywords)
 
 
-def _make(env_id: str) -> Any:
+def _make(env_id: str, given: Mapping[str, Any] | None) -> Any:
     # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent. And
     # not by its loading of classes: Python keeps the name of every attribute that was looked up
     # lately, so that thousands of instances would leave memory in shreds behind them.
@@ -155,10 +173,11 @@ def _make(env_id: str) -> Any:
     entry = spec.entry_point
     creator = _creator(entry) if isinstance(entry, str) else entry
     modes: Any = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
-    keywords: Mapping[str, Any] = {}
-    if "rgb_array" in modes and "render_mode" not in spec.kwargs:
-        _draw_into_memory()
+    keywords = given or {}
+    if given is None and "rgb_array" in modes and "render_mode" not in spec.kwargs:
         keywords = {"render_mode": "rgb_array"}
+    if "render_mode" in keywords:
+        draw_into_memory()
     return gym.make(replace(spec, entry_point=creator), **keywords)
 
 
@@ -168,7 +187,7 @@ def _creator(entry_point: str) -> Callable[..., Any]:
     return creator
 
 
-def _draw_into_memory() -> None:
+def draw_into_memory() -> None:
     """Frames need no display, and pygame complains about a missing one."""
     if not any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")):
         os.environ["SDL_VIDEODRIVER"] = "dummy"

@@ -54,6 +54,7 @@ class Session:
         self.reset_done = False
         self.closed = False
         self.rendered = False
+        self.looked_at = False
         self.kept: Any = None  # what the server keeps with it, such as its encoders
         self.lane: Any = None  # what the runner keeps with it
         self._catalogue = catalogue
@@ -153,6 +154,16 @@ class Session:
             self._check_open()
             raise ResetNeeded(f"instance {self.instance_id} must be reset before it is rendered")
         self.rendered = True
+        return self._picture()
+
+    def look(self) -> Any:
+        """A frame for someone who looks on between the client's calls; see `render`."""
+        if not self.reset_done:
+            return None
+        self.looked_at = True
+        return self._picture()
+
+    def _picture(self) -> Any:
         if getattr(self.env, "render_mode", None) is None:
             return None
         try:
@@ -256,8 +267,18 @@ class Sessions:
         """Finished episodes of all sessions, past ones too."""
         return self._past_episodes + sum(one.episodes for one in self._sessions.values())
 
-    def reserve(self, env_id: str, seed: int | None = None) -> Session:
+    def reserve(
+        self,
+        env_id: str,
+        seed: int | None = None,
+        kind: Callable[[str, str, Catalogue, int | None], Session] = Session,
+    ) -> Session:
         """Take a place for a session whose environment `Session.make` is yet to make.
+
+        Args:
+            env_id: what the client asked for.
+            seed: of the first reset.
+            kind: makes the session.
 
         Raises:
             MalformedEnvId: see `Catalogue.resolve`.
@@ -276,7 +297,7 @@ class Sessions:
                 f"{self._most} environments are open, as many as this server holds; close one"
             )
         instance_id = self._new_id()
-        session = Session(instance_id, env_id, self.catalogue, seed)
+        session = kind(instance_id, env_id, self.catalogue, seed)
         self._sessions[instance_id] = session
         self.made += 1
         return session
@@ -302,6 +323,10 @@ class Sessions:
             raise UnknownInstance(f"there is no instance {_short(instance_id)}") from None
         session.last_used = time.monotonic()
         return session
+
+    def find(self, instance_id: str) -> Session | None:
+        """Look up a session for someone who only looks on: its lease runs on."""
+        return self._sessions.get(instance_id)
 
     def close(self, instance_id: object) -> None:
         """Take a session out and close its environment.

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gym_loop.bridges.memory import memory_returner
 from gym_loop.bridges.sessions import Session, Sessions
@@ -33,7 +33,20 @@ _SHARED_THREADS = 4  # for calls of environments that have no thread of their ow
 _PATIENCE = 0.1  # seconds after which a call in a shared thread no longer holds up others
 _MANY = 200  # closed environments that leave memory worth giving back
 _QUIET = 3.0  # seconds without a closing, after which that is done
-_NEVER_IN_LOOP = frozenset({"make", "render", "close"})  # rare, and often slow at random
+_LOOKING_ON = "look"  # the name of functions that are no use of an environment
+_NEVER_IN_LOOP = frozenset({"make", "render", "close", _LOOKING_ON})  # often slow at random
+
+
+class Pending(NamedTuple):
+    """A reply that an environment in a thread is still at work on.
+
+    Args:
+        future: of the environment's call.
+        finish: makes the reply, once the future is done; raises what the protocol refuses with.
+    """
+
+    future: asyncio.Future[Any]
+    finish: Callable[[], bytes]
 
 
 class _Lane:
@@ -162,7 +175,7 @@ class Runner:
             What it returned (then what it raises is raised at once), or a future of it.
         """
         lane = session.lane
-        if lane is None or lane.busy or function.__name__ not in lane.quick:
+        if not self.is_in_loop(session, function):
             return self._enqueue(session, function, args)
         start = time.perf_counter()
         try:
@@ -175,9 +188,16 @@ class Runner:
             if took > SLOW:
                 self._leave_loop(session, lane, function.__name__, took)
 
-    def create(self, env_id: Any, seed: Any = None) -> asyncio.Future[Session]:
+    def is_in_loop(self, session: Session, function: Callable[..., Any]) -> bool:
+        """Whether `run` would call it in the loop now, and return no future."""
+        lane = session.lane
+        return lane is not None and not lane.busy and function.__name__ in lane.quick
+
+    def create(
+        self, env_id: Any, seed: Any = None, kind: Callable[..., Session] = Session
+    ) -> asyncio.Future[Session]:
         """Make an environment in a thread; see `Sessions.reserve` for what is raised at once."""
-        session = self.sessions.reserve(env_id, seed)
+        session = self.sessions.reserve(env_id, seed, kind)
         future = self._enqueue(session, session.make, ())
 
         def undo(done: asyncio.Future[Session]) -> None:
@@ -271,8 +291,9 @@ class Runner:
         """Back in the loop: hand out the result, and go on with the session's next call."""
         session, name = call.session, call.function.__name__
         lane: _Lane = session.lane
-        session.touch()
-        self._record(time.perf_counter() - call.queued)
+        if name != _LOOKING_ON:
+            session.touch()
+            self._record(time.perf_counter() - call.queued)
         self._judge(session, lane, name, call.took)
         self._shared.discard(worker)
         if not lane.own:
@@ -310,7 +331,7 @@ class Runner:
             lane.own = True  # what draws by OpenGL belongs to the thread that drew first
             lane.quick.clear()
         elif name in _NEVER_IN_LOOP:
-            pass
+            lane.own = lane.own or session.looked_at  # drawn here, and from now on nowhere else
         elif took > SLOW:
             lane.credit[name] = 0
             lane.slow.add(name)
@@ -320,7 +341,7 @@ class Runner:
             if lane.credit[name] >= lane.needed:
                 lane.quick.add(name)
                 lane.slow.discard(name)
-                lane.own = bool(lane.slow)
+                lane.own = bool(lane.slow) or session.looked_at
 
     def _leave_loop(self, session: Session, lane: _Lane, name: str, took: float) -> None:
         """After a slow call in the loop: make the next ones in a thread, if it was no accident."""

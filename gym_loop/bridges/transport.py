@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from gym_loop.errors import BridgeConnectionError, EnvParametersError
@@ -117,6 +117,11 @@ class Line:
         self._deadline = 0.0
 
     @property
+    def url(self) -> str:
+        """Where the server is, for messages."""
+        return self.address.url
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a connection, as far as is known."""
         return self._socket is not None
@@ -211,6 +216,29 @@ class Line:
             raise self._too_late()
         return data
 
+    def receive_into(self, buffer: memoryview) -> None:
+        """Wait for so much data that it fills a buffer.
+
+        Raises:
+            Lost: the connection broke, or was closed.
+            BridgeConnectionError: it did not come in time.
+        """
+        assert self._socket is not None
+        flags = 0 if self.address.tls else socket.MSG_WAITALL
+        while buffer:
+            try:
+                size = self._socket.recv_into(buffer, 0, flags)
+            except (BlockingIOError, TimeoutError):
+                raise self._too_late() from None
+            except OSError as error:
+                raise Lost(f"the connection broke: {error.strerror or error}") from None
+            if not size:
+                raise Lost("the server closed the connection")
+            buffer = buffer[size:]
+            self._used = time.monotonic()
+            if buffer and self._used > self._deadline:
+                raise self._too_late()
+
     def _too_late(self) -> BridgeConnectionError:
         return BridgeConnectionError(
             f"{self.address.url} did not answer within {self.timeout:g} s; a longer timeout may"
@@ -224,7 +252,21 @@ class Line:
             self._socket = None
 
 
-def persist(line: Line, attempt: Callable[[], Answer], *, repeat: bool) -> Answer:
+class Breakable(Protocol):
+    """A connection that may break and be made again."""
+
+    timeout: float
+    was_open: bool
+
+    @property
+    def url(self) -> str:
+        """Where the server is, for messages."""
+
+    def close(self) -> None:
+        """End the connection; harmless if there is none."""
+
+
+def persist(line: Breakable, attempt: Callable[[], Answer], *, repeat: bool) -> Answer:
     """Make an exchange; where nothing is lost by it, again over a new connection.
 
     An exchange that failed, for whatever reason, may have left half an answer behind: the
@@ -248,7 +290,7 @@ def persist(line: Line, attempt: Callable[[], Answer], *, repeat: bool) -> Answe
             end = end or now + line.timeout
             if not repeat or not line.was_open or now >= end:
                 hint = "" if line.was_open else "; is the server running there?"
-                raise BridgeConnectionError(f"{line.address.url}: {lost}{hint}") from None
+                raise BridgeConnectionError(f"{line.url}: {lost}{hint}") from None
         except BaseException:
             line.close()
             raise

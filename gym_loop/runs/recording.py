@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gym_loop.errors import GymLoopError, RecordingError, RenderError
+from gym_loop.runs.pictures import Frame, as_rgb
 
 DEFAULT_FPS = 30.0
 # The first that this build of FFmpeg has. On 600x400 frames of CartPole, x264's "veryfast"
@@ -25,8 +26,6 @@ BT709 = 1  # FFmpeg's number for this colour space, its primaries and its transf
 LIMITED_RANGE = 1
 
 CUBES = frozenset(number**3 for number in range(10))
-
-Frame = npt.NDArray[np.uint8]
 
 
 def is_recorded(episode: int, record: bool | int) -> bool:
@@ -305,17 +304,14 @@ def _rendered(env: Any) -> Frame:
 
 def _as_rgb(frame: npt.NDArray[Any], name: str) -> Frame:
     """Bring grey [H, W] or [H, W, 1] and RGBA [H, W, 4] to [H, W, 3]."""
-    grey = frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1)
-    coloured = frame.ndim == 3 and frame.shape[2] in (3, 4)
-    if frame.dtype != np.uint8 or not (grey or coloured) or 0 in frame.shape:
+    try:
+        return as_rgb(frame)
+    except ValueError:
         raise RenderError(
             f"{name}.render() returned a frame of shape {frame.shape} and type {frame.dtype};"
             " needed is uint8 of (height, width, 3), (height, width, 4) or (height, width);"
             " mend the environment or set record: false"
-        )
-    if grey:
-        return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
-    return frame[:, :, :3]
+        ) from None
 
 
 def _remedy(error: Exception) -> str:

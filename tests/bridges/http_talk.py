@@ -51,7 +51,8 @@ class Client:
         self.socket.close()
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
-        fields = {"Host": f"{self.host}:{self.port}", "Content-Length": str(len(body)), **headers}
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        fields = {"Host": f"{host}:{self.port}", "Content-Length": str(len(body)), **headers}
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
         self.socket.sendall("\r\n".join(lines).encode() + body)
 

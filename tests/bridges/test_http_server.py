@@ -16,6 +16,7 @@ import http_worlds
 import pytest
 from http_talk import Client, running
 
+from gym_loop.bridges.http import connection as connection_module
 from gym_loop.bridges.http import running as running_module
 from gym_loop.bridges.http.server import serve
 from gym_loop.bridges.http.settings import HttpSettings
@@ -122,7 +123,7 @@ def closed_by_peer(connection: socket.socket) -> bool:
 
 def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(running_module, "REQUEST_TIME", 0.3)
+    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.3)
     half_sent = [
         b"POST /v1/envs/ HT",
         b"POST /v1/envs/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n",
@@ -141,7 +142,7 @@ def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(running_module, "REQUEST_TIME", 0.3)
+    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.3)
     with running() as address, Client(address) as client:
         client.socket.sendall(b"GET /v1/envs/ HTTP/1.1\r\n")
         sent = 0
@@ -155,7 +156,7 @@ def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_slow_step_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(running_module, "REQUEST_TIME", 0.1)
+    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.1)
 
     class Slow(http_worlds.Counter):
         def step(self, action: Any) -> Any:

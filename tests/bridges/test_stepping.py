@@ -298,3 +298,39 @@ def test_statistics() -> None:
             assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
 
     run(test())
+
+
+def test_who_looks_on_has_a_thread_and_leaves_the_steps_in_the_loop() -> None:
+    async def test() -> None:
+        async with running() as runner:
+            session, other = await proved(runner), await proved(runner)
+            threads = []
+
+            def look() -> None:
+                session.look()
+                threads.append(threading.get_ident())
+
+            for _ in range(3):
+                await runner.run(session, look)
+                await call(runner, other, other.render)  # takes the thread that came free
+                assert not asyncio.isfuture(runner.run(session, session.step, 0))
+            assert len(set(threads)) == 1
+            assert threads[0] != threading.get_ident()
+
+    run(test())
+
+
+def test_looking_on_is_no_use_and_no_call_of_a_client() -> None:
+    async def test() -> None:
+        async with running() as runner:
+            session = await proved(runner)
+            before, calls = session.last_used, runner.statistics.latency.count
+
+            def look() -> None:
+                time.sleep(0.02)
+
+            await runner.run(session, look)
+            assert session.last_used == before
+            assert runner.statistics.latency.count == calls
+
+    run(test())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import differences, train_killed, train_straight
-from tests.learning_runs import AGENTS, LOOPS, learning_config
+from tests.learning_runs import AGENTS, CONTINUOUS, LOOPS, learning_config
 
 pytestmark = pytest.mark.learning
 KILLS = 3
@@ -26,6 +26,12 @@ def check(place: Path, agent: str, loop: str, env: str) -> None:
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_option(tmp_path: Path, agent: str, loop: str) -> None:
     check(tmp_path, agent, loop, "CartPole-v1")
+
+
+@pytest.mark.parametrize("loop", ["default", "sync", "async"])
+@pytest.mark.parametrize("agent", CONTINUOUS)
+def test_every_option_of_continuous_actions(tmp_path: Path, agent: str, loop: str) -> None:
+    check(tmp_path, agent, loop, "Pendulum-v1")
 
 
 @pytest.mark.parametrize("env", ["Falling-v0", "Corridor-v0"])

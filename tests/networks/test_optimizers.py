@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from gym_loop.networks.optimizers import SGD, Adam, RMSProp, clip_by_global_norm
+from gym_loop.networks.optimizers import SGD, Adam, RMSProp, clip_by_global_norm, follow
 from gym_loop.state_tree import capture, restore
 
 PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], torch.optim.Optimizer]]] = {
@@ -105,3 +105,12 @@ def test_continues_from_its_state(name: str) -> None:
         first.step(one, gradients, 0.01)
         second.step(two, gradients, 0.01)
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_a_target_follows_in_place(convert: Any) -> None:
+    target, parameters = convert(np.zeros(3)), convert(np.array([1.0, -2.0, 4.0]))
+    for _ in range(3):
+        follow(target, parameters, 0.25, convert(np.zeros(3)))
+    np.testing.assert_allclose(target, (1.0 - 0.75**3) * np.array([1.0, -2.0, 4.0]))
+    np.testing.assert_array_equal(parameters, [1.0, -2.0, 4.0])

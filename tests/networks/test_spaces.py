@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from gym_loop.errors import SpaceError
-from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
+from gym_loop.networks.spaces import ActionCodec, BoundedActions, ObservationEncoder
 
 OBSERVATIONS = [
     spaces.Box(-1, 1, (3,), np.float64),
@@ -161,3 +162,53 @@ def test_empty_observations_are_refused() -> None:
 def test_other_actions_are_refused(space: spaces.Space) -> None:
     with pytest.raises(SpaceError, match=r"PPO cannot act in .*TransformAction"):
         ActionCodec(space, "PPO")
+
+
+LIMITS = [
+    spaces.Box(-2, 2, (1,)),
+    spaces.Box(np.array([-1.0, 0.0, 5.0]), np.array([3.0, 0.5, 5.0]), dtype=np.float64),
+    spaces.Box(-1, 7, (2, 2)),
+    spaces.Box(-1, 1, ()),
+]
+
+
+@pytest.mark.parametrize("space", LIMITS, ids=str)
+def test_bounded_actions_go_there_and_back(space: spaces.Box) -> None:
+    bounds = BoundedActions(space, "SAC")
+    assert bounds.size == math.prod(space.shape)
+    ends = bounds(np.array([[-1.0], [1.0], [0.0]]) * np.ones(bounds.size))
+    np.testing.assert_allclose(ends[0], space.low)
+    np.testing.assert_allclose(ends[1], space.high)
+    np.testing.assert_allclose(ends[2], (space.low + space.high) / 2)
+    space.seed(0)
+    for _ in range(20):
+        action = space.sample()
+        units = bounds.units(action)
+        assert units.shape == (1, bounds.size)
+        assert units.dtype == np.float32
+        back = bounds(units)[0, ...]
+        assert space.contains(back)
+        np.testing.assert_allclose(back, action, atol=1e-6)
+    many = np.stack([space.sample() for _ in range(4)])
+    np.testing.assert_allclose(bounds(bounds.units(many)), many, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(2), spaces.Box(0, 9, (2,), np.int64), spaces.Text(3)], ids=str
+)
+def test_actions_that_are_not_continuous_are_refused(space: spaces.Space) -> None:
+    with pytest.raises(SpaceError, match=r"SAC cannot act in .*a Box of floats.*ppo:PPO"):
+        BoundedActions(space, "SAC")
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-np.inf, np.inf), (0.0, np.inf), (np.array([0.0, -np.inf], np.float32), 1.0)],
+    ids=str,
+)
+def test_actions_without_bounds_are_refused_with_the_wrapper_that_helps(
+    low: Any, high: Any
+) -> None:
+    space = spaces.Box(low, high, (2,))
+    with pytest.raises(SpaceError, match=r"finite bounds.*wrappers:ClipAction.*TransformAction"):
+        BoundedActions(space, "SAC")

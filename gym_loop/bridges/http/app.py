@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from gym_loop.bridges.http import codec, index, openapi
+from gym_loop.bridges.http import codec, openapi
 from gym_loop.bridges.http.gate import Gate
 from gym_loop.bridges.http.held import Held
-from gym_loop.bridges.http.replies import CLOSE, HTML, JSON, NO_SCRIPTS, Message, Refused, Reply
+from gym_loop.bridges.http.live import Live
+from gym_loop.bridges.http.pages import SHARED, Pages
+from gym_loop.bridges.http.replies import CLOSE, HTML, JSON, Message, Refused, Reply, send_reply
 from gym_loop.bridges.http.settings import HttpSettings
 from gym_loop.bridges.problems import (
     MalformedEnvId,
@@ -36,7 +38,6 @@ class Request(NamedTuple):
     rest: str  # of the path, behind ".../contains/"
     content_type: bytes
     body: bytes
-    host: bytes
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
@@ -44,7 +45,7 @@ NOTHING = Reply(b"", 204, HTML)
 
 
 class Application:
-    """Answers gym-http-api v1, and says what it is at ``/`` and ``/openapi.json``.
+    """Answers gym-http-api v1, describes it at ``/openapi.json``, and is seen live at ``/``.
 
     It must be made in the event loop that calls it.
 
@@ -64,6 +65,8 @@ class Application:
         self._shut_down = shut_down
         self._statistics = self.runner.statistics
         self._gate = Gate(settings)
+        self._pages = Pages(SHARED / "serve.html")
+        self._live = Live(self.sessions, self.runner, settings.page_fps)
         self._of_instance: dict[str, dict[str, Handler]] = {
             "step": {"POST": self._step},
             "reset": {"POST": self._reset},
@@ -82,7 +85,6 @@ class Application:
             "/v1/upload": {"POST": self._upload},
             "/v1/shutdown": {"POST": self._shutdown},
             "/openapi.json": {"GET": self._openapi},
-            "": {"GET": self._index},
         }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -90,33 +92,62 @@ class Application:
         fields = dict(scope["headers"])
         origin = fields.get(b"origin")
         try:
-            self._gate.check(scope, fields)
+            self._gate.check(scope, fields, public=self._pages.get(scope["path"]) is not None)
             reply = await self._answer(scope, fields, receive)
-        except Refused as refusal:
-            self._statistics.errors[HTTPStatus(refusal.status).phrase] += 1
-            headers = [*JSON, *refusal.headers]
-            reply = Reply(codec.error_reply(refusal.message), refusal.status, headers)
-        except UnknownInstance as problem:
-            self._statistics.error(problem)
-            instance_id = scope["path"][9:].partition("/")[0]
-            reply = Reply(codec.error_reply(f"Instance_id {instance_id[:200]} unknown"), 400)
-        except Problem as problem:
-            self._statistics.error(problem)
-            status = 429 if isinstance(problem, TooManyInstances) else 400
-            reply = Reply(codec.error_reply(problem.message), status)
         except _Gone:
             return
-        except Exception as error:  # noqa: BLE001 - ours: it must not end what others do here
-            self._statistics.error(error)
-            _LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-            reply = Reply(codec.error_reply("the server failed; its log says how"), 500)
-        headers = reply.headers
-        if reply.status != 204:
-            headers = [*headers, (b"content-length", b"%d" % len(reply.body))]
+        except Exception as error:  # noqa: BLE001 - of one request: others go on
+            reply = self._refusal(scope, error)
+        more = None
         if origin is not None and self._gate.is_allowed(origin, fields):
-            headers = [*headers, (b"access-control-allow-origin", origin), (b"vary", b"origin")]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+            more = [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+        await send_reply(reply, send, more)
+
+    def answer_at_once(self, scope: Message, body: bytes) -> Reply | None:
+        """Answer a step of an environment that is called in the event loop, without a task.
+
+        Args:
+            scope: of a POST to ``/v1/envs/.../step/``, with a path that is not decoded.
+            body: all of it.
+
+        Returns:
+            None where that is not so; nothing has been done then.
+        """
+        path, fields = scope["path"], dict(scope["headers"])
+        session = self.sessions.find(path[9:-6])
+        held: Held | None = session.kept if session is not None else None
+        if held is None or b"origin" in fields or not path.startswith("/v1/envs/"):
+            return None
+        if not self.runner.is_in_loop(held.session, held.step):
+            return None
+        try:
+            self._gate.check(scope, fields)
+            kind = fields.get(b"content-type", b"")
+            return Reply(self._stepped(Request(path[9:-6], "", kind, body)))
+        except Exception as error:  # noqa: BLE001 - of one request: others go on
+            return self._refusal(scope, error)
+
+    def _refusal(self, scope: Message, error: Exception) -> Reply:
+        if isinstance(error, Refused):
+            self._statistics.errors[HTTPStatus(error.status).phrase] += 1
+            return Reply(codec.error_reply(error.message), error.status, [*JSON, *error.headers])
+        self._statistics.error(error)
+        if isinstance(error, UnknownInstance):
+            instance_id = scope["path"][9:].partition("/")[0]
+            return Reply(codec.error_reply(f"Instance_id {instance_id[:200]} unknown"), 400)
+        if isinstance(error, Problem):
+            status = 429 if isinstance(error, TooManyInstances) else 400
+            return Reply(codec.error_reply(error.message), status)
+        _LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)  # it is ours
+        return Reply(codec.error_reply("the server failed; its log says how"), 500)
+
+    def sweep(self) -> None:
+        """Close what nobody used for the lease."""
+        self.sessions.expire()
+
+    async def close(self) -> None:
+        """Close every environment."""
+        await self.runner.close_all()
 
     async def _answer(self, scope: Message, fields: dict[bytes, bytes], receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
@@ -127,23 +158,30 @@ class Application:
             if name.startswith("action_space/contains/"):
                 name, rest = name[:22], name[22:]
             methods = self._of_instance.get(name)
+        elif path == "/" or path.startswith("/live/"):
+            return await self._look(path, method)
         else:
             methods = self._of_server.get(path.removesuffix("/"))
         if methods is None:
-            raise Refused(404, f"there is no {path[:200]} here; /openapi.json says what there is")
+            raise self._not_found(path)
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             return self._without_handler(method, methods)
         body = b"" if method in ("GET", "HEAD") else await self._body(fields, receive)
-        return await handler(
-            Request(
-                instance_id,
-                rest,
-                fields.get(b"content-type", b""),
-                body,
-                fields.get(b"host", b""),
-            )
-        )
+        return await handler(Request(instance_id, rest, fields.get(b"content-type", b""), body))
+
+    async def _look(self, path: str, method: str) -> Reply:
+        """What only the page and those who look on ask for."""
+        page = self._pages.get(path)
+        if method not in ("GET", "HEAD"):
+            return self._without_handler(method, ["GET"])
+        reply = page if page is not None else await self._live.answer(path)
+        if reply is None:
+            raise self._not_found(path)
+        return reply
+
+    def _not_found(self, path: str) -> Refused:
+        return Refused(404, f"there is no {path[:200]} here; /openapi.json says what there is")
 
     async def _body(self, fields: dict[bytes, bytes], receive: Receive) -> bytes:
         most = self._settings.max_message_bytes
@@ -196,6 +234,10 @@ class Application:
         return await result if isinstance(result, asyncio.Future) else result
 
     async def _step(self, request: Request) -> Reply:
+        result = self._stepped(request)
+        return Reply(await result if isinstance(result, asyncio.Future) else result)
+
+    def _stepped(self, request: Request) -> Any:
         parameters = codec.read_object(request.body, request.content_type)
         action = parameters.get("action")
         if action is None:
@@ -206,8 +248,7 @@ class Application:
         except UnknownInstance:
             codec.required(parameters, "action")  # which some environments' empty actions are not
             raise
-        result = self.runner.run(held.session, held.step, action, render)
-        return Reply(await result if isinstance(result, asyncio.Future) else result)
+        return self.runner.run(held.session, held.step, action, render)
 
     async def _reset(self, request: Request) -> Reply:
         held = self._held(request.instance_id)
@@ -300,19 +341,6 @@ class Application:
 
     async def _openapi(self, request: Request) -> Reply:
         return Reply(codec.write(openapi.description(self._settings.token is not None)))
-
-    async def _index(self, request: Request) -> Reply:
-        ids = self.sessions.catalogue.ids()
-        return Reply(
-            index.page(
-                f"http://{request.host[:200].decode('latin-1')}",
-                (session.env_id for session in self.sessions.all()),
-                "CartPole-v1" if "CartPole-v1" in ids or not ids else ids[0],
-                with_token=self._settings.token is not None,
-            ),
-            200,
-            HTML + NO_SCRIPTS,
-        )
 
 
 class _Gone(Exception):  # noqa: N818 - nobody is left to be answered

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gym_loop.bridges.access import RateLimit, origin_allowed, token_allowed, token_of
+from gym_loop.bridges.access import (
+    RateLimit,
+    host_allowed,
+    origin_allowed,
+    token_allowed,
+    token_of,
+)
 from gym_loop.bridges.http.replies import Message, Refused
 from gym_loop.bridges.http.settings import HttpSettings
 
@@ -22,22 +28,28 @@ class Gate:
         self._limit = settings.max_requests_per_second
         self._rate = RateLimit(self._limit)
         self._open = settings.token is None and self._limit is None
+        self._known_host: bytes | None = None
 
-    def check(self, scope: Message, fields: Fields) -> None:
+    def check(self, scope: Message, fields: Fields, *, public: bool = False) -> None:
         """Check one request.
 
         Args:
             scope: what ASGI tells of it.
             fields: its headers.
+            public: what is asked for is the same for everyone, and needs no token.
 
         Raises:
             Refused: it may not come in.
         """
         if not self._open:
             self._check_rate(scope)
-            self._check_token(scope, fields)
-        if b"origin" in fields and scope["method"] not in READING:
-            self._check_origin(fields)
+            if not public:
+                self._check_token(scope, fields)
+        if scope["method"] not in READING:
+            if b"origin" in fields:
+                self._check_origin(fields)
+        elif self._settings.token is None:
+            self._check_host(fields.get(b"host"))
 
     def is_allowed(self, origin: bytes, fields: Fields) -> bool:
         """Whether a web page may use this server, and read what it answers."""
@@ -64,6 +76,23 @@ class Gate:
                 "a token is needed here: send Authorization: Bearer TOKEN",
                 [(b"www-authenticate", b"Bearer")],
             )
+
+    def _check_host(self, host: bytes | None) -> None:
+        """Keep pages from reading that had a name of their own lead to this machine.
+
+        Their browser takes them for ours, and sends no origin; what it sends is that name.
+        Without it nobody is let in by name: with a token, only those who have it.
+        """
+        if host is None or host == self._known_host:
+            return
+        if not host_allowed(self._settings, host.decode("latin-1")):
+            shown = host[:200].decode("latin-1")
+            raise Refused(
+                403,
+                f"this server does not answer to the name {shown}: use its address, set a token,"
+                f" or let its operator allow the name with --allow-origin http://{shown}",
+            )
+        self._known_host = host
 
     def _check_origin(self, fields: Fields) -> None:
         """Keep foreign web pages from changing anything; what they read, their browser hides."""

@@ -44,6 +44,8 @@ class Held:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.monitor: Monitor | None = None
+        self.resets = 0
+        self.camera: Any = None  # of the page; made when somebody first looks on
         self._observed = session.observation_space
         self._actions = session.action_space
         self._plain_actions = isinstance(self._actions, Discrete)
@@ -57,6 +59,7 @@ class Held:
     def reset(self) -> bytes:
         """Begin an episode."""
         observation, _ = self.session.reset()
+        self.resets += 1
         return codec.write({"observation": self._observation(observation)})
 
     def step(self, action: Any, render: bool) -> bytes:

@@ -34,9 +34,19 @@ def serve(
     """
     demand_token(settings)
     try:
+        from gym_loop.bridges.http.app import Application
         from gym_loop.bridges.http.running import run
     except ModuleNotFoundError as error:
         raise UsageError(
             f"serving over HTTP needs the module {error.name}: pip install 'gym-loop[bridges]'"
         ) from None
-    serve_socket(settings, lambda listener: run(settings, listener, ready, stop))
+    serve_socket(
+        settings,
+        lambda listener: run(
+            lambda end: Application(settings, end),
+            listener,
+            idle=settings.idle_lease,
+            ready=ready,
+            stop=stop,
+        ),
+    )

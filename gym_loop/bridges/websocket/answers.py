@@ -5,28 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from gym_loop.bridges.problems import Problem, UnknownInstance
 from gym_loop.bridges.sessions import Session, Sessions
-from gym_loop.bridges.stepping import Runner
+from gym_loop.bridges.stepping import Pending, Runner
 from gym_loop.bridges.websocket import codec
 from gym_loop.bridges.websocket.codec import Params, Refusal
 from gym_loop.bridges.websocket.held import Held, ProcessStep
 
 _LOG = logging.getLogger("gym_loop.bridges")
-
-
-class Pending(NamedTuple):
-    """A reply that an environment in a thread is still at work on.
-
-    Args:
-        future: of the environment's call.
-        finish: makes the reply, once the future is done; raises `Refusal`.
-    """
-
-    future: asyncio.Future[Any]
-    finish: Callable[[], bytes]
 
 
 class Answers:
@@ -61,9 +49,9 @@ class Answers:
             if method == "make":
                 return self._make(params)
             session = self._sessions.get(params["instance_id"])
-            held: Held | None = session.kept
-            if held is None:
-                raise UnknownInstance("it is still being made")
+            held = session.kept
+            if not isinstance(held, Held):
+                raise UnknownInstance("it is still being made, or another protocol's")
             if method == "step":
                 result = self._runner.run(session, held.step, params)
             elif method == "close":

@@ -13,8 +13,8 @@ from functools import partial
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from gym_loop.bridges.stepping import Pending
 from gym_loop.bridges.websocket import codec
-from gym_loop.bridges.websocket.answers import Pending
 from gym_loop.bridges.websocket.codec import Refusal
 from gym_loop.bridges.websocket.deflate import LEAST, Broken, Deflate, TooLong
 
@@ -44,6 +44,7 @@ class Connection(WSListener):
         retry: seconds until ``allows`` is worth asking again.
         on_begin: called once when the handshake is done.
         on_end: called once when the connection is gone.
+        kind: of the frames that replies are sent in.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Connection(WSListener):
         retry: float = 0.0,
         on_begin: Callable[[Connection], None] | None = None,
         on_end: Callable[[Connection], None] | None = None,
+        kind: WSMsgType = TEXT,
     ) -> None:
         self.heard = True  # something arrived since the last sweep
         self.silent = 0.0  # seconds since then, as the sweep counts them
         self._answer = answer
         self._longest = longest
+        self._kind = kind
         self._deflate = deflate
         self._allows = allows
         self._retry = retry
@@ -84,7 +87,8 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
-        self._send = partial(transport.send, TEXT) if self._deflate is None else self._send_deflated
+        plain = partial(transport.send, self._kind)
+        self._send = plain if self._deflate is None else self._send_deflated
         peer = transport.underlying_transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else ""
         if self._on_begin is not None:
@@ -263,9 +267,9 @@ class Connection(WSListener):
     def _send_deflated(self, reply: bytes) -> None:
         assert self._deflate is not None
         if len(reply) >= LEAST:
-            self._transport.send(TEXT, self._deflate.compress(reply), rsv1=True)
+            self._transport.send(self._kind, self._deflate.compress(reply), rsv1=True)
         else:
-            self._transport.send(TEXT, reply)
+            self._transport.send(self._kind, reply)
 
     def pause_writing(self) -> None:
         """The client does not read what it asked for: it has to, before it is read from."""

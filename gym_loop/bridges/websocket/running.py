@@ -11,6 +11,7 @@ from typing import Any
 
 from picows import (
     WSListener,
+    WSMsgType,
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
@@ -18,6 +19,7 @@ from picows import (
 )
 
 from gym_loop.bridges.access import RateLimit, origin_allowed, token_allowed, token_of
+from gym_loop.bridges.native.service import Service
 from gym_loop.bridges.sessions import Sessions
 from gym_loop.bridges.stepping import Runner
 from gym_loop.bridges.websocket import codec
@@ -34,6 +36,7 @@ _QUIET = logging.getLogger("gym_loop.bridges.websocket.frames")
 _QUIET.setLevel(logging.CRITICAL)
 
 GYMIE_PATH = "/gym"
+NATIVE_PATH = "/native"
 GREETING = b"Gymie is running..."  # what every other path answers; clients look for it
 TICK = 0.1  # seconds between two looks at ``stop``
 SWEEP = 1.0  # seconds between two looks at leases and silent clients, at the most
@@ -62,7 +65,8 @@ class Server:
         self.runner = Runner(self.sessions, settings)
         # Other protocols on the same port take a path each.
         self.paths: dict[str, Answer] = {
-            GYMIE_PATH: Answers(self.sessions, self.runner, process_step)
+            GYMIE_PATH: Answers(self.sessions, self.runner, process_step),
+            NATIVE_PATH: Service(self.sessions, self.runner, settings),
         }
         self._settings = settings
         self._connections: set[Connection] = set()
@@ -166,6 +170,7 @@ class Server:
             1 / self._rate if self._rate else 0.0,
             on_begin=self._connections.add,
             on_end=self._connections.discard,
+            kind=WSMsgType.BINARY if isinstance(answer, Service) else WSMsgType.TEXT,
         )
         more = {"Sec-WebSocket-Extensions": extension[1]} if extension else {}
         return WSUpgradeResponseWithListener(

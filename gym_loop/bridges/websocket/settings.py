@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gym_loop.bridges.settings import ServerSettings
+from gym_loop.bridges.native.settings import NativeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebSocketSettings(ServerSettings):
+class WebSocketSettings(NativeSettings):
     """The options of ``gym-loop serve websocket``.
 
     Args:

@@ -1,0 +1,1 @@
+"""The native protocol: every space, N environments a message, state, nothing lost."""

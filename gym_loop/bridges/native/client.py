@@ -1,0 +1,134 @@
+"""The requests of a native client over any link, each with a number that its reply repeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gym_loop.bridges.native import codec
+from gym_loop.bridges.native.link import Link
+from gym_loop.bridges.native.values import Malformed, Unsendable
+from gym_loop.bridges.remote_env import InstanceGoneError
+from gym_loop.bridges.transport import persist
+from gym_loop.errors import BridgeConnectionError, BridgeProtocolError, SampleError, StateError
+
+Fields = dict[str, Any]
+
+_ERRORS: dict[str, type[Exception]] = {
+    "unknown_instance": InstanceGoneError,
+    "wrong_action": SampleError,
+    "no_state": StateError,
+    "wrong_state": StateError,
+}
+
+
+class Client:
+    """Asks a native server.
+
+    Args:
+        link: to the server; it belongs to this client.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._number = 0
+        self._posted: set[int] = set()
+        self._early: dict[int, Fields] = {}
+        self._steps = codec.Repeated()
+
+    def ask(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
+        """Send a request and wait for its reply.
+
+        Args:
+            op: the operation.
+            repeat: where the connection broke, ask again over a new one.
+            strict: refuse values that have no form on the wire.
+            fields: of the request.
+
+        Raises:
+            BridgeConnectionError: the server cannot be reached, or does not answer in time.
+            BridgeProtocolError: it refuses, or its answer is none of this protocol.
+            InstanceGoneError: it does not hold the environment any more.
+            SampleError: an action is none of the action space.
+            StateError: the environment cannot give, or take, its state.
+        """
+        number = self._next()
+        try:
+            message = codec.write(number, {"op": op, **fields}, strict=strict)
+        except Unsendable as error:
+            raise BridgeProtocolError(f"{op}: {error.message}") from None
+        return self._checked(
+            persist(self.link, lambda: self._exchange(number, message), repeat=repeat)
+        )
+
+    def step(self, instance: str, action: Any) -> Fields:
+        """Take one step, which is never repeated; see `ask` for what it raises."""
+        number = self._next()
+        message = self._steps.write(number, {"op": "step", "instance": instance, "action": action})
+        return self._checked(
+            persist(self.link, lambda: self._exchange(number, message), repeat=False)
+        )
+
+    # -- several requests under way --------------------------------------------------------------
+
+    def post(self, op: str, **fields: Any) -> int:
+        """Send a request, and let its reply come later.
+
+        Returns:
+            The number to `wait` for.
+
+        Raises:
+            BridgeConnectionError: the connection is lost.
+        """
+        number = self._next()
+        message = codec.write(number, {"op": op, **fields})
+        persist(self.link, lambda: self.link.send(message), repeat=False)
+        self._posted.add(number)
+        return number
+
+    def wait(self, number: int) -> Fields:
+        """Wait for the reply to a posted request; see `ask` for what it raises."""
+        if number not in self._posted:
+            raise BridgeProtocolError(f"nothing was posted under the number {number}")
+        try:
+            return self._checked(persist(self.link, lambda: self._reply(number), repeat=False))
+        except BridgeConnectionError:
+            self._posted.clear()
+            raise
+        finally:
+            self._posted.discard(number)
+
+    def close(self) -> None:
+        """End the connection."""
+        self.link.close()
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _exchange(self, number: int, message: bytes) -> Fields:
+        self.link.send(message)
+        return self._reply(number)
+
+    def _reply(self, number: int) -> Fields:
+        """The reply of this number; those of posted requests are put aside."""
+        if number in self._early:
+            return self._early.pop(number)
+        while True:
+            try:
+                found, fields = codec.read(self.link.receive())
+            except Malformed as error:
+                raise BridgeProtocolError(
+                    f"{self.link.url} answers what is none of this protocol: {error.message}"
+                ) from None
+            if found == number:
+                return fields
+            if found in self._posted:
+                self._early[found] = fields
+            # What is left is the late reply to a request that was given up.
+
+    def _checked(self, fields: Fields) -> Fields:
+        if "error" not in fields:
+            return fields
+        error = fields["error"] if type(fields["error"]) is dict else {}
+        code, message = error.get("code"), error.get("message")
+        raise _ERRORS.get(str(code), BridgeProtocolError)(f"{self.link.url}: {message}")

@@ -1,0 +1,31 @@
+"""Options that several commands of ``gym-loop`` share."""
+
+# No postponed annotations here: typer would take 3 ms to evaluate them again.
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+NEWEST = "the newest run of the file"  # what --resume without a value stands for
+
+Config = Annotated[
+    Path, typer.Option("--run-config", "-c", help="The run file.", show_default=False)
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one value, in YAML syntax: --set agent.parameters.learning_rate=1e-3. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a command's one JSON object."""
+    from gym_loop.results import to_json
+
+    typer.echo(to_json(value))

@@ -1,0 +1,118 @@
+"""``gym-loop train``: one run, or one a seed."""
+
+# No postponed annotations here: typer would take 3 ms to evaluate them again.
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.errors import UsageError
+
+
+def train(
+    run_config: Config,
+    set_: Set = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Train one run a seed: 0..9 (both count), or 0,3,7, or 1..3,8. With --resume the"
+            " newest run of each seed goes on, and seeds without one begin.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --seeds: so many runs at once, each in a process of its own; by default"
+            " one a core.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of the run; by default the file's name and a number.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[RUN]",
+            help="Continue a run from its newest checkpoint; the newest run of the file, "
+            "if none is named.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")] = False,
+    json: Json = False,
+) -> None:
+    """Train the agent.
+
+    \b
+    Examples:
+      gym-loop train -c run.yaml
+      gym-loop train -c run.yaml --seed 7 --set loop.parameters.max_episodes=500
+      gym-loop train -c run.yaml --seeds 0..9
+      gym-loop train -c run.yaml --resume
+    """  # noqa: D301 - a backspace keeps the lines of an example apart
+    if seeds is not None:
+        for option, value in (("--seed", seed), ("--name", name)):
+            if value is not None:
+                raise UsageError(f"{option} {value} and --seeds exclude each other")
+        if resume not in (None, NEWEST):
+            raise UsageError(f"--resume {resume} is one run; with --seeds write --resume alone")
+        _train_many(run_config, set_ or (), seeds, jobs, resume is not None, quiet, json)
+        return
+    if jobs is not None:
+        raise UsageError(f"--jobs {jobs} needs --seeds: one run is one process")
+    from gym_loop.experiment import train as run_training
+    from gym_loop.terminal import training_summary
+
+    result = run_training(
+        run_config,
+        set_ or (),
+        seed=seed,
+        name=name,
+        resume=True if resume == NEWEST else resume or False,
+        quiet=quiet or json,
+    )
+    if json:
+        print_json(result.as_dict())
+    elif not quiet:
+        typer.echo(training_summary(result, run_config), err=True)
+    if result.signal is not None:
+        raise typer.Exit(128 + result.signal)
+
+
+def _train_many(
+    run_config: Path,
+    overrides: Sequence[str],
+    seeds: str,
+    jobs: int | None,
+    resume: bool,
+    quiet: bool,
+    json: bool,
+) -> None:
+    from gym_loop.config import load_config
+    from gym_loop.many_seeds import parse_seeds, train_seeds
+    from gym_loop.terminal import seeds_summary
+
+    wanted = parse_seeds(seeds)
+    config = load_config(run_config, overrides)
+    result = train_seeds(config, wanted, jobs=jobs, resume=resume, quiet=quiet or json)
+    if json:
+        print_json(result.as_dict())
+    elif not quiet:
+        typer.echo(seeds_summary(result, run_config, seeds), err=True)
+    if result.signal is not None:
+        raise typer.Exit(128 + result.signal)
+    if any(one.error for one in result.outcomes):
+        raise typer.Exit(1)
