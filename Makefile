@@ -28,6 +28,9 @@ test: lint types  ## Lint, types, tests and documentation, each with warnings as
 	$(BIN)/python -m pytest -n $(JOBS)
 	$(MAKE) docs
 
+test-browser: $(VENV)/dev  ## Tests of the pages in a real Chromium (apt-get install chromium).
+	$(BIN)/python -m pytest -m browser tests/browser
+
 lint: $(VENV)/dev  ## Check style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,4 +64,4 @@ bench-serving: $(VENV)/dev  ## Measure the servers and the environments behind t
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
-.PHONY: help train test lint types docs learning bench bench-agents bench-serving clean
+.PHONY: help train test test-browser lint types docs learning bench bench-agents bench-serving clean

@@ -39,11 +39,13 @@ COMMANDS = {
         "Stream an environment in real time over ZeroMQ, as gymz does.",
         "gym-loop serve zmq -c config.json",
         "gym-loop serve zmq --env MountainCar-v0 --speed max",
+        "gym-loop serve zmq --native --env 'CartPole-*' --port 5000",
     ),
     "nats": (
         "Let an environment answer on a NATS server, as the system that gym-nats expects.",
         "gym-loop serve nats --env CartPole-v1 --url nats://127.0.0.1:4222",
         "gym-loop serve nats --env CartPole-v1 --embedded",
+        "gym-loop serve nats --native --env 'CartPole-*'",
     ),
 }
 # Options whose name cannot be that of a field, or that have a short form.
@@ -58,6 +60,8 @@ PLACEHOLDERS = {
     "make": "CLASS",
     "process_step": "CLASS",
     "allowed_origins": "ORIGIN",
+    "allow_parameters": "[ID:]NAME",
+    "client_keys": "FILE",
     "set": "SECTION.KEY=VALUE",
 }
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list[str]}

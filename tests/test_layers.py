@@ -228,6 +228,7 @@ def test_contracts_are_light() -> None:
 def test_what_is_needed_on_the_wire_is_loaded_only_when_it_is_used() -> None:
     modules = [f"gym_loop.bridges.{one}" for one in ("http", "websocket", "zeromq", "nats")]
     lines = [f"import {one}.{part}" for one in modules for part in ("settings", "server", "env")]
+    lines += [f"import gym_loop.bridges.native.{part}" for part in ("env", "vector_env")]
     loaded = loaded_after("\n".join(["import gym_loop.cli_serve", *lines]))
     assert "gym_loop" in loaded
     assert not loaded & (HEAVY | WIRE)

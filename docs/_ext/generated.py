@@ -71,6 +71,7 @@ def classes():
             if inspect.isclass(value)
             and issubclass(value, base)
             and value is not base
+            and not inspect.isabstract(value)
             and value.__module__ == module.name
             and not value.__name__.startswith("_")
         ]

@@ -59,4 +59,5 @@ def _as_rgb(frame: Any) -> np.ndarray[Any, Any]:
     if not fits or frame.ndim != 3 or frame.shape[2] not in (3, 4):
         what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame)
         raise EnvFailed(f"a frame of {what} is no picture; ask for it without jpeg")
-    return frame[:, :, :3]
+    colours: np.ndarray[Any, Any] = frame[:, :, :3]
+    return colours

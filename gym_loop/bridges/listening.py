@@ -26,9 +26,14 @@ def serve_socket(
     Raises:
         UsageError: the address cannot be used.
     """
-    listener = _listen(settings.host, settings.port)
-    with contextlib.closing(listener), contextlib.closing(_new_event_loop()) as loop:
-        loop.run_until_complete(run(listener))
+    with contextlib.closing(_listen(settings.host, settings.port)) as listener:
+        run_in_loop(lambda: run(listener))
+
+
+def run_in_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a server in a fast event loop of its own until it ends."""
+    with contextlib.closing(_new_event_loop()) as loop:
+        loop.run_until_complete(run())
         loop.run_until_complete(loop.shutdown_asyncgens())
 
 

@@ -81,5 +81,7 @@ def run(
     Raises:
         UsageError: the options do not fit together, or a package is missing.
     """
-    server = importlib.import_module(f"{PROTOCOLS[protocol][0]}.server")
+    # The native protocol is served by the commands of others, over their transports.
+    module = getattr(settings, "server_module", f"{PROTOCOLS[protocol][0]}.server")
+    server = importlib.import_module(module)
     server.serve(settings, ready=ready, stop=stop)

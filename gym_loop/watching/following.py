@@ -20,8 +20,9 @@ class Follower:
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
-        self._store = CheckpointStore(directory, warn=self._warn_once)
-        self._tell = warn
+        self._warnings: list[str] = []  # of the reading under way
+        self._store = CheckpointStore(directory, warn=self._warnings.append)
+        self._warn = warn
         self._told: set[str] = set()
         self._facts: Facts = frozenset()  # when it was read last
         self._read: tuple[str, int, int] | None = None  # what was read then
@@ -35,13 +36,20 @@ class Follower:
         facts = self._look()
         if not facts or facts == self._facts:
             return None
+        self._warnings.clear()
         try:
             found = self._store.newest()
         except (CheckpointMissingError, CheckpointCorruptError):
+            found = None
+        if self._look() != facts:
             return None  # one was put in another's place just now: the next look finds it
         self._facts = facts
-        read = next((one for one in facts if one[0] == found.path.name), None)
-        if read is not None and read == self._read:
+        for text in self._warnings:
+            if text not in self._told:
+                self._told.add(text)
+                self._warn(text)
+        read = next((one for one in facts if found and one[0] == found.path.name), None)
+        if read is None or read == self._read:
             return None
         self._read = read
         return found
@@ -54,11 +62,6 @@ class Follower:
             path = self._store.path(step)
             facts.add(_fact(path.name, path / "state.json"))
         return frozenset({*facts, _fact("best", directory / "best.json")} if facts else facts)
-
-    def _warn_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._tell(text)
 
 
 def _fact(name: str, file: Path) -> tuple[str, int, int]:

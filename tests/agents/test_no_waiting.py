@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO, Pace
+from gym_loop.agents.sac import SAC
+from gym_loop.agents.td3 import TD3
 from gym_loop.networks.torch_network import TorchNetwork
 
 NATURE = {
@@ -70,6 +73,48 @@ def test_dqn(options: dict[str, Any]) -> None:
         agent._learn(3)
     assert agent.optimizer.updates == 3
     assert agent.metrics(0)["loss"] > 0.0
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Actor(nn.Sequential):
+    def __init__(self, input_shape, outputs):
+        super().__init__(nn.Linear(*input_shape, *outputs))
+
+class Critic(nn.Module):
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(2, size) for size in outputs)
+
+    def forward(self, x):
+        joined = torch.cat([x["observation"], x["action"]], dim=1)
+        return tuple(head(joined) for head in self.heads)
+"""
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "options"),
+    [
+        (SAC, {}),
+        (SAC, {"temperature": 0.1, "n_steps": 3}),
+        (SAC, {"state_dependent_exploration": 8}),
+        (TD3, {}),
+    ],
+    ids=str,
+)
+def test_continuous_actions(agent_class: Any, options: dict[str, Any], workdir: Path) -> None:
+    (workdir / "nets.py").write_text(NETS)
+    game = Identity(spaces.Box(-1, 1, (1,)), 4)
+    nets = {"network": "nets.py:Actor", "critic_network": "nets.py:Critic"}
+    later = {"batch_size": 8, "learning_starts": 20, "train_every": 10**6}
+    agent = make(agent_class, game, **later, **nets, **options)
+    play(agent, game, 10)
+    with reading_refused():
+        agent._learn(4)
+    assert agent.critics.optimizer.updates == 4
+    assert agent.metrics(0)["critic_loss"] > 0.0
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ from gym_loop.bridges.zeromq import codec as zeromq_codec
 from gym_loop.errors import BridgeError
 from tests.bridges import bad_envs
 from tests.bridges.live import HttpClient, WebSocketClient, Witness, connect, frame, live
+from tests.bridges.native import native_fuzzing
+from tests.bridges.native.native_serving import Raw
 
 Strategy = st.SearchStrategy[Any]
 Target = Callable[[Any], None]
@@ -244,6 +246,7 @@ CODECS: dict[str, tuple[Target, Strategy]] = {
         read_zeromq,
         dumped(VALUES | st.lists(st.dictionaries(WORDS, SCALARS), min_size=2, max_size=3)),
     ),
+    "native codec": (native_fuzzing.read, native_fuzzing.inputs(mutated)),
     "nats codec": (read_nats, mutated(st.sampled_from([b"AAAAAAAA8D8=", b"", b"AAAA" * 8]))),
 }
 
@@ -383,20 +386,33 @@ class Live:
 
     def websocket(self, frames: list[bytes]) -> None:
         """Frames after a good handshake."""
+        self._websocket(frames, b"/gym", 1)
+
+    def native(self, frames: list[bytes]) -> None:
+        """Frames to the native protocol: every message has a reply of its own."""
+        replies = self._websocket(frames, b"/native", 2)
+        for payload in replies:
+            native_fuzzing.check_reply(payload)
+
+    def _websocket(self, frames: list[bytes], path: bytes, kind: int) -> list[bytes]:
         reply = self._answer(
             b"".join(frames),
-            b"GET /gym HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             b"Sec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
         )
+        replies = []
         for opcode, payload in _frames(reply.partition(b"\r\n\r\n")[2]):
-            assert opcode in (1, 8, 9, 10)
-            if opcode == 8:
+            assert opcode in (kind, 8, 9, 10)
+            if opcode == kind:
+                replies.append(payload)
+            elif opcode == 8:
                 code = int.from_bytes(payload[:2], "big")
                 assert code in CODES, (code, payload)
                 payload[2:].decode()
         self.witness.sees_nothing(1)
+        return replies
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -415,6 +431,7 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 SERVERS: dict[str, tuple[str, Strategy]] = {
     "http": ("http", st.lists(http_requests() | mutated(http_requests()), min_size=1, max_size=3)),
     "websocket": ("websocket", st.lists(FRAMES, min_size=1, max_size=4)),
+    "native": ("native", native_fuzzing.frames(mutated)),
 }
 
 
@@ -425,11 +442,17 @@ def under_fire(protocol: str) -> Iterator[Target]:
     bad_envs.register()
     gym.register("Nested-v0", entry_point=Nested, disable_env_checker=True)
     more = {"compression": True} if protocol == "websocket" else {}
+    served = "http" if protocol == "http" else "websocket"
     try:
-        with live(protocol, max_instances=60, max_message_bytes=100_000, **more) as address:
+        with live(served, max_instances=60, max_message_bytes=100_000, **more) as address:
             client = (HttpClient if protocol == "http" else WebSocketClient)(address)
             witness = Witness(client)
             INSTANCES[:] = [client.make(env_id) for env_id in IDS]
+            if protocol == "native":
+                raw = Raw(address)
+                made = [raw.make(env_id, state=env_id == IDS[0]) for env_id in IDS]
+                native_fuzzing.INSTANCES[:] = [*made, raw.make(num_envs=2)]
+                raw.close()
             yield getattr(Live(address, witness), protocol)
             witness.sees_nothing(20)
             witness.close()

@@ -150,9 +150,7 @@ def test_the_environments_are_those_that_may_be_asked_for() -> None:
         assert client.ask("GET", "/live/environments").json["environments"] == ["Counter-v0"]
 
 
-def test_many_instances_are_not_all_listed(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_instances_are_not_all_listed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gym_loop.bridges.http.live.MOST_ROWS", 2)
     made = [client.make("Counter-v0")[-8:] for _ in range(5)]
     listed = client.ask("GET", "/live/instances").json

@@ -36,15 +36,14 @@ class Gate:
         Args:
             scope: what ASGI tells of it.
             fields: its headers.
-            public: what is asked for is the same for everyone, and needs no token.
+            public: what is asked for is the same for everyone, and costs nothing.
 
         Raises:
             Refused: it may not come in.
         """
-        if not self._open:
+        if not (self._open or public):
             self._check_rate(scope)
-            if not public:
-                self._check_token(scope, fields)
+            self._check_token(scope, fields)
         if scope["method"] not in READING:
             if b"origin" in fields:
                 self._check_origin(fields)

@@ -170,6 +170,36 @@ def _paths() -> Json:
                 {"200": _json("The counts.", {"type": "object"})},
             )
         },
+        "/live/environments": {
+            "get": _operation(
+                "servedEnvironments",
+                "The ids that may be asked for, and pictures a second that are drawn at most.",
+                _answer(environments={"type": "array", "items": TEXT}, fps={"type": "number"}),
+            )
+        },
+        "/live/instances": {
+            "get": _operation(
+                "liveInstances",
+                "The open environments with steps, return, age and idle time, as the page at / has"
+                " them; others: how many more there are.",
+                _answer(
+                    instances={"type": "array", "items": {"type": "object"}},
+                    others={"type": "integer"},
+                ),
+            )
+        },
+        "/live/frames/{instance_id}": _on_instance(
+            "get",
+            "liveFrame",
+            "The environment as it looks now; its lease runs on. 404: it gives no pictures.",
+            {
+                "200": {
+                    "description": "A JPEG file; the header gym-loop-instance says what it is of.",
+                    "content": {"image/jpeg": {}},
+                },
+                "204": {"description": "It was not reset yet."},
+            },
+        ),
     }
 
 

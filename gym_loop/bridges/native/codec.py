@@ -176,7 +176,7 @@ class Repeated:
 
     def write(self, number: int, fields: dict[str, Any]) -> bytes:
         """Write a message; see `write` for the arguments."""
-        parts = [b"", self._head]
+        parts: list[Any] = [b"", self._head]
         for name, dtype, shape, padding in self._arrays:
             array = fields.get(name)
             if type(array) is not _ndarray or array.dtype != dtype or array.shape != shape:

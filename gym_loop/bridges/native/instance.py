@@ -101,7 +101,7 @@ class Instance(Session):
             raise self._failure("step", error) from error
         try:
             observations, rewards, terminated, truncated, info = result
-            over = np.count_nonzero(terminated | truncated)
+            over = int(np.count_nonzero(terminated | truncated))
         except (TypeError, ValueError):
             raise self._nonsense(
                 "step", "other than observations, rewards, terminated, truncated, info", result

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
-from gym_loop.bridges.settings import ServerSettings
+from gym_loop.bridges.settings import ServerSettings, load_settings
+from gym_loop.errors import ConfigError, Finding
+from gym_loop.yaml_file import read_yaml
+
+_SUBJECT = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+_LONGEST_SUBJECT = 200
+_S = TypeVar("_S", bound="NativeSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +37,112 @@ class NativeSettings(ServerSettings):
         if self.max_envs < 1:
             found["max_envs"] = f"{self.max_envs} is too small; use at least 1"
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeZmqSettings(NativeSettings):
+    """The options of ``gym-loop serve zmq --native``.
+
+    Args:
+        native: serve the native protocol.
+        secret_key: file of the server's CURVE pair, ``*.key_secret``; demanded on any host but a
+            loopback address.
+        client_keys: files of the public keys, ``*.key``, of the clients that may connect.
+    """
+
+    server_module: ClassVar[str] = "gym_loop.bridges.native.zmq_server"
+
+    native: bool = True
+    secret_key: str | None = None
+    client_keys: tuple[str, ...] = ()
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the values, by option."""
+        found = super().problems()
+        if self.token is not None:
+            found |= {"token": "ZeroMQ knows its clients by their CURVE keys; use secret_key"}
+        if bool(self.secret_key) != bool(self.client_keys):
+            found |= {"secret_key": "belongs together with client_keys; name the files of both"}
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeNatsSettings(NativeSettings):
+    """The options of ``gym-loop serve nats --native``.
+
+    Args:
+        native: serve the native protocol.
+        subject: that requests are answered on.
+        url: the NATS server, ``nats://HOST:PORT`` or ``tls://HOST:PORT``.
+        user: user name for the NATS server.
+        password: the user's password.
+        token: authentication token for the NATS server.
+        credentials: path of a ``.creds`` file.
+        tls_ca: file of the certificates to trust; the system's where none is given.
+        embedded: start a NATS server on a free loopback port, which ends with this process.
+        timeout: seconds after which a lost NATS server that did not come back ends this one.
+    """
+
+    server_module: ClassVar[str] = "gym_loop.bridges.native.nats_server"
+
+    native: bool = True
+    subject: str = "gym-loop.native"
+    url: str = "nats://127.0.0.1:4222"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credentials: str | None = None
+    tls_ca: str | None = None
+    embedded: bool = False
+    timeout: float = 60.0
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the values, by option."""
+        found = super().problems()
+        if problem := subject_problem(self.subject):
+            found["subject"] = problem
+        if not self.timeout > 0:
+            found["timeout"] = f"{self.timeout} must be greater than 0"
+        return found
+
+
+def subject_problem(subject: object) -> str:
+    """What is wrong with a subject; empty if nothing is."""
+    if isinstance(subject, str) and len(subject) < _LONGEST_SUBJECT and _SUBJECT.fullmatch(subject):
+        return ""
+    return f"{subject!r:.80} is no subject; write one such as gym-loop.native"
+
+
+def load_native(
+    cls: type[_S], file: str | Path | None, given: Mapping[str, Any], plain: type[Any]
+) -> _S | None:
+    """Read the options of a native server, if they, or the file, ask for one.
+
+    Args:
+        cls: their class.
+        file: YAML file; None reads none.
+        given: values by option that win over the file's; None stands for "not given".
+        plain: the settings of the command without ``--native``.
+
+    Returns:
+        None where the command's own protocol is to be served.
+
+    Raises:
+        ConfigError: with every finding; among them options that only the other protocol has.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("native", _says_native(file)):
+        return load_settings(cls, file, given)
+    others = {one.name for one in fields(cls)} - set(plain.own_options)
+    if wrong := sorted(others & given.keys() - {"native"}):
+        raise ConfigError([Finding("", "needs --native", f"--{one}") for one in wrong])
+    return None
+
+
+def _says_native(file: str | Path | None) -> bool:
+    if file is None:
+        return False
+    try:
+        data = read_yaml(Path(file).expanduser().read_text(encoding="utf-8"), str(file)).data
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return False  # which is said where it is read for good
+    return isinstance(data, dict) and data.get("native") is True

@@ -88,9 +88,12 @@ class Writer:
             return {"$set": [self.value(item, depth) for item in sorted(value, key=repr)]}
         if isinstance(value, dict):
             return self._dict(value, depth)
-        for base in (int, float, str, list):  # a member of an enumeration, for one
+        if isinstance(value, list):
+            return self.value(list(value), depth)
+        for base in (int, float, str):  # a member of an enumeration, for one
             if isinstance(value, base):
-                return self.value(base.__new__(base, value) if base is not list else [*value])  # type: ignore[type-var]
+                inner: Any = base.__new__(base, value)  # type: ignore[type-var]
+                return self.value(inner, depth)
         if isinstance(value, np.ndarray):
             return self._array(np.asarray(value), depth)
         return self._unsendable(value, "has no form on the wire")

@@ -133,6 +133,21 @@ class NatsClient:
             self._socket.close()
             self._socket = None
 
+    @property
+    def inbox(self) -> str:
+        """Whatever is sent to a subject below this one comes to `receive`."""
+        return self._inbox
+
+    def fileno(self) -> int:
+        """The socket's number, for an event loop to wait on.
+
+        Raises:
+            OSError: the connection is closed.
+        """
+        if self._socket is None:
+            raise ConnectionError("the connection is closed")
+        return self._socket.fileno()
+
     # -- asking --------------------------------------------------------------------------
 
     def request(self, *requests: tuple[str, bytes]) -> list[Message]:
@@ -257,10 +272,14 @@ class NatsClient:
         return messages
 
     def publish(
-        self, subject: str, payload: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        payload: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        reply: str = "",
     ) -> None:
         """Publish a message; it is sent before the next wait, with others, or by `flush`."""
-        self.held += wire.publish(subject, payload, headers=headers)
+        self.held += wire.publish(subject, payload, reply, headers)
 
     def flush(self) -> None:
         """Send what was published.
@@ -285,13 +304,42 @@ class NatsClient:
             item = self._next(deadline)
             if isinstance(item, Message):
                 return item
-            if item == b"PING":
-                self._send(b"PONG\r\n")
-            elif item.startswith(b"-ERR"):
-                said = wire.text(item[4:])
-                if item[4:].strip(b" '").lower().startswith(_KEPT):
-                    raise RefusedError(f"{self.address.url}: {said}")
-                raise ConnectionError(said)
+            self._heed(item)
+
+    def take(self) -> list[Message]:
+        """What has come by now, without waiting; see `receive` for what it raises."""
+        if self._socket is None:
+            raise ConnectionError("the connection is closed")
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(0.0)
+        try:
+            while data := self._socket.recv(1 << 18):
+                self._reader.feed(data)
+                if len(data) < 1 << 14:  # as a rule there is no more
+                    break
+            else:
+                raise ConnectionError("the server closed the connection")
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        finally:
+            self._socket.settimeout(patience)
+        messages = []
+        while (item := self._reader.next()) is not None:
+            if isinstance(item, Message):
+                messages.append(item)
+            else:
+                self._heed(item)
+        return messages
+
+    def _heed(self, line: bytes) -> None:
+        """Do what a line of the server wants."""
+        if line == b"PING":
+            self._send(b"PONG\r\n")
+        elif line.startswith(b"-ERR"):
+            said = wire.text(line[4:])
+            if line[4:].strip(b" '").lower().startswith(_KEPT):
+                raise RefusedError(f"{self.address.url}: {said}")
+            raise ConnectionError(said)
 
     # -- bytes ---------------------------------------------------------------------------
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from gym_loop.bridges.native.settings import NativeNatsSettings, load_native
 from gym_loop.bridges.nats.codec import prefix_problem, subjects
+from gym_loop.bridges.settings import load_settings
+
+_OWN = (
+    *("env", "url", "user", "password", "token", "credentials", "tls_ca", "embedded", "imports"),
+    *("make", "seed", "timeout", "queue", "replace_old_versions"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,13 @@ class NatsSettings:
         timeout: seconds after which a lost NATS server that did not come back ends this one.
         queue: refused; see the documentation for why a system has no queue group.
         replace_old_versions: serve an id whose version is gone by the newest of that name.
+        native: serve the native protocol instead of gym-nats; ``env`` then holds patterns.
+        subject: that requests are answered on, with ``native``.
+        allow_parameters: keyword arguments that clients may give, with ``native``.
+        max_envs: environments at once, with ``native``.
     """
+
+    own_options: ClassVar[tuple[str, ...]] = _OWN
 
     env: tuple[str, ...] = ()
     url: str = "nats://127.0.0.1:4222"
@@ -46,6 +60,22 @@ class NatsSettings:
     timeout: float = 60.0
     queue: str | None = None
     replace_old_versions: bool = True
+    native: bool = False
+    subject: str | None = None
+    allow_parameters: tuple[str, ...] = ()
+    max_envs: int | None = None
+
+    @classmethod
+    def load(
+        cls, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> NatsSettings | NativeNatsSettings:
+        """Read the options, those of the native server where they ask for it.
+
+        Raises:
+            ConfigError: with every finding.
+        """
+        native = load_native(NativeNatsSettings, file, overrides or {}, cls)
+        return load_settings(cls, file, overrides) if native is None else native
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option."""

@@ -156,12 +156,13 @@ class Channel:
 
     def _take_large(self, size: int) -> Message:
         """Receive a payload where it stays, without putting pieces together."""
-        buffer = np.empty(size, np.uint8)  # unlike a bytearray, not filled with zeros first
+        buffer: Any = np.empty(size, np.uint8)  # unlike a bytearray, not filled with zeros first
         view, have = memoryview(buffer), min(size, len(self._data))
         view[:have] = self._data[:have]
         self._data = self._data[have:]
         self.line.receive_into(view[have:])
-        return buffer
+        message: Message = buffer
+        return message
 
     def _ended(self, payload: bytes) -> Exception:
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005

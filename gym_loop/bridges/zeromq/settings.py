@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from gym_loop.bridges.native.settings import NativeZmqSettings, load_native
 from gym_loop.bridges.settings import load_settings
 from gym_loop.bridges.zeromq.config import load_config
 from gym_loop.bridges.zeromq.sections import ZeroMQConfig
@@ -33,7 +34,16 @@ class ZeroMQSettings:
         render: show the environment in a window.
         speed: "real" steps by the clock; "max" makes one step a command, as fast as they come.
         set: value of the configuration, such as ``EnvRunner.update_interval=0.05``.
+        native: serve the native protocol instead of gymz; the file then holds its options, and
+            ``env`` may be a pattern.
+        port: TCP port, with ``native``; 0 takes a free one.
+        secret_key: file of the server's CURVE pair, with ``native``.
+        client_keys: files of the public keys of clients, with ``native``.
+        allow_parameters: keyword arguments that clients may give, with ``native``.
+        max_envs: environments at once, with ``native``.
     """
+
+    own_options: ClassVar[tuple[str, ...]] = (*_KEYS, "set")
 
     env: str | None = None
     imports: tuple[str, ...] = ()
@@ -41,6 +51,12 @@ class ZeroMQSettings:
     render: bool | None = None
     speed: str | None = None
     set: tuple[str, ...] = ()
+    native: bool = False
+    port: int | None = None
+    secret_key: str | None = None
+    client_keys: tuple[str, ...] = ()
+    allow_parameters: tuple[str, ...] = ()
+    max_envs: int | None = None
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option; the configuration checks them."""
@@ -49,8 +65,10 @@ class ZeroMQSettings:
     @classmethod
     def load(
         cls, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
-    ) -> ZeroMQConfig:
+    ) -> ZeroMQConfig | NativeZmqSettings:
         """Read the configuration file, which has gymz's sections, and put the options over it.
+
+        With ``native`` it has the options of the native server instead.
 
         Args:
             file: JSON or YAML; None takes the defaults.
@@ -60,6 +78,9 @@ class ZeroMQSettings:
             ConfigError: with every finding.
         """
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
+        native = load_native(NativeZmqSettings, file, given, cls)
+        if native is not None:
+            return native
         options = load_settings(cls, None, given)
         values = {
             key: list(value) if isinstance(value, tuple) else value

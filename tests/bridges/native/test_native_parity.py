@@ -74,8 +74,14 @@ def made(env_id: str, **parameters: Any) -> Any:
 
 
 def compare(server: str, env_id: str, **parameters: Any) -> None:
-    modes = (made(env_id).metadata or {}).get("render_modes", [])
-    render_mode = "rgb_array" if "rgb_array" in modes else None
+    entry_point = gymnasium.spec(env_id).entry_point
+    creator: Any = entry_point
+    if isinstance(entry_point, str):
+        creator = gymnasium.envs.registration.load_env_creator(entry_point)
+    modes = (getattr(creator, "metadata", None) or {}).get("render_modes", [])
+    # MuJoCo's frames need OpenGL, which a machine without a display lacks.
+    drawn = "rgb_array" in modes and "mujoco" not in creator.__module__
+    render_mode = "rgb_array" if drawn else None
     shown = {} if render_mode is None else {"render_mode": render_mode}
     local = made(env_id, **shown, **parameters)
     remote = gymnasium.make(

@@ -189,6 +189,7 @@ async function reset() {
   const current = chosen;
   await post(route(current, "reset/"));
   current.over = false;
+  if (chosen !== current) return;
   put("reward", "–");
   say("A new episode has begun.");
 }
@@ -196,6 +197,7 @@ async function reset() {
 async function step(action) {
   const current = chosen;
   const { reward, done } = await (await post(route(current, "step/"), { action })).json();
+  if (chosen !== current) return;
   put("reward", reward === null ? "no number" : number.format(reward));
   current.over = done;
   if (done) {
@@ -206,27 +208,35 @@ async function step(action) {
 
 async function randomStep() {
   if (chosen.over) return reset();
-  const { action } = await askJson(route(chosen, "action_space/sample"));
-  return step(action);
+  const current = chosen;
+  const { action } = await askJson(route(current, "action_space/sample"));
+  return chosen === current ? step(action) : undefined;
 }
 
-/** Do what a button asks for: one thing at a time, its trouble shown, the picture soon after. */
-let atWork = null;
+/** Do what a button asks for; its trouble is shown. */
 async function attempt(work) {
-  if (atWork) return;
-  atWork = work;
   try {
     await work();
     trouble();
   } catch (error) {
     stopPlaying();
     if (!(error instanceof Refusal || error instanceof SyntaxError)) throw error;
-    const needsReset = chosen && /reset/.test(error.message) && error.status === 400;
+    const needsReset = chosen && /must be reset/.test(error.message);
     trouble(needsReset ? "It must be reset before its first step." : error.message);
   } finally {
-    atWork = null;
     look();
   }
+}
+
+/** The same with the chosen instance, one thing at a time: what is in a hurry may be left out. */
+async function use(work, inHurry = false) {
+  const current = chosen;
+  if (!current || (inHurry && current.busy)) return;
+  while (current.busy) await current.busy;
+  if (chosen !== current) return;
+  current.busy = attempt(work);
+  await current.busy;
+  current.busy = null;
 }
 
 let playing = 0;
@@ -237,7 +247,7 @@ function stopPlaying() {
 }
 async function playOn() {
   const start = performance.now();
-  if (!document.hidden) await attempt(randomStep);
+  if (!document.hidden) await use(randomStep);
   if (!playing) return;
   playing = setTimeout(playOn, Math.max(0, 1000 / Math.max(fps, 1) - (performance.now() - start)));
 }
@@ -257,7 +267,7 @@ async function close() {
   await refreshRows();
 }
 
-const act = () => attempt(() => step(chosen.action()));
+const act = () => use(() => step(chosen.action()), true);
 
 function button(text, action, key) {
   const element = document.createElement("button");
@@ -266,7 +276,7 @@ function button(text, action, key) {
     element.setAttribute("aria-keyshortcuts", key);
     element.append(Object.assign(document.createElement("kbd"), { textContent: key }));
   }
-  element.onclick = () => attempt(() => step(action));
+  element.onclick = () => use(() => step(action), true);
   return element;
 }
 
@@ -307,13 +317,14 @@ async function buildActions(info) {
     if (info.shape.length > 1) chosen.action = () => nested(info.shape, fields.map(([, one]) => numeric(one)));
     place.replaceChildren(...fields.map(([label]) => label), stepButton());
   } else {
-    const attributes = { rows: 2, value: "0", spellcheck: false };
+    const current = chosen;
+    const { action } = await askJson(route(current, "action_space/sample"));
+    if (chosen !== current) return;
+    const attributes = { rows: 2, value: JSON.stringify(action), spellcheck: false };
     const [label, input] = field("Action, as JSON", attributes, "textarea");
     label.className = "grow";
     chosen.action = () => JSON.parse(input.value);
     place.replaceChildren(label, stepButton());
-    const { action } = await askJson(route(chosen, "action_space/sample"));
-    input.value = JSON.stringify(action);
   }
 }
 
@@ -347,10 +358,10 @@ function nested(shape, flat) {
     nested(shape.slice(1), flat.slice(index * length, (index + 1) * length)));
 }
 
-$("reset").onclick = () => attempt(reset);
-$("random").onclick = () => attempt(randomStep);
+$("reset").onclick = () => use(reset);
+$("random").onclick = () => use(randomStep, true);
 $("play").onclick = togglePlaying;
-$("close").onclick = () => attempt(close);
+$("close").onclick = () => use(close);
 $("viewer").onkeydown = (event) => {
   const typing = /^(INPUT|TEXTAREA)$/.test(event.target.tagName);
   if (typing || !chosen || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
