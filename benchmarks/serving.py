@@ -47,7 +47,7 @@ GYMIE = (
     "gymie.server.start(host='127.0.0.1')"
 )
 MANY = 16
-BARE, OURS_HTTP, OURS_WEBSOCKET = "bare socket", "gym-loop http", "gym-loop websocket"
+BARE, OURS_HTTP, OURS_WEBSOCKET = "bare socket", "HTTP, gym-loop", "WebSocket, gym-loop"
 GYM_HTTP_API, GYMIE_NAME = "gym-http-api", "gymie"
 # Steps a second with one and with 16 clients, measured elsewhere: not on this machine.
 RECORDED = {GYM_HTTP_API: (930.0, 1_200.0), GYMIE_NAME: (12_600.0, 15_100.0)}
