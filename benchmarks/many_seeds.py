@@ -11,13 +11,14 @@ the start of the processes to their end. Sides take turns; medians are compared.
   and in as many processes as there are cores. It leaves out everything that a run has beside the
   arithmetic (logs, checkpoints, progress, signals), so it is a limit and no competitor.
 
-Then what one core's time goes to: the matrix products, activations and optimiser steps of a run's
-updates alone, in buffers made once. Stacking does them all, so it can save no more than the rest.
+Then CPU seconds on one core, which a busy machine changes less: a run, stacked seeds, and the
+matrix products, activations and optimiser steps of a run's updates alone, in buffers made once.
+Stacking has to do these all, so it can save no more than the rest.
 
 Wanted: 3 times the throughput of one after the other with the same number of threads. Separate
 processes can gain no more than there are cores.
 
-    python benchmarks/many_seeds.py [--quick] [--turns N]
+    python benchmarks/many_seeds.py [--quick] [--turns N] [--settings preset] [--only core]
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ def compare(settings: str, steps: int, turns: int, place: str) -> str:
     return table([f"{settings}, {SEEDS} seeds", "s", "spread", "return(100)", "throughput"], rows)
 
 
-def arithmetic(settings: str, steps: int) -> float:
-    """CPU seconds of what no stacking can leave out of one run's updates."""
+def arithmetic(settings: str, steps: int) -> None:
+    """What no stacking can leave out of one run's updates."""
     limit_threads(1)
     p = {**PPO.get_default_parameters(), **SETTINGS[settings]}
     rng = np.random.default_rng(0)
@@ -155,27 +156,37 @@ def arithmetic(settings: str, steps: int) -> float:
     optimizer = Adam(network.parameters)
     batch = rng.standard_normal((p["batch_size"], 4)).astype(np.float32)
     updates = steps // p["batch_size"] * p["epochs"]
-    start = time.process_time()
     for _ in range(updates):
         outputs = network.forward(batch)
         network.backward(outputs)
         optimizer.step(network.parameters, network.gradients, 0.0)
-    return time.process_time() - start
 
 
-def bound(settings: str, steps: int, turns: int) -> str:
-    """How much stacking could gain on one core if everything else cost nothing."""
-    whole, bare = [], []
-    for seed in range(turns):
-        start = time.process_time()
-        gym_loop.train(run_config(settings, steps), seed=seed)
-        whole.append(time.process_time() - start)
-        bare.append(arithmetic(settings, steps))
-    run, least = float(np.median(whole)), float(np.median(bare))
-    return (
-        f"{settings}, one run: {run:.2f} CPU seconds, of which {least:.2f} are the bare arithmetic"
-        f" of its updates;\nstacking on one core stays below {run / least:.1f} times\n"
-    )
+def one_core(settings: str, steps: int, turns: int) -> str:
+    """CPU seconds a seed: a run, the bare arithmetic of its updates, and stacked; medians."""
+    p = {**PPO.get_default_parameters(), **SETTINGS[settings]}
+    sides: dict[str, tuple[int, Callable[[], Any]]] = {
+        "a run": (1, lambda: gym_loop.train(run_config(settings, steps), seed=0)),
+        "bare arithmetic (a limit)": (1, lambda: arithmetic(settings, steps)),
+        f"{STACKED}, 4 seeds": (4, lambda: train_stacked(4, steps, p)),
+        f"{STACKED}, 8 seeds": (8, lambda: train_stacked(8, steps, p)),
+    }
+
+    def measuring(count: int, train: Callable[[], Any]) -> Callable[[], float]:
+        def cpu_seconds() -> float:
+            start = time.process_time()
+            train()
+            return (time.process_time() - start) / count
+
+        return cpu_seconds
+
+    results = take_turns({side: measuring(*what) for side, what in sides.items()}, turns)
+    run = results["a run"].median
+    rows = [
+        [side, f"{one.median:.2f}", one.spread, f"{run / one.median:.2f}"]
+        for side, one in results.items()
+    ]
+    return table([f"{settings}, one core", "CPU s a seed", "spread", "throughput"], rows)
 
 
 def main() -> None:
@@ -183,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer steps, one turn")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--only", choices=["processes", "core"], help="one of the two tables")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--settings", choices=list(SETTINGS))
     parser.add_argument("--steps", type=int, default=100_000, help=argparse.SUPPRESS)
@@ -195,8 +207,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="many-seeds-") as place:
         os.chdir(place)
         for settings in [options.settings] if options.settings else SETTINGS:
-            print(compare(settings, steps, turns, place), flush=True)
-            print(bound(settings, steps, turns), flush=True)
+            if options.only != "core":
+                print(compare(settings, steps, turns, place), flush=True)
+            if options.only != "processes":
+                print(one_core(settings, steps, turns), flush=True)
         os.chdir("/")
     cores = len(os.sched_getaffinity(0))
     print(f"separate processes: at most {cores} times, for there are {cores} cores")

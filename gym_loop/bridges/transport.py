@@ -6,6 +6,7 @@ steps an environment, these cost several times the round trip itself.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -19,6 +20,8 @@ from urllib.parse import urlsplit
 from gym_loop.errors import BridgeConnectionError, EnvParametersError
 
 _CHUNK = 65536
+_AWAKE = 2e-4  # seconds that an answer is looked out for
+_NAPS = 32
 _IDLE = 0.5  # seconds after which a connection is looked at before it is used again
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between attempts to connect again
 
@@ -115,6 +118,7 @@ class Line:
         self._socket: socket.socket | None = None
         self._used = 0.0
         self._deadline = 0.0
+        self._naps = 0  # answers to wait for asleep before the next one is looked out for
 
     @property
     def url(self) -> str:
@@ -202,7 +206,7 @@ class Line:
         """
         assert self._socket is not None
         try:
-            data = self._socket.recv(_CHUNK)
+            data = self._looked() or self._socket.recv(_CHUNK)
         except (BlockingIOError, TimeoutError):
             raise self._too_late() from None
         except OSError as error:
@@ -215,6 +219,26 @@ class Line:
         elif now > self._deadline:  # an answer that comes in drops never ends
             raise self._too_late()
         return data
+
+    def _looked(self) -> bytes:
+        """What comes within a moment, without falling asleep; nothing if that takes longer.
+
+        To wake a process takes longer than many an environment's step, above all in a virtual
+        machine. A server that was slow is waited for asleep.
+        """
+        if self._naps > 0 or self.address.tls:
+            self._naps -= 1
+            return b""
+        assert self._socket is not None
+        recv, clock = self._socket.recv, time.perf_counter
+        end = clock() + _AWAKE
+        while clock() < end:
+            try:
+                return recv(_CHUNK, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                os.sched_yield()  # if the server shares this core, it has to have it
+        self._naps = _NAPS
+        return b""
 
     def receive_into(self, buffer: memoryview) -> None:
         """Wait for so much data that it fills a buffer.

@@ -38,8 +38,9 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open a page; at the end of the test no page may have complained of itself."""
     contexts, complaints = [], []
 
-    def open_page(address: str, **options: Any) -> Any:
+    def open_page(address: str, script: str = "", **options: Any) -> Any:
         context = browser.new_context(**options)
+        context.add_init_script(script)
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()

@@ -243,6 +243,16 @@ def test_what_cannot_be_watched_is_said_before_anything_is_served() -> None:
         watch("run.yaml", port=99999)
 
 
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    train()
+    for name in [one for one in sys.modules if one.startswith("gym_loop.bridges.http.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "gym_loop.watching.app", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UsageError, match=r'uvicorn: pip install "gym-loop\[bridges\]"'):
+        played.watch("run.yaml")
+
+
 def watch_to_the_end(**options: Any) -> None:
     """Look on until the server is gone; raises what ended it."""
     with watching(**options) as address:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gym_loop.bridges.json_values import short
 from gym_loop.bridges.native import codec
+from gym_loop.bridges.native.awake import Awake
 from gym_loop.bridges.native.held import Held
 from gym_loop.bridges.native.instance import Instance
 from gym_loop.bridges.native.making import MODES, Proofs
@@ -44,6 +45,7 @@ class Service:
         self._settings = settings
         self._statistics = runner.statistics
         self._proofs = Proofs(sessions.catalogue)
+        self._awake = Awake()
         self._operations = {
             "hello": self._hello,
             "ping": self._ping,
@@ -58,6 +60,12 @@ class Service:
 
     def __call__(self, data: Any) -> bytes | Pending:
         """Answer a message; whatever is wrong with it, there is a reply."""
+        self._awake.asked()
+        reply = self._answer(data)
+        self._awake.answered()
+        return reply
+
+    def _answer(self, data: Any) -> bytes | Pending:
         try:
             # A copy that can be written to: an environment may clip its action in place.
             number, fields = codec.read(bytearray(data))

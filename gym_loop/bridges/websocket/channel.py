@@ -21,6 +21,7 @@ _LARGE = 65536  # bytes of a frame that is received where it stays
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # for every handshake
 _ACCEPT = re.compile(rb"\r\nsec-websocket-accept:[ \t]*([^\r]*?)[ \t]*\r\n", re.IGNORECASE)
 _FINAL = 0x80
+_WHOLE_TEXT, _WHOLE_BINARY = _FINAL | TEXT, _FINAL | BINARY
 _TEMPORARY = frozenset({1000, 1001, 1005, 1006, 1012, 1013})  # codes of a server that ends
 
 Message = bytes | np.ndarray[Any, Any]  # a long one is an array of its bytes
@@ -82,9 +83,13 @@ class Channel:
         """
         if not self._data:
             data = self.line.receive()
-            # Nearly always one short frame, whole, and nothing after it.
-            if 1 < len(data) < 128 and data[0] & 0xFC == _FINAL and len(data) == data[1] + 2:
-                return data[2:]
+            # Nearly always one frame, whole, and nothing after it.
+            size = len(data)
+            if 4 < size < _LARGE and (data[0] == _WHOLE_TEXT or data[0] == _WHOLE_BINARY):
+                if size == data[1] + 2 and size < 128:
+                    return data[2:]
+                if data[1] == 126 and size == (data[2] << 8 | data[3]) + 4:
+                    return data[4:]
             self._data = data
         return self._message()
 
