@@ -50,16 +50,20 @@ bench: $(VENV)/dev  ## Measure the loop, start-up, memory and checkpoints.
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/checkpoint.py
 
-bench-agents: $(VENV)/dev  ## Measure PPO and DQN beside other libraries (in an environment that has them: up to an hour).
+bench-agents: $(VENV)/dev  ## Measure the agents beside other libraries (in an environment that has them: hours).
 	$(BIN)/python benchmarks/vector_loop.py
 	$(BIN)/python benchmarks/ppo_cartpole.py
 	$(BIN)/python benchmarks/dqn_cartpole.py
+	$(BIN)/python benchmarks/sac_pendulum.py
+	$(BIN)/python benchmarks/td3_pendulum.py
+	$(BIN)/python benchmarks/many_seeds.py
 	$(BIN)/python benchmarks/gpu.py
 
 bench-serving: $(VENV)/dev  ## Measure the servers and the environments behind them.
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/serving_zeromq.py
 	$(BIN)/python benchmarks/serving_nats.py
+	$(BIN)/python benchmarks/serving_native.py
 
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info

@@ -50,7 +50,7 @@ ROWS: dict[str, tuple[float | None, float | None]] = {
     "ppo/FrozenLake-v1": (None, None),
     "ppo/LunarLander-v3": (242.0, 242.0),
     "ppo/MountainCar-v0": (-110.0, -110.0),
-    "ppo/Pendulum-v1": (-172.0, -172.0),
+    "ppo/Pendulum-v1": (-175.0, -172.0),
     "sac/BipedalWalker-v3": (295.0, 298.0),
     "sac/HalfCheetah-v5": (None, 9535.0),
     "sac/Hopper-v5": (None, 2326.0),

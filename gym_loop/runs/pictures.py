@@ -11,7 +11,7 @@ import numpy.typing as npt
 Frame = npt.NDArray[np.uint8]
 
 QUALITY = 3  # FFmpeg's scale: 2 is the best, 31 the worst; CartPole's frame takes 6 kB
-LONGEST = 1280  # pixels of a picture's longer side
+LONGEST = 1280  # pixels of a picture's longer side on a page
 _BT601 = 5  # FFmpeg's number for the colours of JPEG
 _FULL_RANGE = 2
 
@@ -37,15 +37,19 @@ class JpegEncoder:
     """Encodes frame after frame; what it needs for their size is kept.
 
     Colours are not subsampled: the small pictures of arcade games would lose their edges.
+
+    Args:
+        longest: pixels of the longer side at most, larger frames are scaled down; None for any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int | None = LONGEST) -> None:
+        self._longest = longest
         self._shape: tuple[int, ...] = ()
         self._codec: Any = None
         self._converter: Any = None
 
     def encode(self, frame: Frame) -> bytes:
-        """The JPEG file of a frame [H, W, 3]; one that is larger than a screen is scaled down."""
+        """The JPEG file of a frame [H, W, 3]."""
         import av
 
         if frame.shape != self._shape:
@@ -65,7 +69,7 @@ class JpegEncoder:
         import av
 
         height, width = shape[:2]
-        scale = min(1.0, LONGEST / max(height, width))
+        scale = min(1.0, self._longest / max(height, width)) if self._longest else 1.0
         self._codec = codec = av.CodecContext.create("mjpeg", "w")
         codec.width, codec.height = max(1, int(width * scale)), max(1, int(height * scale))
         codec.pix_fmt = "yuvj444p"
@@ -74,3 +78,20 @@ class JpegEncoder:
         codec.qmin = codec.qmax = QUALITY
         self._converter = av.video.reformatter.VideoReformatter()
         self._shape = shape
+
+
+def from_jpeg(data: bytes) -> Frame:
+    """Read a JPEG file as a frame [H, W, 3].
+
+    Raises:
+        ValueError: it is none.
+    """
+    import av
+
+    try:
+        codec: Any = av.CodecContext.create("mjpeg", "r")
+        (image,) = codec.decode(av.Packet(data))
+        frame: Frame = image.to_ndarray(format="rgb24")
+    except (av.FFmpegError, TypeError, ValueError) as error:
+        raise ValueError(f"no JPEG: {error}") from None
+    return frame

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gym_loop.runs.pictures import LONGEST, JpegEncoder, as_rgb
+from gym_loop.runs.pictures import LONGEST, JpegEncoder, as_rgb, from_jpeg
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -58,3 +58,16 @@ def test_every_kind_of_frame_becomes_rgb(shape: tuple[int, ...]) -> None:
 def test_what_is_no_frame_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"is no (frame|array)"):
         as_rgb(value)
+
+
+def test_a_frame_is_nearly_the_same_after_its_journey() -> None:
+    frame = np.zeros((40, 60, 3), np.uint8)
+    frame[10:30, 20:40] = (255, 128, 0)
+    back = from_jpeg(JpegEncoder(longest=None).encode(frame))
+    assert back.shape == frame.shape
+    assert np.abs(back.astype(int) - frame).mean() < 6
+
+
+def test_what_is_no_jpeg_is_said() -> None:
+    with pytest.raises(ValueError, match="no JPEG"):
+        from_jpeg(b"nothing of the kind")

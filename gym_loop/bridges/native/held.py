@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gym_loop.bridges.jpeg import to_jpeg
 from gym_loop.bridges.native import codec
 from gym_loop.bridges.native.instance import Instance
 from gym_loop.bridges.native.values import Unsendable
 from gym_loop.bridges.problems import EnvFailed
+from gym_loop.runs.pictures import JpegEncoder, as_rgb
 
 Fields = dict[str, Any]
 
@@ -26,6 +26,7 @@ class Held:
     def __init__(self, session: Instance) -> None:
         self._session = session
         self._steps = codec.Repeated()
+        self._encoder = JpegEncoder(longest=None)
         self.step = self._step_one if session.wish.num_envs is None else self._step_all
 
     def reset(self, number: int, fields: Fields) -> bytes:
@@ -62,8 +63,14 @@ class Held:
         frame = self._session.render()
         if as_jpeg and frame is not None:
             many = isinstance(frame, (list, tuple))
-            frame = tuple(map(to_jpeg, frame)) if many else to_jpeg(frame)
+            frame = tuple(map(self._jpeg, frame)) if many else self._jpeg(frame)
         return codec.write(number, {"frame": frame})
+
+    def _jpeg(self, frame: Any) -> bytes:
+        try:
+            return self._encoder.encode(as_rgb(frame))
+        except ValueError as error:
+            raise EnvFailed(f"{error}; ask for it without jpeg") from None
 
     def get_state(self, number: int) -> bytes:
         """The state of the environment, and of all its copies."""

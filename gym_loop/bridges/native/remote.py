@@ -225,9 +225,12 @@ class Remote:
         frame = reply.get("frame")
         if not self.wanted.jpeg or frame is None:
             return frame
-        from gym_loop.bridges.jpeg import from_jpeg
+        from gym_loop.runs.pictures import from_jpeg
 
-        return tuple(map(from_jpeg, frame)) if type(frame) is tuple else from_jpeg(frame)
+        try:
+            return tuple(map(from_jpeg, frame)) if type(frame) is tuple else from_jpeg(frame)
+        except ValueError as error:
+            raise BridgeProtocolError(f"{self.wanted.env_id}: a frame is {error}") from None
 
     # -- state -----------------------------------------------------------------------------------
 
