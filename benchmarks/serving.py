@@ -1,8 +1,10 @@
 """What serving an environment costs: CartPole steps a second through each protocol.
 
 Each server runs in a process of its own on one core, all clients in this process on another,
-over the loopback interface. Compared are a bare socket that does the same work (the ceiling),
-gym-loop's servers, and the original servers where they are installed:
+over the loopback interface; with ``--one-core`` all of them on one, so that no figure contains
+the time that a virtual machine takes to wake the other core. Compared are a bare socket that
+does the same work (the ceiling), gym-loop's servers, and the original servers where they are
+installed:
 
     --gymie PYTHON               a Python with ``gymie``; 3.11 also needs, over what it asks for,
                                  "numpy<1.24" eventlet==0.36.1 "dnspython>=2"
@@ -23,7 +25,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,10 +32,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from _measure import CannotMeasureError, Result, surroundings, table, take_turns, verdict
-from _serving_clients import ENV, Connection, Http, Line, WebSocket, play
+from _measure import (
+    Result,
+    surroundings,
+    table,
+    take_turns,
+    verdict,
+)
+from _serving_clients import Connection, Http, Line, WebSocket, play
+from _serving_server import CORES, HERE, Server
 
-HERE = Path(__file__).resolve().parent
 SERVE = (
     "import sys, json, gym_loop\n"
     "gym_loop.serve(sys.argv[1], port=0, ready=lambda a: print(a, flush=True),"
@@ -51,59 +58,6 @@ BARE, OURS_HTTP, OURS_WEBSOCKET = "bare socket", "HTTP, gym-loop", "WebSocket, g
 GYM_HTTP_API, GYMIE_NAME = "gym-http-api", "gymie"
 # Steps a second with one and with 16 clients, measured elsewhere: not on this machine.
 RECORDED = {GYM_HTTP_API: (930.0, 1_200.0), GYMIE_NAME: (12_600.0, 15_100.0)}
-
-
-class Server:
-    """A server in a child process on the first core.
-
-    Args:
-        command: it prints its address, then serves until it is killed.
-    """
-
-    def __init__(self, command: Sequence[str]) -> None:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {_server_core()})  # which the child inherits
-        try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE)
-        finally:
-            os.sched_setaffinity(0, cores)
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-        if not self.address:
-            raise CannotMeasureError("failed to start")
-
-    def connect(self, dialect: type[Connection], env_id: str = ENV) -> Connection:
-        """A new client; the server may still be on its way to listen."""
-        end = time.monotonic() + 30
-        while True:
-            try:
-                return dialect(self.address, env_id)
-            except ConnectionRefusedError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
-
-    def cpu(self) -> float:
-        """Processor time so far, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def rss(self) -> float:
-        """Resident memory in MiB."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
-
-
-def _server_core() -> int:
-    return min(_CORES)
-
-
-_CORES = frozenset(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -377,17 +331,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"such as '{OURS_HTTP}'")
     parser.add_argument("--gymie", metavar="PYTHON")
     parser.add_argument("--gym-http-api", nargs=2, metavar=("PYTHON", "FILE"))
+    parser.add_argument("--one-core", action="store_true", help="clients and servers on one core")
     parser.add_argument("--stall", action="store_true")
     parser.add_argument("--instances", action="store_true")
     parser.add_argument("--soak", action="store_true")
     arguments = parser.parse_args()
-    if len(_CORES) < 2:
+    if len(CORES) < 2:
         sys.exit("clients and server need a core each; this process may use only one")
-    os.sched_setaffinity(0, {max(_CORES)})
     task: Callable[[argparse.Namespace], None] = compare
     for chosen, other in (("stall", stall), ("instances", abandon), ("soak", soak)):
         if getattr(arguments, chosen):
             task = other
+    os.sched_setaffinity(0, {(min if arguments.one_core else max)(CORES)})
     task(arguments)
 
 

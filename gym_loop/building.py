@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from gym_loop.config import RunConfig
+from gym_loop.contract import explained
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.state import Verdict, keep_state, prove
 from gym_loop.errors import GymLoopError, SpaceError
@@ -26,7 +27,7 @@ class Experiment:
 
     Raises:
         EnvError: the environment cannot be made.
-        SpaceError: the agent cannot be made for its spaces.
+        SpaceError: the agent cannot be made for its spaces, or the loop for the two.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Experiment:
         self.env = self.make_env(render, record, evaluation=evaluation)
         try:
             self.agent = self._make_seeded_agent()
-            self.loop = config.loop.cls(agent=self.agent, env=self.env, run=run, **parameters)
+            self.loop = self._make_loop(parameters)
         except BaseException:
             close_quietly(self.env)
             raise
@@ -89,6 +90,17 @@ class Experiment:
             raise SpaceError(
                 f"the agent {agent.class_name} could not be made for {spaces['observation_space']}"
                 f" and {spaces['action_space']}:\n{_their_frames(error)}"
+            ) from error
+
+    def _make_loop(self, parameters: dict[str, Any]) -> Any:
+        loop = self.config.loop
+        try:
+            return loop.cls(agent=self.agent, env=self.env, run=self.run, **parameters)
+        except GymLoopError:
+            raise
+        except Exception as error:
+            raise SpaceError(
+                f"the loop {loop.class_name} could not be made:\n{_their_frames(error)}"
             ) from error
 
     def _single_spaces(self) -> dict[str, Any]:
@@ -139,4 +151,6 @@ def check_visible(
 def _their_frames(error: BaseException) -> str:
     """The traceback of a user's class, without our own first frame."""
     tail = error.__traceback__.tb_next if error.__traceback__ else None
-    return "".join(traceback.format_exception(type(error), error, tail)).rstrip()
+    text = "".join(traceback.format_exception(type(error), error, tail)).rstrip()
+    hint = explained(error)
+    return f"{text}\n{hint}" if hint else text

@@ -26,6 +26,12 @@ from gym_loop.errors import (
     WrongClassError,
 )
 
+# What to do about a module that is missing most often.
+_REMEDIES = {
+    "gym": "; it is Gymnasium today: import gymnasium as gym",
+    "torch": '; pip install "gym-loop[torch]"',
+}
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
@@ -174,7 +180,8 @@ def _make_importable(directory: Path) -> None:
 
 
 def _summary(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return f"{type(error).__name__}: {error}{_REMEDIES.get(missing or '', '')}"
 
 
 def _own_traceback(error: BaseException, place: str) -> str:

@@ -14,6 +14,7 @@ import gymnasium
 
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.class_loader import absolute_files, did_you_mean, load_class
+from gym_loop.contract import RUNNER_PARAMETERS, check_contract, former_key, moved
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
@@ -24,7 +25,6 @@ from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_y
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
 DEFAULT_ENV = "Pendulum-v1"
-RUNNER_PARAMETERS = ("observation_space", "action_space", "n_envs", "seed")
 
 _SECTIONS = ("agent", "env", "loop", "seed")
 _CLASS_KEYS = ("class", "parameters")
@@ -293,7 +293,7 @@ class _Reader:
         for key in data:
             if key not in known:
                 hint = did_you_mean(str(key), known) or f"; known are {', '.join(known)}"
-                self.find((*path, key), f"unknown{hint}")
+                self.find((*path, key), former_key((*path, key)) or f"unknown{hint}")
         return data
 
     def _parameters(self, section: Mapping[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
@@ -321,9 +321,9 @@ class _Reader:
             self.find((kind, "class"), f"{class_name!r} is no class string (package.module:Class)")
             return None
         try:
-            cls = load_class(class_name, base, kind=kind, search=self.search)
+            cls = check_contract(load_class(class_name, base, kind=kind, search=self.search))
         except ClassLoadError as error:
-            self.find((kind, "class"), str(error))
+            self.find((kind, "class"), f"{error}{moved(class_name)}")
             return None
         ours = [name for name in RUNNER_PARAMETERS if kind == "agent" and name in values]
         for name in ours:

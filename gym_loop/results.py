@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gym_loop.bootstrap import bootstrap_interval
+
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """Write data as strict JSON, in which NaN and infinities are null: JSON has neither."""
@@ -53,13 +55,14 @@ class Statistics(NamedTuple):
     def of(cls, values: Sequence[float]) -> Statistics:
         """Summarise at least one value; ``std`` is that of the population."""
         array = np.asarray(values, np.float64)
+        low, high = bootstrap_interval([array], lambda resampled: resampled[0].mean(1))
         return cls(
             mean=float(array.mean()),
             std=float(array.std()),
             median=float(np.median(array)),
             min=float(array.min()),
             max=float(array.max()),
-            ci95=bootstrap_interval(array),
+            ci95=(float(low), float(high)),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,23 +75,6 @@ class Statistics(NamedTuple):
             "max": self.max,
             "ci95": list(self.ci95),
         }
-
-
-def bootstrap_interval(
-    values: np.ndarray[Any, Any], resamples: int = 10_000
-) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean (Efron, 1979).
-
-    The resampling uses a fixed seed: the same values always give the same interval.
-    """
-    rng = np.random.default_rng(0)
-    rows = max(1, 2_000_000 // max(1, len(values)))  # bounds the memory of one batch
-    means = [
-        values[rng.integers(0, len(values), (min(rows, resamples - start), len(values)))].mean(1)
-        for start in range(0, resamples, rows)
-    ]
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

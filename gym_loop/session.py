@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, flatten, value_at
+from gym_loop.contract import explained
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, StateError
@@ -295,8 +296,9 @@ class _Session:
     def _fail(self, error: Exception) -> None:
         """Save what can be saved of a training that raised, and write down why."""
         run, loop = self.run, self.loop
+        hint = f"; {explained(error)}" if explained(error) else ""
         run.console.warning(
-            f"training failed at step {loop.steps:,}: {type(error).__name__}: {error}"
+            f"training failed at step {loop.steps:,}: {type(error).__name__}: {error}{hint}"
         )
         try:
             run.save(loop, reason="failed")

@@ -142,7 +142,7 @@ class _Game:
             if problem:
                 return [problem]
             self.first_actions.append(capture(action))
-        for name, value in self.agent.metrics(self.episode).items():
+        for name, value in (self.agent.metrics(self.episode) or {}).items():
             if not isinstance(name, str) or not _is_number(value):
                 return [f"metrics() gave {name!r}: {value!r}; it must give numbers by name"]
         return []

@@ -40,7 +40,7 @@ FLOORS: list[list[str]] = [
         "loops/base_loop.py",
         "loops/__init__.py",
     ],
-    ["agents/", "loops/", "testing.py"],
+    ["agents/", "loops/", "testing.py", "contract.py"],
     ["config.py", "presets/"],
     [
         "resume.py",

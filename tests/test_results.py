@@ -8,7 +8,6 @@ from gym_loop.results import (
     EvaluationResult,
     Statistics,
     TrainingResult,
-    bootstrap_interval,
     to_json,
 )
 
@@ -24,22 +23,6 @@ def test_statistics() -> None:
 def test_one_value() -> None:
     assert Statistics.of([7]).ci95 == (7.0, 7.0)
     assert Statistics.of([7]).std == 0.0
-
-
-def test_bootstrap_agrees_with_theory() -> None:
-    values = np.random.default_rng(1).normal(5.0, 2.0, 400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / np.sqrt(400)
-    assert low == pytest.approx(values.mean() - half, abs=0.03)
-    assert high == pytest.approx(values.mean() + half, abs=0.03)
-
-
-def test_bootstrap_is_reproducible_and_batched() -> None:
-    values = np.arange(500.0)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values, resamples=4_001) == bootstrap_interval(
-        values, resamples=4_001
-    )
 
 
 def test_evaluation_as_dict() -> None:

@@ -211,9 +211,10 @@ def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.En
 def _refused(spec: EnvSpec, error: Exception) -> str:
     creator = _creator(spec) if isinstance(error, TypeError) else None
     accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0) if creator else ""
+    seed = "; the run's seed is the key seed of the run file" if "seed" in spec.parameters else ""
     return (
         f"env.parameters: {spec.name} refused {dict(spec.parameters)}:"
-        f" {type(error).__name__}: {error}{accepted}"
+        f" {type(error).__name__}: {error}{accepted}{seed}"
     )
 
 

@@ -190,7 +190,7 @@ class Upkeep:
 
     def _log_episodes(self, step: int, scalars: dict[str, float]) -> None:
         scalars["train/steps_per_second"] = self.steps_per_second
-        metrics = self._agent_metrics(self.loop.episode)
+        metrics = self._agent_metrics(self.loop.episode) or {}  # None is easily returned
         for name, value in metrics.items():
             scalars["agent/" + name] = value
         if "updates" in metrics:

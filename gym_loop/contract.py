@@ -1,0 +1,138 @@
+"""What the class of an agent or a loop must offer, found out before it is made.
+
+Also what classes and run files of the first gym-loop, and of the old Gym, meant by other names:
+each is told in one sentence what to write now.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from gym_loop.agents.base_agent import BaseAgent
+from gym_loop.errors import WrongClassError
+from gym_loop.loops.base_loop import BaseLoop
+
+RUNNER_PARAMETERS = ("observation_space", "action_space", "n_envs", "seed")
+
+# How the loops call the methods, by position.
+_AGENT_CALLS: dict[str, tuple[str, ...]] = {
+    "act": ("state", "episode_num"),
+    "memorize": ("last_ob", "action", "reward", "done", "ob"),
+    "update": ("episode_num",),
+    "observe": ("transition",),
+    "metrics": ("episode_num",),
+}
+_MOVED_CLASSES = {
+    "gym_loop.agents.pytorch_ppo:PPO": "gym_loop.agents.ppo:PPO",
+    "gym_loop.agents.pytorch_rainbow_dqn:PytorchRainbowDqn": "gym_loop.agents.dqn:DQN",
+    "gym_loop.loops.multienv_loop:MultiEnvLoop": "gym_loop.loops.vector_loop:VectorLoop",
+    "gym_loop.loops.multienv_batch_loop:MultiEnvBatchLoop": (
+        "gym_loop.loops.vector_loop:VectorLoop"
+    ),
+}
+_FORMER_KEYS = {
+    ("agent", "policy"): (
+        "is no key any more: name the network by a parameter of the agent (PPO and DQN take"
+        " agent.parameters.network), or make it in the agent's __init__"
+    ),
+}
+
+
+def moved(class_name: str) -> str:
+    """``"; it is ... now"`` for a class of the first gym-loop, else an empty string."""
+    new = _MOVED_CLASSES.get(class_name)
+    return f"; it is {new} now" if new else ""
+
+
+def former_key(path: tuple[Any, ...]) -> str:
+    """What to write in place of a key of the first gym-loop, else an empty string."""
+    return _FORMER_KEYS.get(path, "")
+
+
+def check_contract(cls: type[Any]) -> type[Any]:
+    """Return the class of an agent or a loop if the runner can call it.
+
+    Raises:
+        WrongClassError: with everything that it lacks or expects in vain.
+    """
+    problems = _static(cls)
+    if issubclass(cls, BaseAgent):
+        problems += _agent_problems(cls, problems)
+    elif issubclass(cls, BaseLoop):
+        problems += _loop_problems(cls)
+    if problems:
+        raise WrongClassError(f"{cls.__name__} breaks the contract: {'; '.join(problems)}")
+    return cls
+
+
+def _static(cls: type[Any]) -> list[str]:
+    names = ("get_default_parameters", "check_parameters")
+    made = [inspect.getattr_static(cls, name) for name in names]
+    return [
+        f"{name} must be a @staticmethod"
+        for name, method in zip(names, made, strict=True)
+        if inspect.isfunction(method)
+    ]
+
+
+def _agent_problems(cls: type[BaseAgent], before: list[str]) -> list[str]:
+    problems = []
+    for name, arguments in _AGENT_CALLS.items():
+        if name == "memorize" and cls.observe is not BaseAgent.observe:
+            continue  # only the default observe() calls it
+        problems += _uncallable(getattr(cls, name), name, arguments)
+    if not before:
+        defaults = cls.get_default_parameters()
+        problems += [
+            f"{name} is given by the runner: take it out of get_default_parameters()"
+            for name in RUNNER_PARAMETERS
+            if name in defaults
+        ]
+    if hasattr(cls, "get_default_policy"):
+        problems.append("get_default_policy() is not called any more: make the policy in __init__")
+    return problems
+
+
+def _uncallable(method: Callable[..., Any], name: str, arguments: tuple[str, ...]) -> list[str]:
+    """What is wrong with the arguments of one method of an agent."""
+    signature = inspect.signature(method)
+    try:
+        signature.bind(None, *arguments)
+    except TypeError:
+        call = f"{name}({', '.join(arguments)})"
+        extra = [one for one in ("global_step", "env_id") if one in signature.parameters]
+        verb = "is" if len(extra) == 1 else "are"
+        hint = f": {' and '.join(extra)} {verb} not passed any more" if extra else ""
+        return [f"{name}{signature} is called as {call}{hint}"]
+    return []
+
+
+def _loop_problems(cls: type[BaseLoop]) -> list[str]:
+    signature = inspect.signature(cls.__init__)
+    try:
+        signature.bind(None, agent=None, env=None, run=None)
+    except TypeError:
+        call = "__init__(agent=..., env=..., run=..., **parameters)"
+        return [f"__init__{signature} is called as {call}"]
+    return []
+
+
+def explained(error: BaseException) -> str:
+    """One sentence for what beginners and old code meet most often, else an empty string."""
+    text = str(error)
+    if isinstance(error, AttributeError):
+        parameters = getattr(error.obj, "parameters", None)
+        if isinstance(parameters, dict) and error.name in parameters:
+            return f"parameters are no attributes: write self.parameters[{error.name!r}]"
+    if isinstance(error, TypeError) and "BaseLoop.__init__() missing" in text:
+        return "call super().__init__(agent, env, run, **parameters)"
+    if isinstance(error, TypeError) and "reset() got an unexpected keyword argument" in text:
+        return "Gymnasium calls reset(self, *, seed=None, options=None)"
+    if isinstance(error, ValueError) and "not enough values to unpack (expected 5, got 4)" in text:
+        return (
+            "in Gymnasium reset() returns (observation, info), and step() returns"
+            " (observation, reward, terminated, truncated, info)"
+        )
+    return ""
