@@ -1,10 +1,11 @@
 """What the native protocol costs: N copies on a server, one message a step.
 
 The server runs in a process of its own on one core, the client in this one on another, over the
-loopback interface. Compared are the same vector environment in this process, and a bare socket
-that moves the same bytes.
+loopback interface; with ``--one-core`` both on one, so that no figure contains the time that a
+virtual machine takes to wake the other core. Compared are the same vector environment in this
+process, and a bare socket that moves the same bytes.
 
-    python benchmarks/serving_native.py [--quick] [--train | --soak] [--only ws zmq nats]
+    python benchmarks/serving_native.py [--quick] [--one-core] [--train | --soak] [--only ws zmq]
 """
 
 from __future__ import annotations
@@ -248,11 +249,14 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns")
     parser.add_argument("--only", nargs="+", choices=list(OPTIONS), default=list(OPTIONS))
+    parser.add_argument("--one-core", action="store_true", help="client and servers on one core")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--soak", action="store_true")
     arguments = parser.parse_args()
     if len(_CORES) < 2:
         sys.exit("client and server need a core each; this process may use only one")
+    if arguments.one_core:
+        del _CORES[1:]
     os.sched_setaffinity(0, {_CORES[-1]})
     (train if arguments.train else soak if arguments.soak else compare)(arguments)
 

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,9 @@ _REMEDIES = {
     "gym": "; it is Gymnasium today: import gymnasium as gym",
     "torch": '; pip install "gym-loop[torch]"',
 }
+
+
+_copies: dict[Path, Path] = {}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -90,6 +93,15 @@ def load_class(
     return found
 
 
+def use_instead(files: Mapping[Path, Path]) -> None:
+    """Load other files in place of these: copies that came from another machine.
+
+    Args:
+        files: the copy of each absolute path.
+    """
+    _copies.update(files)
+
+
 def load_module(name: str, *, search: Sequence[Path] = ()) -> ModuleType:
     """Import ``package.module``, or a ``.py`` file; see `load_class` for the errors."""
     return _load_file(name, search) if name.endswith(".py") else _load_installed(name)
@@ -125,7 +137,7 @@ def absolute_files(value: Any, search: Sequence[Path]) -> Any:
 
 
 def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
-    path = find_file(name, search)
+    path = _copies.get(Path(name)) or find_file(name, search)
     if path is None:
         places = ", ".join(dict.fromkeys(str(place) for place in (Path.cwd(), *search)))
         raise ModuleMissingError(f"there is no file {name} (looked in {places})")

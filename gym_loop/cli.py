@@ -11,6 +11,7 @@ import typer
 
 from gym_loop import __version__
 from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_sweep import sweep
 from gym_loop.cli_train import train
 from gym_loop.cli_watch import watch
 from gym_loop.errors import GymLoopError
@@ -188,6 +189,7 @@ def evaluate(
 
 
 app.command()(watch)
+app.command()(sweep)
 
 
 @app.command()

@@ -161,6 +161,10 @@ class SeedsFailedError(RunError):
         super().__init__(message)
 
 
+class SweepError(RunError):
+    """A sweep that cannot be begun, continued or carried out."""
+
+
 class CheckpointError(RunError):
     """No usable checkpoint."""
 

@@ -195,6 +195,8 @@ def evaluate(
             checkpoint=str(found.path) if found else None,
         )
         _write(training_run, result)
+        if recorded and "eval_record_dir" in training_run.directory.parents:
+            console.message(f"videos: {training_run.directory.path('eval_record_dir')}")
         return result
     finally:
         training_run.close("finished")

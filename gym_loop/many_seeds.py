@@ -168,10 +168,10 @@ def train_seeds(
         raise UsageError(f"--jobs {jobs} is too small; at least one process has to work")
     with tempfile.TemporaryDirectory(prefix="gym-loop-") as replies:
         crew = _Crew(config, Path(replies), len(seeds), resume=resume, quiet=quiet)
-        return crew.train(seeds, min(jobs or _cores(), len(seeds)))
+        return crew.train(seeds, min(jobs or cores(), len(seeds)))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -43,7 +43,7 @@ def training_summary(result: TrainingResult, run_config: Path) -> str:
 def seeds_summary(result: SeedsResult, run_config: Path, seeds: str) -> str:
     """One line a seed, and the means over those that finished."""
     heads = ["seed", "run", "status", "steps", "return(100)", "evaluation", "seconds"]
-    lines = _aligned([heads, *map(_seed_row, result.outcomes)], left=3)
+    lines = aligned([heads, *map(_seed_row, result.outcomes)], left=3)
     for title, name in (("return(100)", "return"), ("evaluation", "evaluation")):
         found = result.statistics(name)
         if found is not None:
@@ -76,7 +76,7 @@ def _parent(directory: Path) -> str:
     return shlex.quote(str(directory.parent))
 
 
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """Rows in columns of one width: the first ``left`` are text, the others numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -99,7 +99,8 @@ def evaluation_table(result: EvaluationResult) -> str:
         for row in rows
     )
     who = f"{result.run}, {result.checkpoint}" if result.checkpoint else "the untrained agent"
-    return f"{len(result.episodes)} episodes of {who}\n{table}"
+    count = len(result.episodes)
+    return f"{count} episode{'s' if count != 1 else ''} of {who}\n{table}"
 
 
 def _row(name: str, values: Statistics) -> list[str]:
@@ -126,7 +127,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
                 "" if one.age is None else format_duration(one.age),
             ]
         )
-    return "\n".join(_aligned(rows, left=4))
+    return "\n".join(aligned(rows, left=4))
 
 
 def _return(value: float | None) -> str:

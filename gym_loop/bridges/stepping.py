@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from gym_loop.bridges.memory import memory_returner
@@ -91,7 +92,7 @@ class _Call:
         future: asyncio.Future[Any],
     ) -> None:
         self.session, self.function, self.args, self.future = session, function, args, future
-        self.queued = time.perf_counter()
+        self.queued = perf_counter()
         self.took = 0.0
         self.result: Any = None
         self.error: BaseException | None = None
@@ -108,12 +109,12 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         while (call := self.inbox.get()) is not None:
-            start = time.perf_counter()
+            start = perf_counter()
             try:
                 call.result = call.function(*call.args)
             except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
                 call.error = error
-            call.took = time.perf_counter() - start
+            call.took = perf_counter() - start
             try:
                 self._deliver(self, call)
             except RuntimeError:  # the loop is closed: nobody waits any more
@@ -175,15 +176,16 @@ class Runner:
             What it returned (then what it raises is raised at once), or a future of it.
         """
         lane = session.lane
-        if not self.is_in_loop(session, function):
+        # As `is_in_loop` says; here every step passes, and a call more can be measured.
+        if lane is None or lane.busy or function.__name__ not in lane.quick:
             return self._enqueue(session, function, args)
-        start = time.perf_counter()
+        watchdog = self._watchdog
+        watchdog.since = start = perf_counter()
         try:
-            self._watchdog.since = start
             return function(*args)
         finally:
-            self._watchdog.since = None
-            took = time.perf_counter() - start
+            watchdog.since = None
+            took = perf_counter() - start
             self._record(took)
             if took > SLOW:
                 self._leave_loop(session, lane, function.__name__, took)
@@ -293,7 +295,7 @@ class Runner:
         lane: _Lane = session.lane
         if name != _LOOKING_ON:
             session.touch()
-            self._record(time.perf_counter() - call.queued)
+            self._record(perf_counter() - call.queued)
         self._judge(session, lane, name, call.took)
         self._shared.discard(worker)
         if not lane.own:

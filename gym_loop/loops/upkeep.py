@@ -250,6 +250,7 @@ class Upkeep:
             self._updates_rate.skip(pause)
         self._looked += pause
         self._began += pause
+        run.tell_evaluation(result)
 
     def _write_episodes(self, result: EvaluationResult) -> None:
         """Note the seed of every episode; named by step, so that a resumed run writes it again."""

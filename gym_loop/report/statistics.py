@@ -204,7 +204,7 @@ def student_quantile(probability: float, freedom: float) -> float:
     low, high = 0.0, 1.0
     while student_tail(high, freedom) > 1 - probability:
         low, high = high, 2 * high
-    for _ in range(80):
+    for _ in range(60):
         middle = (low + high) / 2
         is_low = student_tail(middle, freedom) > 1 - probability
         low, high = (middle, high) if is_low else (low, middle)

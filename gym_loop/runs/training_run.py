@@ -16,6 +16,7 @@ from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_g
 from gym_loop.state_tree import capture, restore
 
 if TYPE_CHECKING:
+    from gym_loop.results import EvaluationResult
     from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
     from gym_loop.runs.directory import RunDirectory
     from gym_loop.runs.recording import VideoRecorder
@@ -60,6 +61,7 @@ class TrainingRun:
         self._evaluation_record: bool | int = False
         self._evaluation_env: Any = None
         self._wake: list[Callable[[], None]] = []
+        self._told: list[Callable[[EvaluationResult], None]] = []
         self._said_unsaveable = False
         self._seconds_before = 0.0
         self._started = time.monotonic()
@@ -108,6 +110,15 @@ class TrainingRun:
                     self._evaluation_env, "eval_record_dir", self._evaluation_record
                 )
         return self._evaluation_env
+
+    def on_evaluation(self, tell: Callable[[EvaluationResult], None]) -> None:
+        """Call ``tell`` after every periodic evaluation, in whose place the loop waits for it."""
+        self._told.append(tell)
+
+    def tell_evaluation(self, result: EvaluationResult) -> None:
+        """Pass on a periodic evaluation (called by the loop between two steps)."""
+        for tell in self._told:
+            tell(result)
 
     def record_training(self, env: Any, record: bool | int) -> None:
         """Record episodes of training; ``env`` renders the frames."""

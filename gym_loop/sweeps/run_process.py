@@ -76,8 +76,7 @@ def train_run(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:  # noqa: BLE001 - the agent's, the environment's or our own failure
         text = str(error).partition("\n")[0]
         talk.send(error=f"{type(error).__name__}: {text}" if text else type(error).__name__)
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 def _train(job: dict[str, Any], talk: Talk) -> None:

@@ -54,9 +54,7 @@ class Parameter:
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether the parameters above it, whose values these are, ask for it."""
-        return all(
-            path in values and values[path] in wanted for path, wanted in self.when.items()
-        )
+        return all(path in values and values[path] in wanted for path, wanted in self.when.items())
 
     def draw(self, rng: Random) -> Any:
         """A value, each as likely as any other."""

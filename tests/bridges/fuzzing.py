@@ -349,7 +349,7 @@ FRAMES = st.one_of(
     mutated(MESSAGES.map(frame)),
     st.binary(max_size=50),
 )
-STATUSES = {b"200", b"204", b"400", b"404", b"405", b"413", b"429"}
+STATUSES = {b"200", b"204", b"400", b"403", b"404", b"405", b"413", b"429"}
 CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 

@@ -38,6 +38,7 @@ class Method(NamedTuple):
     knows: frozenset[str]
 
 
+_STEP = {"instance_id", "action"}
 _INSTANCE = Method(frozenset({"instance_id"}), frozenset({"instance_id"}))
 METHODS = {
     "make": Method(frozenset({"env_id"}), frozenset({"env_id", "seed"})),
@@ -92,13 +93,13 @@ def read_request(data: bytes) -> tuple[str, Params]:
         raise Refusal(NOT_UNDERSTOOD, f"Message keys {keys} are missing or invalid") from None
     except TypeError:  # JSON, but no object
         raise Refusal(NOT_UNDERSTOOD, f"Message `{_text(data)}` is invalid") from None
-    if type(method) is not str or method not in METHODS:
-        raise Refusal(INVALID, f"Method `{shown(method)}` not found")
-    needs, knows = METHODS[method]
-    if type(params) is not dict:
-        raise wrong_params(params)
-    names = params.keys()
-    if names != needs and not needs <= names <= knows:  # the first is the usual, and fast
+    if method == "step" and type(params) is dict and params.keys() == _STEP:
+        return method, params  # the usual, and fast
+    try:
+        needs, knows = METHODS[method]
+    except (KeyError, TypeError):  # the latter for what cannot be a key
+        raise Refusal(INVALID, f"Method `{shown(method)}` not found") from None
+    if type(params) is not dict or not needs <= params.keys() <= knows:
         raise wrong_params(params)
     return method, params
 
@@ -164,8 +165,8 @@ def step_reply(
     """
     if not -1e100 < reward < 1e100:
         reward = number_to_json(reward, Style.LEGACY_NESTED)
-    done = terminated or truncated
-    return dumps((observation, reward, done, with_ends(info, terminated, truncated)))
+    with_ends(info, terminated, truncated)
+    return dumps((observation, reward, terminated or truncated, info))
 
 
 # -- reasons -------------------------------------------------------------------------------

@@ -70,13 +70,12 @@ class Held:
         if self._process_step is not None:
             return self._processed(self._process_step, step)
         observation, reward, terminated, truncated, info = step
-        return codec.step_reply(
-            self._observation(observation),
-            reward,
-            terminated,
-            truncated,
-            plain(info) if info else {},
-        )
+        try:
+            observation = self._encode(observation)
+        except SampleError as error:
+            raise self._nonsense(error) from None
+        shown = plain(info) if info else {}
+        return codec.step_reply(observation, reward, terminated, truncated, shown)
 
     def sample(self) -> bytes:
         """A random action."""
@@ -101,10 +100,13 @@ class Held:
         try:
             return self._encode(observation)
         except SampleError as error:
-            raise EnvFailed(
-                f"environment {self._session.env_id} gave an observation that is not in its"
-                f" observation space: {error}"
-            ) from None
+            raise self._nonsense(error) from None
+
+    def _nonsense(self, error: SampleError) -> EnvFailed:
+        return EnvFailed(
+            f"environment {self._session.env_id} gave an observation that is not in its"
+            f" observation space: {error}"
+        )
 
     def _processed(self, hook: ProcessStep, step: Any) -> bytes:
         """What the operator's hook makes of a step; it may change every value's kind."""

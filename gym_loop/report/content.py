@@ -1,0 +1,147 @@
+"""Everything that a report says, computed once: the page, the files and the tests read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gym_loop.errors import RunError
+from gym_loop.report.figures import Chart, Figure, curve_charts, score_figures, time_parts
+from gym_loop.report.grouping import Group, differences, environments, group_runs
+from gym_loop.report.reading import RunData, read_runs
+from gym_loop.report.scores import Scores, Summary, compare_groups, score_name, summaries
+from gym_loop.report.statistics import few_seeds
+
+SHOWN_AT_FIRST = 12  # groups
+_NAMED = 8  # runs in a remark
+
+
+@dataclass
+class Content:
+    """What a report says.
+
+    Args:
+        runs: all of them.
+        groups: the same, put together.
+        hidden: indices of groups that are switched off at first, for there are too many.
+        score: what a run's score is, in words.
+        summaries: a row a group and environment.
+        threshold: the score that the time to is measured, if one was asked for.
+        charts: curves over steps.
+        scores: of groups that were trained in the same environments.
+        score_figures: their figures.
+        differing: keys with the values of each group, and how many more there are.
+        time: seconds by part, of each group that measured it.
+        remarks: what a reader must know first.
+    """
+
+    runs: list[RunData]
+    groups: list[Group]
+    hidden: list[int]
+    score: str
+    summaries: list[Summary]
+    threshold: float | None
+    charts: list[Chart]
+    scores: Scores
+    score_figures: list[Figure]
+    differing: tuple[list[tuple[str, list[str]]], int]
+    time: list[tuple[str, dict[str, float]]]
+    remarks: list[str]
+
+
+def make_content(
+    paths: Sequence[Path],
+    by: Sequence[str] = (),
+    threshold: float | None = None,
+    groups: Sequence[tuple[str, Sequence[Path]]] = (),
+) -> Content:
+    """Read runs and compute their report.
+
+    Args:
+        paths: directories of logs.
+        by: what tells groups apart, see `group_runs`.
+        threshold: a score to measure the time to.
+        groups: name and directories of each group, in place of ``by``.
+
+    Raises:
+        RunError: none of them has metrics.
+        UsageError: ``by`` is unknown.
+    """
+    runs, ends = read_runs(paths)
+    if not any(run.curves for run in runs):
+        names = ", ".join(run.run for run in runs[:_NAMED])
+        raise RunError(f"there are no metrics yet in {names}: nothing can be drawn")
+    if groups:
+        by_path = {run.logs: run for run in runs}
+        made = [Group(name, [by_path[path] for path in members]) for name, members in groups]
+    else:
+        made = group_runs(runs, by)
+    scores = compare_groups(made)
+    rows = summaries(made, ends, threshold)
+    return Content(
+        runs,
+        made,
+        _hidden(made, rows),
+        score_name(runs),
+        rows,
+        threshold,
+        curve_charts(made, ends, envs_together="env" in by),
+        scores,
+        score_figures(made, scores),
+        differences(made),
+        time_parts(made),
+        _remarks(made, scores),
+    )
+
+
+def _hidden(groups: Sequence[Group], rows: Sequence[Summary]) -> list[int]:
+    """All but the groups with the best means, those of a single environment compared."""
+    if len(groups) <= SHOWN_AT_FIRST:
+        return []
+    means: dict[str, float] = {}
+    for row in rows:
+        means.setdefault(row.group, row.mean.value if row.mean.value == row.mean.value else -1e308)
+    best = sorted(means, key=lambda name: -means[name])[:SHOWN_AT_FIRST]
+    return [index for index, group in enumerate(groups) if group.name not in best]
+
+
+def _remarks(groups: Sequence[Group], scores: Scores) -> list[str]:
+    runs = [run for group in groups for run in group.runs]
+    envs = environments(runs)
+    counts = [len(group.of(env)) for group in groups for env in envs if group.of(env)]
+    remarks = [remark] if (remark := few_seeds(counts)) else []
+    for status, what in (
+        ("running", "still training; its last values are not its final ones"),
+        ("failed", "failed with an error"),
+        ("killed", "killed before the end"),
+        ("stopped", "stopped before the end"),
+    ):
+        names = [run.run for run in runs if run.status == status]
+        if names:
+            remarks.append(f"{what}: {_listed(names)}")
+    for problem in dict.fromkeys(problem for run in runs for problem in run.problems):
+        names = [run.run for run in runs if problem in run.problems]
+        remarks.append(f"{problem}: {_listed(names)}")
+    seeds = [
+        f"{group.name} in {env}"
+        for group in groups
+        for env in envs
+        if len(known := [run.seed for run in group.of(env) if run.seed is not None])
+        > len(set(known))
+    ]
+    if seeds:
+        remarks.append(
+            f"the same seed more than once, so fewer runs than it seems: {_listed(seeds)}"
+        )
+    left_out = [group.name for group in groups if group.name not in scores.of]
+    if scores.of and left_out:
+        remarks.append(
+            f"not in the comparison over all environments, for want of one: {_listed(left_out)}"
+        )
+    return remarks
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,239 @@
+"""What is drawn, as data: curves over steps, intervals, and shares of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gym_loop.bootstrap import Floats
+from gym_loop.report.grouping import Group, environments
+from gym_loop.report.reading import BINS, EVALUATION, RETURN, RunData, centres
+from gym_loop.report.scores import Scores
+from gym_loop.report.statistics import Estimate, performance_profile
+
+RESAMPLES = 2_000
+_TITLES = {
+    RETURN: "Return of training episodes",
+    EVALUATION: "Return of evaluations",
+    "train/episode_length": "Length of training episodes, in steps",
+    "train/steps_per_second": "Steps per second",
+    "train/updates_per_second": "Updates per second",
+    "eval/length_mean": "Length of evaluation episodes, in steps",
+}
+_HIDDEN = ("eval/return_std", "eval/return_min", "eval/return_max", "eval/return_median")
+LEVELS = 101
+
+
+@dataclass
+class Line:
+    """One group in a figure.
+
+    Args:
+        group: its name.
+        index: of the group, which decides colour and dashes.
+        x: ``[K]``.
+        y: ``[K]``.
+        low: ``[K]``, lower end of its band.
+        high: ``[K]``.
+        count: ``[K]``, runs that a point rests on.
+        runs: the curve ``[K]`` of each run by id.
+    """
+
+    group: str
+    index: int
+    x: Floats
+    y: Floats
+    low: Floats
+    high: Floats
+    count: Floats
+    runs: dict[str, Floats] = field(default_factory=dict)
+
+
+@dataclass
+class Chart:
+    """Curves with bands.
+
+    Args:
+        key: names its files, and its place in the page.
+        title: what is drawn.
+        section: of the page.
+        x_label: of the horizontal axis.
+        lines: one a group.
+    """
+
+    key: str
+    title: str
+    section: str
+    x_label: str
+    lines: list[Line]
+
+
+@dataclass
+class Rows:
+    """Values with intervals, one row a group.
+
+    Args:
+        key: names its files, and its place in the page.
+        title: what is drawn.
+        rows: group, its index, and the estimate.
+    """
+
+    key: str
+    title: str
+    rows: list[tuple[str, int, Estimate]]
+
+
+Figure = Chart | Rows
+
+
+def curve_charts(
+    groups: Sequence[Group], ends: dict[str, float], *, envs_together: bool = False
+) -> list[Chart]:
+    """A chart for every metric, and every environment unless groups are told apart by it."""
+    runs = [run for group in groups for run in group.runs]
+    envs = environments(runs)
+    places = [("", envs)] if envs_together or len(envs) == 1 else [(env, [env]) for env in envs]
+    charts = []
+    for metric in _metrics(runs):
+        for place, among in places:
+            lines = [
+                line
+                for index, group in enumerate(groups)
+                for line in _lines(group, index, metric, among, ends)
+            ]
+            if lines:
+                title = _TITLES.get(metric, metric)
+                charts.append(
+                    Chart(
+                        f"{metric}/{place}" if place else metric,
+                        f"{title}: {place}" if place else title,
+                        _section(metric),
+                        "environment steps",
+                        lines,
+                    )
+                )
+    return charts
+
+
+def _metrics(runs: Sequence[RunData]) -> list[str]:
+    """Every metric: returns first, what is in the agents last."""
+    names = dict.fromkeys(name for run in runs for name in run.curves if name not in _HIDDEN)
+    first = [name for name in (RETURN, EVALUATION) if name in names]
+    return first + sorted((name for name in names if name not in first), key=_section_order)
+
+
+def _section_order(metric: str) -> tuple[int, str]:
+    order = ("curves", "evaluation", "agent", "speed", "other")
+    return order.index(_section(metric)), metric
+
+
+def _section(metric: str) -> str:
+    if metric.endswith("_per_second"):
+        return "speed"
+    if metric.startswith("train/"):
+        return "curves"
+    if metric.startswith("eval/"):
+        return "evaluation"
+    return "agent" if metric.startswith("agent/") else "other"
+
+
+def _lines(
+    group: Group, index: int, metric: str, envs: Sequence[str], ends: dict[str, float]
+) -> list[Line]:
+    """The line of a group; one for each environment that it has runs in."""
+    lines = []
+    for env in envs:
+        runs = [run for run in group.of(env) if metric in run.curves]
+        if runs:
+            line = mean_line([run.curves[metric].mean for run in runs])
+            x, (y, low, high, count) = centres(ends[env]), line
+            if len(runs) == 1:
+                (curve,) = (run.curves[metric] for run in runs)
+                low, high = curve.low, curve.high
+            kept = np.isfinite(y)
+            kept_runs = {}
+            if metric in (RETURN, EVALUATION):
+                kept_runs = {run.run: run.curves[metric].mean[kept] for run in runs}
+            lines.append(
+                Line(group.name, index, x[kept], y[kept], low[kept], high[kept], count[kept],
+                     kept_runs)
+            )  # fmt: skip
+    return lines
+
+
+def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean over runs in each bin where more than half of them have a value, with its interval.
+
+    The runs are resampled whole, so that one resample is one curve.
+
+    Args:
+        curves: ``[BINS]`` each, NaN where a run has no value.
+
+    Returns:
+        Mean, lower end, upper end, and number of runs, each ``[BINS]``.
+    """
+    values = np.array(curves)
+    known = np.isfinite(values)
+    count = known.sum(0).astype(np.float64)
+    filled = np.where(known, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(0) / count
+        chosen = np.random.default_rng(0).multinomial(
+            len(curves), np.full(len(curves), 1 / len(curves)), RESAMPLES
+        )
+        drawn = (chosen @ filled) / (chosen @ known.astype(np.float64))
+    low, high = np.full(BINS, np.nan), np.full(BINS, np.nan)
+    if len(curves) > 1:
+        some = count > 1
+        low[some], high[some] = np.nanpercentile(drawn[:, some], [2.5, 97.5], axis=0)
+    mean[count * 2 <= len(curves)] = np.nan
+    return mean, low, high, count
+
+
+def score_figures(groups: Sequence[Group], scores: Scores) -> list[Figure]:
+    """Mean and interquartile mean with intervals, and the profile, of groups that compare."""
+    found: list[Figure] = []
+    for name, title in (("mean", "Mean"), ("iqm", "Interquartile mean")):
+        rows = [
+            (group.name, index, getattr(scores.of[group.name], name))
+            for index, group in enumerate(groups)
+            if group.name in scores.of
+        ]
+        if rows:
+            found.append(Rows(f"scores/{name}", f"{title} of {scores.what}", rows))
+    profile = _profile(groups, scores)
+    return [*found, profile] if profile else found
+
+
+def _profile(groups: Sequence[Group], scores: Scores) -> Chart | None:
+    among = [(index, group) for index, group in enumerate(groups) if group.name in scores.of]
+    pooled = [np.concatenate(scores.of[group.name].strata) for _, group in among]
+    if not pooled or max(map(len, pooled)) < 2:
+        return None
+    everything = np.concatenate(pooled)
+    levels = np.linspace(everything.min(), everything.max(), LEVELS)
+    lines = []
+    for index, group in among:
+        strata = scores.of[group.name].strata
+        y, low, high = performance_profile(strata, levels)
+        runs = np.full(LEVELS, sum(map(len, strata)), np.float64)
+        lines.append(Line(group.name, index, levels, y, low, high, runs))
+    return Chart(
+        "scores/profile", f"Share of runs above a score ({scores.what})", "scores",
+        scores.what, lines,
+    )  # fmt: skip
+
+
+def time_parts(groups: Sequence[Group]) -> list[tuple[str, dict[str, float]]]:
+    """Where the time of each group went, in seconds by part; those that measured it alone."""
+    found = []
+    for group in groups:
+        measured = [run.seconds_of for run in group.runs if run.seconds_of]
+        if measured:
+            names = dict.fromkeys(name for one in measured for name in one)
+            found.append(
+                (group.name, {name: sum(one.get(name, 0.0) for one in measured) for name in names})
+            )
+    return found

@@ -1,0 +1,259 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gym_loop
+from gym_loop.bootstrap import Floats
+from gym_loop.report import tables
+from gym_loop.report.content import Content
+from gym_loop.report.figures import Chart, Figure, Line
+from gym_loop.report.svg import (
+    BOTTOM,
+    COLOURS,
+    DASHES,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    drawn,
+    shares,
+    style_of,
+)
+
+VIDEO_BYTES = 8_000_000  # of all videos in the page; the others are linked
+_STATIC = Path(__file__).with_name("static")
+_SHARED = Path(gym_loop.__file__).parent / "bridges" / "http" / "static" / "style.css"
+_SECTIONS = {
+    "curves": "Learning curves",
+    "evaluation": "Evaluations",
+    "agent": "Metrics of the agents",
+    "speed": "Speed",
+    "other": "Other metrics",
+}
+
+
+def write_page(content: Content, path: Path, title: str, intro: str = "") -> str:
+    """The page as text.
+
+    Args:
+        content: what it says.
+        path: where it will be, which links to videos start from.
+        title: its heading.
+        intro: HTML that comes before everything else.
+    """
+    style = _SHARED.read_text("utf-8") + _static("report.css")
+    script = _static("report.js")
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
+        " media-src data:; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    envs = ", ".join(dict.fromkeys(run.env for run in content.runs))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="gym-loop {gym_loop.__version__}">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<a id="skip" href="#main">Skip to the figures</a>
+<header>
+<h1>{escape(title)}</h1>
+<p class="quiet">{_count(len(content.runs), "run")} in {escape(envs)}, made {made} by gym-loop
+{gym_loop.__version__}</p>
+</header>
+{_legend(content)}
+<main id="main">
+{intro}{_remarks(content)}{_joined(_sections(content, path))}
+</main>
+<script type="application/json" id="data">{_data(content)}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _static(name: str) -> str:
+    return (_STATIC / name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# -- the parts of the page ---------------------------------------------------------------------
+
+
+def _legend(content: Content) -> str:
+    buttons = [
+        f'<button type="button" data-group="{index}" aria-pressed="true"><svg viewBox="0 0 34 10">'
+        f'<path class="line {style_of(index)}" d="M0 5H34"/></svg>{escape(group.name)}</button>'
+        for index, group in enumerate(content.groups)
+    ]
+    return (
+        '<nav id="legend" class="card row" aria-label="Groups and view">'
+        f'{_joined(buttons)}<span class="tools" hidden>'
+        '<button type="button" id="singles" aria-pressed="false">Single runs</button>'
+        ' <button type="button" id="unzoom">Zoom out</button></span></nav>'
+    )
+
+
+def _remarks(content: Content) -> str:
+    if not content.remarks:
+        return ""
+    items = "".join(f"<li>{escape(one[0].upper() + one[1:])}.</li>" for one in content.remarks)
+    return f'<section class="card mind"><h2>Mind</h2><ul>{items}</ul></section>\n'
+
+
+def _sections(content: Content, path: Path) -> list[str]:
+    charts = {name: [one for one in content.charts if one.section == name] for name in _SECTIONS}
+    return [
+        _section("Groups", tables.summary_table(content)),
+        _figures(_SECTIONS["curves"], charts["curves"]),
+        _figures(_SECTIONS["evaluation"], charts["evaluation"]),
+        _section("Comparison", _charts(content.score_figures) + tables.improvement_table(content))
+        if len(content.scores.of) > 0
+        else "",
+        _figures(_SECTIONS["agent"], charts["agent"]),
+        _figures(_SECTIONS["other"], charts["other"]),
+        _figures(_SECTIONS["speed"], charts["speed"]),
+        _section("Where the time went", _time(content)),
+        _section("What differs between the groups", tables.difference_table(content)),
+        _section("Runs", tables.run_table(content)),
+        _section("Videos", _videos(content, path)) if any(r.videos for r in content.runs) else "",
+        _section("How these numbers were made", _static("how.html")),
+    ]
+
+
+def _section(title: str, inside: str) -> str:
+    return f'<section class="card"><h2>{title}</h2>{inside}</section>'
+
+
+def _figures(title: str, charts: Sequence[Chart]) -> str:
+    return _section(title, _charts(charts)) if charts else ""
+
+
+def _charts(figures: Sequence[Figure]) -> str:
+    parts = []
+    for figure in figures:
+        data = ""
+        if isinstance(figure, Chart):
+            key, unit = escape(figure.key, quote=True), escape(figure.x_label, quote=True)
+            data = f' data-chart="{key}" data-x="{unit}"'
+        parts.append(
+            f'<figure class="chart"{data}><figcaption>{escape(figure.title)}</figcaption>'
+            f"{drawn(figure)}</figure>"
+        )
+    return f'<div class="charts">{_joined(parts)}</div>'
+
+
+def _time(content: Content) -> str:
+    if not content.time:
+        return (
+            "<p>Not measured. Set <code>loop.parameters.profile: true</code> in the run file to see"
+            " the shares of environment, agent and logging.</p>"
+        )
+    bars = [
+        f'<figure class="chart"><figcaption>{escape(name)}</figcaption>'
+        f"{shares(parts, name)}</figure>"
+        for name, parts in content.time
+    ]
+    return f'<div class="charts">{_joined(bars)}</div>{tables.time_table(content)}'
+
+
+def _videos(content: Content, page: Path) -> str:
+    """The newest video of each run: in the page as long as they are small, else a link."""
+    left, films = VIDEO_BYTES, []
+    for run in content.runs:
+        if not run.videos:
+            continue
+        video = run.videos[-1]
+        try:
+            size = video.stat().st_size
+            whole = base64.b64encode(video.read_bytes()).decode() if size <= left else ""
+        except OSError:
+            continue
+        link = quote(os.path.relpath(video.resolve(), page.resolve().parent))
+        name = f'{escape(run.run)}: <a href="{link}">{escape(video.name)}</a>'
+        if whole:
+            left -= size
+            label = escape(f"Video of {run.run}", quote=True)
+            name = (
+                f'<video controls muted loop preload="metadata" aria-label="{label}"'
+                f' src="data:video/mp4;base64,{whole}"></video><p>{name}</p>'
+            )
+        films.append(f"<div>{name}</div>")
+    return (
+        f'<p class="quiet">The newest of each run; {VIDEO_BYTES // 1_000_000} MB at most are in'
+        f' this page, the others are linked.</p><div class="films">{_joined(films)}</div>'
+    )
+
+
+# -- data for the script -----------------------------------------------------------------------
+
+
+def _data(content: Content) -> str:
+    charts = [*content.charts, *(one for one in content.score_figures if isinstance(one, Chart))]
+    data: Mapping[str, Any] = {
+        "geometry": {
+            "width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP,
+            "bottom": BOTTOM,
+        },
+        "colours": len(COLOURS),
+        "dashes": len(DASHES),
+        "hidden": content.hidden,
+        "charts": {chart.key: [_line(line) for line in chart.lines] for chart in charts},
+    }  # fmt: skip
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _line(line: Line) -> dict[str, Any]:
+    x = _numbers(line.x)
+    if len(x) > 2:
+        step = float(line.x[1] - line.x[0])
+        if abs(float(line.x[-1]) - (float(line.x[0]) + step * (len(x) - 1))) < step / 10:
+            x = [float(line.x[0]), step]
+    found: dict[str, Any] = {
+        "name": line.group,
+        "g": line.index,
+        "x": x,
+        "y": _numbers(line.y),
+        "l": _numbers(line.low),
+        "h": _numbers(line.high),
+        "n": [int(count) for count in line.count],
+    }
+    if line.runs:
+        found["r"] = {run: _numbers(values) for run, values in line.runs.items()}
+    return found
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """Five digits are more than a screen shows."""
+    return [float(f"{one:.5g}") if math.isfinite(one) else None for one in values.tolist()]

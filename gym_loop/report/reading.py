@@ -1,0 +1,310 @@
+"""One run read from disk, thinned at once: a report of many runs never holds all their rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gym_loop.bootstrap import Floats
+from gym_loop.errors import ConfigError, RunError
+from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
+from gym_loop.runs.manifest import read_manifest
+from gym_loop.yaml_file import read_yaml
+
+BINS = 200
+RETURN = "train/episode_return"
+EVALUATION = "eval/return_mean"
+EPISODES = "train/episodes"
+TIME = "time/"
+LAST_EPISODES = 100
+NAN = math.nan
+_TAIL = 1 << 16  # bytes in which a file's last row is looked for
+
+
+class Curve(NamedTuple):
+    """A metric in bins of equal width: NaN in a bin without a value.
+
+    Args:
+        mean: ``[BINS]``, linear between the bins that have values, and constant for as long as
+            the longest of these gaps before the first and after the last.
+        low: ``[BINS]``, the lowest value in each bin.
+        high: ``[BINS]``, the highest.
+    """
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass
+class RunData:
+    """What a report knows of one run.
+
+    Args:
+        run: its id.
+        logs: its directory of logs.
+        config: flat, with dotted keys; empty if it cannot be read.
+        agent: class string.
+        env: id of the environment.
+        seed: of the run.
+        status: ``running``, ``finished``, ``stopped``, ``failed``, ``killed`` or ``unknown``.
+        started: when, ISO 8601.
+        steps: environment steps that were logged.
+        seconds: of training.
+        episodes: that were logged.
+        curves: by metric.
+        final_return: mean return of the last 100 episodes.
+        evaluation: mean return of the last periodic evaluation.
+        best_evaluation: the highest of any.
+        seconds_of: where the time went, by part; empty if it was not measured.
+        videos: files, oldest first.
+        problems: what was wrong with its files.
+    """
+
+    run: str
+    logs: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+    agent: str = "?"
+    env: str = "?"
+    seed: int | None = None
+    status: str = "unknown"
+    started: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    episodes: int = 0
+    curves: dict[str, Curve] = field(default_factory=dict)
+    final_return: float = math.nan
+    evaluation: float = math.nan
+    best_evaluation: float = math.nan
+    seconds_of: dict[str, float] = field(default_factory=dict)
+    videos: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Speed of the whole training."""
+        return self.steps / self.seconds if self.seconds > 0 else math.nan
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[list[RunData], dict[str, float]]:
+    """Read runs, and thin their metrics to bins that all runs of an environment share.
+
+    Args:
+        paths: directories of logs.
+
+    Returns:
+        The runs, and by environment the step at which the last bin ends.
+    """
+    runs = [_read_facts(path) for path in paths]
+    ends: dict[str, float] = {}
+    for run in runs:
+        ends[run.env] = max(ends.get(run.env, 1.0), _last_step(run.logs / "metrics.csv"))
+    for run in runs:
+        _read_metrics(run, ends[run.env])
+    return runs, ends
+
+
+def centres(end: float) -> Floats:
+    """The middle of each bin, in steps."""
+    return np.asarray((np.arange(BINS) + 0.5) * (end / BINS), np.float64)
+
+
+# -- facts -------------------------------------------------------------------------------------
+
+
+def _read_facts(logs: Path) -> RunData:
+    manifest = read_manifest(logs / MANIFEST)
+    run = RunData(logs.resolve().name, logs)
+    if not manifest:
+        run.problems.append("its manifest.json is missing or cannot be read")
+    run.config = _config(run)
+    run.agent = _text(manifest.get("agent")) or _text(run.config.get("agent.class")) or "?"
+    run.env = _text(manifest.get("env")) or _text(run.config.get("env.name")) or "?"
+    seed = manifest.get("seed", run.config.get("seed"))
+    run.seed = seed if isinstance(seed, int) else None
+    run.started = _text(manifest.get("started"))
+    run.status = _status(logs, _text(manifest.get("status")))
+    run.steps = int(_number(manifest.get("steps")))
+    run.episodes = int(_number(manifest.get("episodes")))
+    run.seconds = _number(manifest.get("seconds"))
+    run.videos = _videos(run)
+    return run
+
+
+def _status(logs: Path, noted: str) -> str:
+    try:
+        if is_running(logs):
+            return "running"
+    except RunError:  # a directory that may only be read
+        return noted or "unknown"
+    return "killed" if noted == "running" else noted or "unknown"
+
+
+def _config(run: RunData) -> dict[str, Any]:
+    """The resolved run file, flat; nothing that it names is imported."""
+    path = run.logs / RUN_FILE
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    except (OSError, UnicodeDecodeError, ConfigError):
+        run.problems.append("its run.yaml is missing or cannot be read")
+        return {}
+    return _flat(data) if isinstance(data, Mapping) else {}
+
+
+def _flat(data: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _videos(run: RunData) -> list[Path]:
+    """Videos of training and of evaluation, found from where the logs are."""
+    prefix = "loop.parameters."
+    logdir = run.config.get(f"{prefix}logdir")
+    if not isinstance(logdir, str):
+        return []
+    found: list[Path] = []
+    for name in ("record_dir", "eval_record_dir"):
+        parent = run.config.get(prefix + name)
+        if isinstance(parent, str):
+            beside = run.logs.resolve().parent / _relative(parent, logdir) / run.run
+            found += sorted(beside.glob("*.mp4"))
+    return found
+
+
+def _relative(path: str, start: str) -> Path:
+    return Path(os.path.relpath(os.path.expanduser(path), os.path.expanduser(start)))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else 0.0
+
+
+# -- metrics -----------------------------------------------------------------------------------
+
+
+def _last_step(path: Path) -> float:
+    """The step of the last whole row; 0 without one."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return 0.0
+    for line in reversed(lines[:-1]):
+        try:
+            step = float(line.split(b",", 1)[0])
+        except ValueError:
+            continue
+        if math.isfinite(step):
+            return step
+    return 0.0
+
+
+def _read_metrics(run: RunData, end: float) -> None:
+    columns = _columns(run)
+    step = columns.pop("step", np.zeros(0))
+    if not len(step):
+        run.problems.append("it has no metrics yet")
+        return
+    seconds = columns.pop("seconds", np.zeros(0))
+    run.steps = max(run.steps, int(np.nanmax(step, initial=0)))
+    run.seconds = max(run.seconds, float(np.nanmax(seconds, initial=0)))
+    weights = columns.pop(EPISODES, None)
+    where = np.clip(np.nan_to_num(step) * (BINS / end), 0, BINS - 1).astype(np.int64)
+    for name, values in columns.items():
+        if name.startswith(TIME):
+            run.seconds_of[name[len(TIME) :]] = float(np.nansum(values))
+            continue
+        good = np.isfinite(values) & np.isfinite(step)
+        if not good.any():
+            continue
+        counts = np.ones(int(good.sum()))
+        if weights is not None and name.startswith("train/"):
+            counts = np.nan_to_num(weights[good], nan=1.0)
+        run.curves[name] = _binned(where[good], values[good], counts)
+        if name == RETURN:
+            run.final_return = _mean_of_last(values[good], counts)
+            run.episodes = max(run.episodes, int(counts.sum()))
+        elif name == EVALUATION:
+            run.evaluation = float(values[good][-1])
+            run.best_evaluation = float(values[good].max())
+
+
+def _columns(run: RunData) -> dict[str, Floats]:
+    """Every column as floats; an empty cell, or one that is no number, is NaN."""
+    try:
+        text = (run.logs / "metrics.csv").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    whole = text[: text.rfind("\n") + 1]  # the last row may be being written
+    rows = csv.reader(whole.splitlines())
+    try:
+        names = next(rows, [])
+        body = list(rows)
+    except csv.Error as error:
+        run.problems.append(f"its metrics.csv cannot be read: {error}")
+        return {}
+    kept = [row for row in body if len(row) == len(names)]
+    if len(kept) < len(body):
+        run.problems.append(f"{len(body) - len(kept)} rows of its metrics.csv are damaged")
+    columns = zip(*kept, strict=True) if kept else [() for _ in names]
+    return {
+        name: np.array([_cell(cell) for cell in column]) if any(column) else np.full(len(kept), NAN)
+        for name, column in zip(names, columns, strict=True)
+    }
+
+
+def _cell(text: str) -> float:
+    try:
+        return float(text) if text else NAN
+    except ValueError:
+        return NAN
+
+
+def _binned(where: Any, values: Floats, counts: Floats) -> Curve:
+    total = np.bincount(where, counts, BINS)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(where, counts * values, BINS) / total
+    low, high = np.full(BINS, np.inf), np.full(BINS, -np.inf)
+    np.minimum.at(low, where, values)
+    np.maximum.at(high, where, values)
+    known = np.flatnonzero(total > 0)
+    # A value holds until the next is due: runs are not logged at the very same steps.
+    gap = int(np.diff(known).max(initial=0))
+    inside = np.arange(max(0, known[0] - gap), min(BINS, known[-1] + gap + 1))
+    mean[inside] = np.interp(inside, known, mean[known])
+    empty = total == 0
+    low[empty], high[empty] = mean[empty], mean[empty]
+    return Curve(mean, low, high)
+
+
+def _mean_of_last(values: Floats, counts: Floats) -> float:
+    """Mean over the last episodes, of rows that stand for several each."""
+    left, total = float(LAST_EPISODES), 0.0
+    for value, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        taken = min(count, left)
+        total += taken * value
+        left -= taken
+        if left <= 0:
+            break
+    used = LAST_EPISODES - left
+    return total / used if used else NAN

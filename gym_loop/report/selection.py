@@ -1,0 +1,125 @@
+"""Which runs are meant: ids, run files, stems, directories and patterns become directories."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gym_loop.class_loader import did_you_mean
+from gym_loop.errors import ConfigError, RunError
+from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
+from gym_loop.runs.manifest import read_manifest
+from gym_loop.yaml_file import read_yaml
+
+LOGDIR = Path("logs")
+_METRICS = "metrics.csv"
+_NUMBER = re.compile(r"-\d+$")
+
+
+def select_runs(wanted: Sequence[str], logdir: Path = LOGDIR) -> list[Path]:
+    """The directories of logs of the runs that are wanted, each once, in the order asked for.
+
+    Args:
+        wanted: each a run id, the stem of a run file (``run`` for ``run-1``, ``run-2``, ...), a run
+            file, a directory of one run or of many, or a pattern of ids or directories.
+        logdir: where ids, stems and patterns of ids are looked for.
+
+    Raises:
+        RunError: there is no such run; the message names the nearest.
+    """
+    found: dict[Path, Path] = {}
+    for text in wanted:
+        for path in _find(text, logdir):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def stem_of(run_id: str) -> str:
+    """The stem of the run file that a run's id comes from."""
+    return _NUMBER.sub("", run_id)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory holds a run's logs."""
+    return any((path / name).is_file() for name in (MANIFEST, _METRICS, RUN_FILE))
+
+
+def _find(text: str, logdir: Path) -> list[Path]:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return [path] if is_run(path) else _runs_below(path)
+    if path.is_file():
+        return _runs_of_file(path)
+    known = _known(logdir)
+    chosen = [run_id for run_id in known if run_id == text]
+    chosen = chosen or [run_id for run_id in known if stem_of(run_id) == text]
+    chosen = chosen or [run_id for run_id in known if fnmatch.fnmatchcase(run_id, text)]
+    if chosen:
+        return [logdir / run_id for run_id in chosen]
+    matching = _matching(path) if any(sign in text for sign in "*?[") else []
+    if matching:
+        return matching
+    names = sorted({*known, *map(stem_of, known)})
+    hint = did_you_mean(text, names)
+    if not hint:
+        hint = f"; there are {', '.join(names[:8])}" if names else "; there are no runs there"
+    raise RunError(f"there is no run, run file or directory {text} (runs were looked for in"
+                   f" {logdir}{hint})")  # fmt: skip
+
+
+def _known(logdir: Path) -> list[str]:
+    """Ids of the runs in a directory, oldest first; those that lost their manifest at the end."""
+    with_manifest = run_ids(logdir)
+    try:
+        entries = sorted(entry.name for entry in logdir.iterdir() if is_run(entry))
+    except OSError:
+        entries = []
+    return with_manifest + [name for name in entries if name not in with_manifest]
+
+
+def _runs_below(directory: Path) -> list[Path]:
+    found = [directory / run_id for run_id in _known(directory)]
+    if not found:
+        raise RunError(f"there are no runs in {directory}; name a logdir, or the logs of one run")
+    return found
+
+
+def _runs_of_file(path: Path) -> list[Path]:
+    """Every run that a run file was trained as."""
+    if path.name == RUN_FILE and (path.parent / MANIFEST).is_file():
+        return [path.parent]  # the run's own resolved file
+    if path.suffix not in (".yaml", ".yml"):
+        raise RunError(f"{path} is neither a run file (.yaml) nor a directory of runs")
+    logdir = _logdir_of(path)
+    found = []
+    for run_id in _known(logdir):
+        made_from = read_manifest(logdir / run_id / MANIFEST).get("config")
+        if made_from == str(path.resolve()) or (made_from is None and stem_of(run_id) == path.stem):
+            found.append(logdir / run_id)
+    if not found:
+        raise RunError(f"there is no run of {path} in {logdir}; train one first")
+    return found
+
+
+def _logdir_of(path: Path) -> Path:
+    try:
+        data: Any = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    for key in ("loop", "parameters", "logdir"):
+        data = data.get(key) if isinstance(data, dict) else None
+    return Path(data).expanduser() if isinstance(data, str) else LOGDIR
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Runs among the directories of a pattern; of a directory of runs, all of them."""
+    start = Path(pattern.anchor) if pattern.is_absolute() else Path()
+    relative = str(pattern.relative_to(pattern.anchor)) if pattern.is_absolute() else str(pattern)
+    found = []
+    for path in sorted(start.glob(relative)):
+        if path.is_dir():
+            found += [path] if is_run(path) else [path / run_id for run_id in _known(path)]
+    return found

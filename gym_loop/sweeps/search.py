@@ -1,0 +1,228 @@
+"""Which trial comes next, and what became of those before: the sweep as Ray Tune asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from gym_loop.config import RunConfig
+from gym_loop.errors import ConfigError
+from gym_loop.sweeps.cells import Cell, make_cell
+from gym_loop.sweeps.records import SweepDirectory, TrialRecord
+from gym_loop.sweeps.space import Values
+from gym_loop.sweeps.study import Study
+from gym_loop.sweeps.sweep_file import Sweep
+from gym_loop.sweeps.trial import WORST
+
+MOST_REPEATS = 1_000  # points in a row that are known already: the space is used up
+
+
+def planned_cells(config: RunConfig, sweep: Sweep) -> Iterator[tuple[Values, Cell | None, str]]:
+    """The cells of a grid or of a random search, each once: values, cell, or why there is none."""
+    known: set[str] = set()
+    repeats = made = 0
+    for values in _points(sweep):
+        if made == sweep.trials or repeats == MOST_REPEATS:
+            return
+        try:
+            cell, problem = make_cell(config, values, str(sweep.path)), ""
+        except ConfigError as error:
+            cell, problem = None, str(error)
+        name = cell.name if cell else repr(sorted(values.items()))
+        if name in known:
+            repeats += 1
+            continue
+        repeats, made = 0, made + 1
+        known.add(name)
+        yield values, cell, problem
+
+
+def _points(sweep: Sweep) -> Iterator[Values]:
+    if sweep.searcher == "grid":
+        yield from sweep.space.grid()
+        return
+    import numpy as np
+
+    rng = np.random.default_rng(sweep.seed)
+    while True:
+        yield sweep.space.draw(rng)
+
+
+class Search:
+    """The trials of a sweep, one after another.
+
+    Args:
+        config: the run file.
+        sweep: the sweep file.
+        directory: where the records are.
+        study: Optuna's side.
+        tell: called with a record that has come to an end.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        sweep: Sweep,
+        directory: SweepDirectory,
+        study: Study,
+        tell: Callable[[TrialRecord], None],
+    ) -> None:
+        self.config, self.sweep, self.directory, self.study = config, sweep, directory, study
+        self._tell = tell
+        self.records = {one.cell: one for one in directory.records()}
+        self.cells: dict[str, Cell] = {}
+        self._under_way: dict[str, TrialRecord] = {}  # by Ray's name of the trial
+        self._replayed: set[str] = set()
+        study.forget_unknown({one.number for one in self.records.values()})
+        self._coming = self._all()
+
+    # -- what comes next ----------------------------------------------------------------------
+
+    def next(self, trial: str) -> tuple[TrialRecord, Cell] | None:
+        """The next trial, under Ray's name; None when there is none left, or all are to stop."""
+        if self.directory.stop_file.exists():
+            return None
+        found = next(self._coming, None)
+        if found is not None:
+            self._under_way[trial] = found[0]
+        return found
+
+    def _all(self) -> Iterator[tuple[TrialRecord, Cell]]:
+        """Those of before that are needed again, then new ones."""
+        for record in list(self.records.values()):
+            # To a scheduler the finished ones are told again: it judges the others by them.
+            if record.is_over and self.sweep.scheduler.name == "none":
+                continue
+            if record.status == "failed" and record.cell.startswith("invalid"):
+                continue
+            cell = make_cell(self.config, record.values, str(self.sweep.path))
+            if record.is_over:
+                self._replayed.add(cell.name)
+            yield self._again(record), cell
+        if self.sweep.searcher in ("grid", "random"):
+            yield from self._planned()
+        else:
+            yield from self._asked()
+
+    def _again(self, record: TrialRecord) -> TrialRecord:
+        if not record.is_over:
+            record.status, record.error = "running", None
+            if not self.study.is_open(record.number):  # it had failed: Optuna keeps that
+                record.number, _ = self.study.ask(record.values)
+            self.directory.write(record)
+        return record
+
+    def _planned(self) -> Iterator[tuple[TrialRecord, Cell]]:
+        for values, cell, problem in planned_cells(self.config, self.sweep):
+            if cell is None:
+                self._refuse(values, problem, None)
+            elif cell.name not in self.records:
+                number, _ = self.study.ask(values)
+                yield self._begin(number, cell)
+
+    def _asked(self) -> Iterator[tuple[TrialRecord, Cell]]:
+        repeats = 0
+        while len(self.records) < self.sweep.trials and repeats < MOST_REPEATS:
+            number, values = self.study.ask()
+            try:
+                cell = make_cell(self.config, values, str(self.sweep.path))
+            except ConfigError as error:
+                self._refuse(values, str(error), number)
+                continue
+            if cell.name in self.records:
+                repeats += 1
+                self.study.drop(number, self.records[cell.name].value)
+                continue
+            repeats = 0
+            yield self._begin(number, cell)
+
+    def _begin(self, number: int, cell: Cell) -> tuple[TrialRecord, Cell]:
+        record = self.directory.begin(number, cell, self.sweep.seeds)
+        self.records[cell.name] = record
+        self.directory.write(record)
+        return record, cell
+
+    def _refuse(self, values: Values, problem: str, number: int | None) -> None:
+        """Note a point whose values do not go together; it is no trial that could be run."""
+        if any(one.values == values for one in self.records.values()):
+            return
+        if number is None:
+            number, _ = self.study.ask(values)
+        record = TrialRecord(number, f"invalid-{number}", values, {}, "failed", error=problem)
+        self.records[record.cell] = record
+        self._finish(record)
+
+    # -- what became of it -------------------------------------------------------------------
+
+    def reported(self, trial: str, result: dict[str, Any]) -> None:
+        """An evaluation of all seeds, with more to come."""
+        record = self._under_way[trial]
+        if record.cell in self._replayed or result["evaluation"] <= len(record.reports):
+            return
+        record.reports.append(_report(result))
+        record.steps, record.seconds = result["steps"], result["seconds"]
+        self.study.note(record, _mean(result["values"]), result["evaluation"])
+        self.directory.write(record)
+
+    def ended(self, trial: str, result: dict[str, Any] | None, *, lost: bool) -> None:
+        """The end of a trial: by itself, by the scheduler, or because its node died too often."""
+        record = self._under_way.pop(trial)
+        if record.cell in self._replayed:
+            return
+        if lost or result is None:
+            record.status = "stopped" if self.directory.stop_file.exists() else "failed"
+            record.error = "the processes that Ray gave it died again and again"
+        elif result["done"] and result["status"] != "running":
+            record.status, record.error = result["status"], result["error"]
+        else:
+            self.reported_last(record, result)
+            record.status = "pruned"
+        if record.status == "finished" and result is not None:
+            record.per_seed = list(result["values"])
+            record.value = _mean(record.per_seed)
+        if result is not None:
+            record.steps, record.seconds = result["steps"], result["seconds"]
+        self._finish(record)
+
+    def reported_last(self, record: TrialRecord, result: dict[str, Any]) -> None:
+        """The evaluation at which the scheduler ended a trial."""
+        if result["evaluation"] > len(record.reports):
+            record.reports.append(_report(result))
+            self.study.note(record, _mean(result["values"]), result["evaluation"])
+        record.per_seed = list(result["values"])
+        record.value = _mean(record.per_seed)
+
+    def _finish(self, record: TrialRecord) -> None:
+        self.directory.write(record)
+        self.study.tell(record)
+        self._tell(record)
+
+    def replies(self, record: TrialRecord) -> list[dict[str, Any]]:
+        """What a trial of before has said: a scheduler hears it again."""
+        if record.cell not in self._replayed:
+            return []
+        sign = self.sweep.sign
+        told = list(record.reports)
+        last = {
+            "value": (record.value or 0.0) * sign,
+            "values": record.per_seed,
+            "evaluation": len(told) + 1,
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "done": True,
+            "status": record.status,
+            "error": None,
+        }
+        return [*told, last] if record.status == "finished" else [*told[:-1], {**told[-1], **last,
+                "evaluation": len(told)}]  # fmt: skip
+
+
+def _report(result: dict[str, Any]) -> dict[str, Any]:
+    keys = ("value", "values", "evaluation", "steps", "seconds", "done", "status", "error")
+    return {key: result[key] for key in keys}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else -WORST

@@ -1,0 +1,203 @@
+"""A sweep from its two files to its result."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gym_loop.config import RunConfig, flatten, load_config
+from gym_loop.errors import UsageError
+from gym_loop.runs.console import Console
+from gym_loop.runs.directory import obstacle_to
+from gym_loop.runs.signals import stop_signals
+from gym_loop.runs.training_run import directories
+from gym_loop.sweeps.cells import Cell
+from gym_loop.sweeps.parcel import named_files
+from gym_loop.sweeps.plan import plan
+from gym_loop.sweeps.records import SweepDirectory, TrialRecord
+from gym_loop.sweeps.result import SweepResult
+from gym_loop.sweeps.search import Search
+from gym_loop.sweeps.study import Study
+from gym_loop.sweeps.sweep_file import Sweep, load_sweep
+from gym_loop.sweeps.trial import Order
+from gym_loop.sweeps.tuning import ray_running, require_ray, tune
+from gym_loop.yaml_file import plain, write_yaml
+
+Overrides = Iterable[str] | Mapping[str, Any]
+
+
+def sweep(
+    run_config: str | Path,
+    sweep_file: str | Path,
+    overrides: Overrides = (),
+    *,
+    name: str | None = None,
+    resume: str | bool = False,
+    address: str | None = None,
+    quiet: bool = True,
+) -> SweepResult:
+    """Train many runs of a run file with other values, and compare them.
+
+    Ctrl-C and SIGTERM let every run finish its step and save; no other is begun then.
+
+    Args:
+        run_config: path of the run file.
+        sweep_file: path of the sweep file.
+        overrides: of the run file; see `gym_loop.train`.
+        name: the sweep's id; by default the sweep file's stem and a number.
+        resume: True continues the newest sweep of these two files, an id that one.
+        address: of a Ray cluster; None starts Ray on this machine and stops it at the end.
+        quiet: show warnings only.
+
+    Raises:
+        ConfigError: with everything that is wrong in the two files; nothing has begun then.
+        SweepError: Ray or Optuna is missing, or the cluster has no room for a single trial.
+    """
+    config, asked = read(run_config, sweep_file, overrides)
+    if name is not None and resume:
+        raise UsageError("--name and --resume exclude each other: a resumed sweep keeps its id")
+    require_ray()
+    facts = _facts(config, asked)
+    if resume:
+        directory = SweepDirectory.reopen(None if resume is True else resume, facts)
+    else:
+        directory = SweepDirectory.create(asked.path.stem, name, facts)
+    status = "failed"
+    try:
+        result = _Sweeping(config, asked, directory, Console(quiet=quiet)).run(address)
+        status = "stopped" if result.signal else "finished"
+        return result
+    finally:
+        directory.close(status)
+
+
+def read(
+    run_config: str | Path, sweep_file: str | Path, overrides: Overrides = ()
+) -> tuple[RunConfig, Sweep]:
+    """Read and check the two files.
+
+    Raises:
+        ConfigError: with every finding.
+    """
+    config = load_config(run_config, overrides)
+    return config, load_sweep(sweep_file, config)
+
+
+def preview(run_config: str | Path, sweep_file: str | Path, overrides: Overrides = ()) -> str:
+    """What `sweep` would do; nothing is begun."""
+    return plan(*read(run_config, sweep_file, overrides))
+
+
+def _facts(config: RunConfig, asked: Sweep) -> dict[str, Any]:
+    flat = flatten(config.portable().as_dict())
+    return {
+        "command": sys.argv,
+        "config": str(config.path.resolve()) if config.path else None,
+        "sweep": str(asked.path.resolve()),
+        "resolved_config": plain({key: value for key, value in flat.items() if key != "seed"}),
+        "resolved_sweep": plain(dict(asked.data)),
+    }
+
+
+class _Sweeping:
+    """A sweep under way.
+
+    Args:
+        config: the run file.
+        asked: the sweep file.
+        directory: its files.
+        console: what a person sees.
+    """
+
+    def __init__(
+        self, config: RunConfig, asked: Sweep, directory: SweepDirectory, console: Console
+    ) -> None:
+        self.config, self.asked, self.directory = config, asked, directory
+        self.console = console
+        self.signal: int | None = None
+        self.ended = 0
+        (directory.path / "sweep.yaml").write_text(write_yaml(plain(dict(asked.data))), "utf-8")
+        (directory.path / "run.yaml").write_text(config.portable().to_yaml(), "utf-8")
+
+    def run(self, address: str | None) -> SweepResult:
+        """Carry it out."""
+        for parent in directories(self.config.loop.parameters).values():
+            if obstacle := obstacle_to(parent):
+                raise UsageError(f"{obstacle}; choose another directory in the run file")
+        sweep_id, path = self.directory.id, self.directory.path
+        self.console.message(f"{sweep_id}: {self.asked.trials:,} trials, {path}")
+        study = Study(self.asked, path, sweep_id)
+        with stop_signals(self._stop), ray_running(address, named_files(self.config)):
+            self.search = Search(self.config, self.asked, self.directory, study, self._tell)
+            try:
+                tune(self.asked, self.search, self._order, path / "ray", sweep_id)
+            finally:
+                shutil.rmtree(path / "ray", ignore_errors=True)
+        result = SweepResult(
+            sweep=sweep_id,
+            directory=path,
+            metric=self.asked.metric,
+            mode=self.asked.mode,
+            trials=self.asked.trials,
+            records=list(self.search.records.values()),
+            importance=study.importance(),
+            signal=self.signal,
+        )
+        self._write_best(result)
+        return result
+
+    def _stop(self, signum: int) -> None:
+        """Leave the order to stop where every trial, on whichever node, looks for it."""
+        self.signal = signum
+        self.directory.stop_file.touch()
+        self.console.message(f"{self.directory.id}: stopping; the runs finish their step and save")
+
+    def _order(self, record: TrialRecord, cell: Cell) -> Order:
+        config, asked = cell.config.portable(), self.asked
+        scheduled = asked.scheduler.name != "none"
+        together = len(record.runs) if scheduled else max(1, int(asked.cpu))
+        classes = [config.agent.class_name, config.loop.class_name]
+        return Order(
+            cell=cell.name,
+            config=config.to_yaml(),
+            path=str(config.path.resolve()) if config.path else None,
+            overridden=[*config.overridden],
+            classes=classes,
+            runs=record.runs,
+            metric=asked.metric,
+            sign=asked.sign,
+            directory=str(Path.cwd()),
+            output=str((self.directory.path / "output").resolve()),
+            stop=str(self.directory.stop_file.resolve()),
+            argv=sys.argv,
+            together=together,
+            reports=scheduled,
+            retries=asked.retries,
+        )
+
+    def _tell(self, record: TrialRecord) -> None:
+        """One line a trial that has ended."""
+        who = f"{self.directory.id} {record.cell}"
+        if record.status == "failed":
+            self.console.warning(f"{who} failed: {record.error}")
+            return
+        self.ended += record.is_over
+        over = sum(one.is_over for one in self.search.records.values())
+        value = "" if record.value is None else f", {self.asked.metric} {record.value:.6g}"
+        self.console.message(f"{who}: {record.status}{value}, {over:,} of {self.asked.trials:,}")
+
+    def _write_best(self, result: SweepResult) -> None:
+        best = result.best
+        if best is None:
+            return
+        values = load_config(self.config, best.values).portable().as_dict()
+        intervals = "" if best.interval is None else " ({:.6g} to {:.6g})".format(*best.interval)
+        heading = (
+            f"# The best of {result.sweep}: cell {best.cell}, {result.metric} {best.value:.6g}"
+            f"{intervals}, seeds {', '.join(map(str, best.runs))}.\n"
+        )
+        text = heading + write_yaml({**values, "seed": None})
+        (self.directory.path / "best.yaml").write_text(text, "utf-8")

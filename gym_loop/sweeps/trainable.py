@@ -1,0 +1,91 @@
+"""A trial as Ray Tune runs it: an actor that watches the runs and passes on their evaluations."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gym_loop.sweeps.trial import Nursery, Order, Trial
+
+PARCEL = "gym_loop_parcel"  # the package that a sweep's files travel in
+CONTENTS = "contents.json"
+
+
+def trainable_class() -> type[Any]:
+    """The class; made here because Ray is imported only by those who sweep."""
+    from ray import tune
+
+    class SweepTrial(tune.Trainable):  # type: ignore[misc]
+        """One trial; its actor, and the nursery with it, goes on to the next."""
+
+        nursery: Nursery | None = None
+        trial: Trial | None = None
+
+        def setup(self, config: dict[str, Any]) -> None:
+            """Take a config: the order, and the reports that there are already."""
+            order = Order(**{**config["order"], "runs": _with_numbers(config["order"]["runs"])})
+            self.replies = list(config["reports"])
+            if self.nursery is None:
+                self.nursery = Nursery(order.classes)
+            self.trial = Trial(order, self.nursery, travelled_files())
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            """Begin another trial in the same actor."""
+            self._stop_trial()
+            self.setup(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            """The next evaluation: of those that were made before, else of those to come."""
+            assert self.trial is not None
+            return self.replies.pop(0) if self.replies else self.trial.report()
+
+        def cleanup(self) -> None:
+            """Let the runs save; end."""
+            self._stop_trial()
+            if self.nursery is not None:
+                self.nursery.close()
+                self.nursery = None
+
+        def _stop_trial(self) -> None:
+            if self.trial is not None:
+                self.trial.stop()
+                self.trial = None
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            """Say which runs to go on from: their checkpoints are the state."""
+            assert self.trial is not None
+            return {"runs": list(self.trial.order.runs.values())}
+
+        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+            """Nothing: runs go on from their own checkpoints."""
+
+    return SweepTrial
+
+
+def _with_numbers(runs: dict[Any, str]) -> dict[int, str]:
+    return {int(seed): run for seed, run in runs.items()}
+
+
+def travelled_files() -> dict[str, str]:
+    """Copies of files of the user, by their path where they come from, that are missing here."""
+    spec = importlib.util.find_spec(PARCEL)
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    place = Path(next(iter(spec.submodule_search_locations)))
+    contents = json.loads((place / CONTENTS).read_text("utf-8"))
+    return {
+        original: os.fspath(place / copy)
+        for original, copy in contents.items()
+        if not _same(Path(original), place / copy)
+    }
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False

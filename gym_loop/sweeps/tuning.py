@@ -1,0 +1,229 @@
+"""Ray: started, told what to run, and stopped again, without a word of its own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gym_loop.errors import SweepError
+from gym_loop.many_seeds import cores
+from gym_loop.sweeps.cells import Cell
+from gym_loop.sweeps.parcel import pack
+from gym_loop.sweeps.records import TrialRecord
+from gym_loop.sweeps.scheduler_options import SchedulerOptions
+from gym_loop.sweeps.search import Search
+from gym_loop.sweeps.sweep_file import Sweep
+from gym_loop.sweeps.trainable import trainable_class
+from gym_loop.sweeps.trial import Order
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_V2_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # what a sweep goes on from is our own
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+STORE_BYTES = 100 * 2**20  # of Ray's shared memory: nothing big goes through it
+NODE_LOSSES = 5  # how often a trial may lose its node
+
+MakeOrder = Callable[[TrialRecord, Cell], Order]
+
+
+def require_ray() -> None:
+    """Import what sweeps need.
+
+    Raises:
+        SweepError: it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import optuna  # noqa: F401
+            import ray.tune  # noqa: F401
+    except ImportError as error:
+        raise SweepError(f'{error.name} is missing: pip install "gym-loop[ray]"') from None
+
+
+@contextmanager
+def ray_running(address: str | None, files: Sequence[Path]) -> Iterator[None]:
+    """Ray on this machine, or the cluster at an address; one that runs already is used.
+
+    Args:
+        address: such as ``192.168.0.1:6379`` or ``auto``; None starts Ray here.
+        files: of the user, taken to the workers of a cluster.
+    """
+    with _environment(QUIET), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own: deprecations inside it, open sockets
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="gym-loop-") as place:
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if address is None:
+                options |= {
+                    "address": "local",
+                    "num_cpus": cores(),
+                    "include_dashboard": False,
+                    "object_store_memory": STORE_BYTES,
+                }
+            else:
+                parcel = pack(files, Path(place))
+                options |= {"address": address, "runtime_env": {"py_modules": [str(parcel)]}}
+            try:
+                ray.init(**options)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                where = f"the cluster at {address}" if address else "Ray"
+                raise SweepError(
+                    f"{where} could not be reached: {str(error).partition(chr(10))[0]}"
+                ) from error
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def slots(sweep: Sweep) -> int:
+    """How many trials the nodes have room for at once.
+
+    Raises:
+        SweepError: no node has what a single trial asks for.
+    """
+    import ray
+
+    room = 0
+    most: dict[str, float] = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            most = {key: max(most.get(key, 0.0), has.get(key, 0.0)) for key in ("CPU", "GPU")}
+            by_gpu = has.get("GPU", 0.0) / sweep.gpu if sweep.gpu else math.inf
+            room += int(min(has.get("CPU", 0.0) / sweep.cpu, by_gpu))
+    if room == 0:
+        raise SweepError(
+            f"{sweep.path}: resources: a trial asks for {sweep.cpu:g} cpu and {sweep.gpu:g} gpu,"
+            f" but the largest node has {most.get('CPU', 0):g} and {most.get('GPU', 0):g}"
+        )
+    return room
+
+
+def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, name: str) -> None:
+    """Run all trials of a search on Ray Tune.
+
+    Args:
+        sweep: the sweep file.
+        search: says what comes next, hears what became of it.
+        make_order: what a trial is told.
+        storage: directory for what Tune itself writes down.
+        name: of the sweep.
+    """
+    from ray import tune as ray_tune
+
+    room = slots(sweep)
+    # By default a search gives Tune one trial at a time, and short trials then all go to one actor.
+    with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(room)}):
+        tuner = ray_tune.Tuner(
+            ray_tune.with_resources(trainable_class(), {"cpu": sweep.cpu, "gpu": sweep.gpu}),
+            tune_config=ray_tune.TuneConfig(
+                metric="value",
+                mode="max",  # the sign is turned where less is better
+                search_alg=_searcher(search, make_order),
+                scheduler=_scheduler(sweep.scheduler),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            run_config=ray_tune.RunConfig(
+                name=name,
+                storage_path=str(storage.resolve()),
+                verbose=0,
+                failure_config=ray_tune.FailureConfig(max_failures=NODE_LOSSES),
+            ),
+        )
+        tuner.fit()
+
+
+def _searcher(search: Search, make_order: MakeOrder) -> Any:
+    from ray.tune.search import Searcher
+
+    class OurSearcher(Searcher):  # type: ignore[misc]
+        """What Tune asks, put to our `Search`."""
+
+        def __init__(self, search: Search, make_order: MakeOrder) -> None:
+            super().__init__(metric="value", mode="max")
+            self.search, self.make_order = search, make_order
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune would write it down to restore it; we go on from our own records
+
+        def suggest(self, trial_id: str) -> Any:
+            found = self.search.next(trial_id)
+            if found is None:
+                return Searcher.FINISHED
+            record, cell = found
+            return {
+                "order": asdict(self.make_order(record, cell)),
+                "reports": self.search.replies(record),
+            }
+
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            self.search.reported(trial_id, result)
+
+        def on_trial_complete(
+            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        ) -> None:
+            self.search.ended(trial_id, result, lost=error)
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: what there is to keep is in the sweep's own directory."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing, likewise."""
+
+    return OurSearcher(search, make_order)
+
+
+def _scheduler(options: SchedulerOptions) -> Any:
+    from ray.tune import schedulers
+
+    given = options.options
+    if options.name == "asha":
+        return schedulers.AsyncHyperBandScheduler(
+            time_attr="evaluation",
+            max_t=10**9,  # the run file's budget ends a trial
+            grace_period=given["grace"],
+            reduction_factor=given["reduction"],
+        )
+    if options.name == "median":
+        return schedulers.MedianStoppingRule(
+            time_attr="evaluation",
+            grace_period=given["grace"],
+            min_samples_required=given["least_trials"],
+        )
+    return None
