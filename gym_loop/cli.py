@@ -11,6 +11,7 @@ import typer
 
 from gym_loop import __version__
 from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_report import compare, report
 from gym_loop.cli_sweep import sweep
 from gym_loop.cli_train import train
 from gym_loop.cli_watch import watch
@@ -238,22 +239,37 @@ def runs(
     directory: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="The logdir of your run files.")
     ] = Path("logs"),
+    plot: Annotated[
+        bool,
+        typer.Option(
+            "--plot", help="Show each run's returns as a sparkline, where the terminal can."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """List the runs on disk: what they were, how they stand, what they reached.
 
     \b
-    Example:
+    Examples:
       gym-loop runs logs
+      gym-loop runs --plot
     """
-    from gym_loop.runs.listing import list_runs
+    from gym_loop.runs.listing import list_runs, return_curve
+    from gym_loop.runs.sparkline import shows_sparklines
     from gym_loop.terminal import runs_table
 
     found = list_runs(directory)
+    curves = []
+    if plot and shows_sparklines(sys.stdout):
+        curves = [return_curve(directory / one.run, 24) for one in found]
     if json:
         print_json({"runs": [vars(one) for one in found]})
     else:
-        typer.echo(runs_table(found) if found else f"there are no runs in {directory}")
+        typer.echo(runs_table(found, curves) if found else f"there are no runs in {directory}")
+
+
+app.command()(report)
+app.command()(compare)
 
 
 @app.command()

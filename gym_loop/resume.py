@@ -20,6 +20,7 @@ _FREE = (
     "eval_render",
     "keep_checkpoints",
     "loggers",
+    "profile",
     "record",
     "render",
     "steps_per_checkpoint",

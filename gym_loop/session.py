@@ -22,6 +22,7 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
 from gym_loop.runs.signals import stop_signals
+from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds
 
@@ -107,6 +108,8 @@ class _Session:
         """Attach checkpoints and recorders to the run."""
         run, parameters = self.run, self.config.loop.parameters
         run.directory = self.directory
+        if parameters.get("profile"):
+            run.stopwatch = Stopwatch()
         run.keep_checkpoints(
             self.directory.path("checkpoint_dir"), parameters.get("keep_checkpoints", 3)
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gym_loop.runs.console import format_count, format_duration
+from gym_loop.runs.sparkline import sparkline
 
 if TYPE_CHECKING:
     from gym_loop.many_seeds import SeedOutcome, SeedsResult
@@ -109,8 +110,13 @@ def _row(name: str, values: Statistics) -> list[str]:
     return [name, *(f"{number:.2f}" for number in numbers), f"{low:.2f} to {high:.2f}"]
 
 
-def runs_table(runs: Sequence[RunSummary]) -> str:
-    """One line a run: what it was, how it stands, how long ago it began."""
+def runs_table(runs: Sequence[RunSummary], curves: Sequence[Sequence[float]] = ()) -> str:
+    """One line a run: what it was, how it stands, how long ago it began.
+
+    Args:
+        runs: the runs.
+        curves: of each the returns that a sparkline shows; none for none.
+    """
     heads = ["run", "status", "agent", "environment", "seed", "steps", "last", "best", "age"]
     rows = [heads]
     for one in runs:
@@ -127,7 +133,14 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
                 "" if one.age is None else format_duration(one.age),
             ]
         )
-    return "\n".join(aligned(rows, left=4))
+    lines = aligned(rows, left=4)
+    if curves:
+        width = max(map(len, lines))
+        plots = ["return", *map(sparkline, curves)]
+        lines = [
+            f"{line.ljust(width)}  {plot}".rstrip() for line, plot in zip(lines, plots, strict=True)
+        ]
+    return "\n".join(lines)
 
 
 def _return(value: float | None) -> str:

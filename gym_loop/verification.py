@@ -24,6 +24,7 @@ from gym_loop.resume import find_run, resumed_config
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
+from gym_loop.runs.stopwatch import METRICS
 from gym_loop.seeding import draw_seed
 from gym_loop.session import train_prepared
 from gym_loop.state_tree import capture_attributes, first_difference
@@ -151,7 +152,8 @@ def _metric_differences(straight: Path, broken: Path) -> list[str]:
     tables = [_rows(directory / "logdir" / RUN / "metrics.csv") for directory in (straight, broken)]
     for number, (want, have) in enumerate(zip(*tables, strict=False), 2):
         for name in want:
-            if name not in TIME_COLUMNS and want[name] != have.get(name):
+            is_time = name in TIME_COLUMNS or name.startswith(METRICS)
+            if not is_time and want[name] != have.get(name):
                 return [
                     f"metrics.csv, line {number}, step {want['step']}: {name} is"
                     f" {have.get(name)} instead of {want[name]}"

@@ -1,6 +1,7 @@
 """The documentation says everything that the code offers, and nothing that it does not."""
 
 import csv
+import importlib
 import importlib.util
 import inspect
 import re
@@ -19,6 +20,7 @@ from gym_loop.class_loader import load_class, load_module
 from gym_loop.config import default_config
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.parameters import documentation
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.scaffold import scaffold
@@ -154,7 +156,8 @@ def test_every_key_of_the_run_file_is_in_the_reference() -> None:
 def test_every_parameter_of_the_loop_that_a_page_names_exists(path: Path) -> None:
     named = set(re.findall(r"loop\.parameters\.(\w+)", path.read_text()))
     misspelt_on_purpose = {"max_episods"}
-    assert named - misspelt_on_purpose <= DefaultLoop.get_default_parameters().keys()
+    known = DefaultLoop.get_default_parameters().keys() | VectorLoop.get_default_parameters().keys()
+    assert named - misspelt_on_purpose <= known
 
 
 # -- pages ---------------------------------------------------------------------------------
@@ -199,6 +202,35 @@ def test_every_metric_of_a_run_is_documented(workdir: Path) -> None:
     assert [name for name in columns[2:] if f"``{name}``" not in text] == []
 
 
+def _run_files(page: str) -> list[str]:
+    """The whole run files among a page's YAML blocks."""
+    text = (DOCS / page).read_text()
+    blocks = re.findall(r"code-block:: yaml\n\n((?:(?: {3}.*)?\n)+)", text)
+    return [block for block in map(inspect.cleandoc, blocks) if block.startswith("agent:")]
+
+
+@pytest.mark.parametrize("text", _run_files("coming-from.rst"))
+def test_every_run_file_of_another_library_is_read(text: str, workdir: Path) -> None:
+    (workdir / "run.yaml").write_text(text)
+    assert gym_loop.load_config("run.yaml").stem == "run"
+
+
+def test_there_are_run_files_of_other_libraries() -> None:
+    assert len(_run_files("coming-from.rst")) >= 3
+
+
+def test_every_name_of_the_public_api_exists() -> None:
+    text = (DOCS / "api.rst").read_text()
+    names = re.findall(r"``(gym_loop(?:\.\w+)+)``", text)
+    assert len(names) >= 20
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+    assert {f"gym_loop.{name}" for name in gym_loop.__all__} - {"gym_loop.__version__"} <= set(
+        names
+    )
+
+
 # -- the README ------------------------------------------------------------------------------
 
 
@@ -230,6 +262,10 @@ def test_the_agent_of_the_readme_trains(workdir: Path) -> None:
 CLIFF, CART_POLE = {"env": {"name": "CliffWalking-v1"}}, {"env": {"name": "CartPole-v1"}}
 BUDGET = {"max_episodes": None, "max_steps": 300}
 STEPS = {"loop": {"parameters": BUDGET}}
+PPO = {
+    "agent": {"class": "gym_loop.agents.ppo:PPO", "parameters": {"n_steps": 100}},
+    **STEPS,
+}
 RUNS = {
     "tabular.py": {"agent": {"class": "tabular.py:Tabular"}, **CLIFF, **STEPS},
     "tabular_complete.py": {"agent": {"class": "tabular_complete.py:Tabular"}, **CLIFF, **STEPS},
@@ -253,6 +289,22 @@ RUNS = {
     "plain_loop.py": {
         **CART_POLE,
         "loop": {"class": "plain_loop.py:PlainLoop", "parameters": {"max_steps": 300}},
+    },
+    "noise.py": {
+        "env": {
+            "name": "CartPole-v1",
+            "wrappers": [{"class": "noise.py:Noise", "parameters": {"scale": 0.05}}],
+        },
+        **STEPS,
+    },
+    "catch.py": {"env": {"name": "Catch-v0", "imports": ["catch.py"]}, **PPO},
+    "small_cnn.py": {
+        "env": {"name": "Catch-v0", "imports": ["catch.py"]},
+        "agent": {
+            "class": "gym_loop.agents.ppo:PPO",
+            "parameters": {"network": "small_cnn.py:SmallCNN", "n_steps": 100},
+        },
+        **STEPS,
     },
     "drift.py": {"env": {"name": "SaveableDrift-v0", "imports": ["drift.py"]}, **STEPS},
     "json_lines.py": {
@@ -278,9 +330,9 @@ def test_every_example_is_on_a_page_and_is_run() -> None:
     shown = {
         name
         for path in WRITTEN
-        for name in re.findall(r"literalinclude:: examples/(\S+)", path.read_text())
+        for name in re.findall(r"literalinclude:: examples/(\S+\.py)", path.read_text())
     }
-    assert names == shown == {*RUNS, "compare.py"}
+    assert names == shown == {*RUNS, "compare.py", "results_table.py"}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -326,3 +378,14 @@ def test_the_comparison_over_seeds_prints_one_line_a_seed(
     runpy.run_path("compare.py")
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["hill-1", "hill-2", "hill-3"]
+
+
+def test_the_table_of_results_has_a_row_a_preset(
+    examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load_module("results_table.py")
+    script.SEEDS, script.EPISODES = range(2), 2
+    script.print_table(steps=600)
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["preset", "mean"]
+    assert [row.split()[0] for row in rows] == ["ppo/CartPole-v1", "ppo/Pendulum-v1"]

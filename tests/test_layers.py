@@ -51,11 +51,12 @@ FLOORS: list[list[str]] = [
         "seed_worker.py",
         "watching/",
     ],
-    ["checking.py", "verification.py", "terminal.py"],
+    ["checking.py", "verification.py", "terminal.py", "sweeps/"],
     [
         "__init__.py",
         "cli_serve.py",
         "cli_options.py",
+        "cli_sweep.py",
         "cli_train.py",
         "cli_watch.py",
         "cli.py",
@@ -63,7 +64,7 @@ FLOORS: list[list[str]] = [
     ],
 ]
 HEAVY = {
-    "ale_py", "av", "box2d", "matplotlib", "mlflow", "moviepy", "mujoco", "pygame", "ray",
+    "ale_py", "av", "box2d", "matplotlib", "mlflow", "moviepy", "mujoco", "optuna", "pygame", "ray",
     "tensorboard", "tensorflow", "torch", "wandb",
 }  # fmt: skip
 WIRE = {"httptools", "orjson", "picows", "uvicorn", "uvloop", "websockets", "zmq"}

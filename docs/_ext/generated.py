@@ -258,12 +258,15 @@ def pages():
 
 def write_pages(app):
     """Write what has changed, so that an unchanged page is not built again."""
+    from floors import floors_svg  # beside this file, on the path of a documentation build
+
     directory = Path(app.srcdir) / "reference" / "generated"
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         path = directory / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+    (directory / "floors.svg").write_text(floors_svg(), encoding="utf-8")
 
 
 def setup(app):

@@ -7,7 +7,7 @@ SIZE = 12
 
 
 class Catch(gymnasium.Env):
-    """A ball falls from the upper row; the bat in the lowest one moves left, stays, or moves right."""
+    """A ball falls from the top; the bat at the bottom moves left, stays, or moves right."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 12}
 

@@ -9,9 +9,8 @@ class SmallCNN(nn.Module):
 
     def __init__(self, input_shape, outputs):
         super().__init__()
-        channels, height, width = input_shape
         self.trunk = nn.Sequential(
-            nn.Conv2d(channels, 8, 3, stride=2, padding=1),
+            nn.Conv2d(input_shape[0], 8, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(8, 16, 3, stride=2, padding=1),
             nn.ReLU(),

@@ -58,7 +58,7 @@ class DefaultLoop(LoopParameters, BaseLoop):
     def begin_episode(self) -> None:
         """Reset the environment; the very first time with the run's seed."""
         seed = self.run.seeds.integer("environment") if self.steps == 0 else None
-        self.ob, _ = self.env.reset(seed=seed)
+        self.ob, _ = self.run.timed("environment", self.env.reset)(seed=seed)
         self.episode_return, self.episode_length = 0.0, 0
         self.in_episode = True
         self._start_video()
@@ -74,6 +74,8 @@ class DefaultLoop(LoopParameters, BaseLoop):
         act, observe, update, step = agent.act, agent.observe, agent.update, env.step
         if episode < self.parameters["random_episodes"]:
             act, update = self._random_action, _no_update
+        if self.run.stopwatch is not None:
+            act, observe, update, step = self.run.stopwatch.around(act, observe, update, step)
         longest = self.parameters["max_episode_len"] or float("inf")
         capture = self._capture
         ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
@@ -114,7 +116,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
     def _start_video(self) -> None:
         recorder = self.run.recorder
         recorded = recorder is not None and recorder.begin(self.episode, self.steps)
-        self._capture = recorder.capture if recorder is not None and recorded else None
+        self._capture = None
+        if recorder is not None and recorded:
+            self._capture = self.run.timed("recording", recorder.capture)
 
     def evaluate(self, seeds: Sequence[int] | None = None) -> list[EpisodeResult]:
         """Play one episode a seed without learning; nothing of the training is disturbed.

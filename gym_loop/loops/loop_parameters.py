@@ -35,6 +35,8 @@ class LoopParameters:
             max_episodes (int or null): Train for so many episodes; null for no limit.
             max_steps (int or null): Train for so many environment steps; null for no limit.
                 Training ends with whichever limit comes first.
+            profile (bool): Measure where the time goes (environment, act, observe, update, logging,
+                evaluation, checkpoints) and log it as time/... metrics.
             random_episodes (int): Begin with so many episodes of random actions, which the agent
                 observes without an update; they count in max_episodes.
             record (bool or int): Record videos of training: true for episodes 0, 1, 8, 27, ...
@@ -61,6 +63,7 @@ class LoopParameters:
             "max_episode_len": 5000,
             "max_episodes": 5,
             "max_steps": None,
+            "profile": False,
             "random_episodes": 0,
             "record": False,
             "record_dir": "./episode_records",

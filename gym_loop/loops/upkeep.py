@@ -200,6 +200,8 @@ class Upkeep:
                 scalars["train/updates_per_second"] = per_second
             else:  # just resumed: from here on
                 self._updates_rate = _Rate(now, metrics["updates"])
+        if self.loop.run.stopwatch is not None:
+            scalars.update(self.loop.run.stopwatch.lap())
         self._log(step, scalars)
 
     def _do_what_is_due(self, ended: int) -> None:
@@ -232,7 +234,7 @@ class Upkeep:
         self._evaluation_pending = True
         seeds = run.seeds.integers("periodic_evaluation", loop.parameters["eval_episodes"])
         started = time.monotonic()
-        episodes = loop.evaluate(seeds)
+        episodes = run.timed("evaluation", loop.evaluate)(seeds)
         if run.stop_requested:  # cut short: a resumed run evaluates again
             return
         self._evaluation_pending = False
@@ -271,7 +273,7 @@ class Upkeep:
             return
         started = time.monotonic()
         self._saved = here
-        loop.run.save(loop, best=best, reason=reason)
+        loop.run.timed("checkpoints", loop.run.save)(loop, best=best, reason=reason)
         self._checkpointed = time.monotonic()
         self._seconds_saving += self._checkpointed - started
 

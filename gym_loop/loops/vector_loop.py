@@ -165,6 +165,8 @@ class VectorLoop(LoopParameters, BaseLoop):
         # Local names: an attribute access a step is what a loop's cost consists of.
         agent, upkeep, copies, returns = self.agent, self.upkeep, self.copies, self.returns
         act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
+        if self.run.stopwatch is not None:
+            act, observe, update, step = self.run.stopwatch.around(act, observe, update, step)
         random_episodes, sample = self.parameters["random_episodes"], self.env.action_space.sample
         everyone, count, takers = self._everyone, copies.count, self._takers
         while self.steps < upkeep.attention_at:
@@ -211,7 +213,9 @@ class VectorLoop(LoopParameters, BaseLoop):
         """Finish the video of the first copy's last episode, and begin one if it is wanted."""
         recorder = self.run.recorder
         recorded = recorder is not None and recorder.begin(self.first_copy_episode, self.steps)
-        self.copies.capture = recorder.capture if recorder is not None and recorded else None
+        self.copies.capture = None
+        if recorder is not None and recorded:
+            self.copies.capture = self.run.timed("recording", recorder.capture)
 
     def evaluate(self, seeds: Sequence[int] | None = None) -> list[EpisodeResult]:
         """Play one episode a seed without learning; nothing of the training is disturbed.

@@ -9,11 +9,11 @@ import numpy as np
 
 from gym_loop.bootstrap import Floats
 from gym_loop.report.grouping import Group, environments
-from gym_loop.report.reading import BINS, EVALUATION, RETURN, RunData, centres
+from gym_loop.report.reading import BINS, EVALUATION, RETURN, Curve, RunData, centres
 from gym_loop.report.scores import Scores
 from gym_loop.report.statistics import Estimate, performance_profile
 
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 _TITLES = {
     RETURN: "Return of training episodes",
     EVALUATION: "Return of evaluations",
@@ -119,9 +119,19 @@ def curve_charts(
 
 def _metrics(runs: Sequence[RunData]) -> list[str]:
     """Every metric: returns first, what is in the agents last."""
-    names = dict.fromkeys(name for run in runs for name in run.curves if name not in _HIDDEN)
+    names = dict.fromkeys(
+        name
+        for run in runs
+        for name, curve in run.curves.items()
+        if name not in _HIDDEN and not _is_constant(curve)
+    )
     first = [name for name in (RETURN, EVALUATION) if name in names]
     return first + sorted((name for name in names if name not in first), key=_section_order)
+
+
+def _is_constant(curve: Curve) -> bool:
+    """Whether a metric never changes: the run's configuration, as a rule."""
+    return not np.nanmax(curve.high) > np.nanmin(curve.low)
 
 
 def _section_order(metric: str) -> tuple[int, str]:
@@ -164,9 +174,10 @@ def _lines(
 
 
 def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean over runs in each bin where more than half of them have a value, with its interval.
+    """Mean over runs in each bin, with its interval.
 
-    The runs are resampled whole, so that one resample is one curve.
+    It begins where all runs have a value, and ends where half of them have ended: whenever a run
+    comes or goes the mean jumps. The runs are resampled whole: one resample is one curve.
 
     Args:
         curves: ``[BINS]`` each, NaN where a run has no value.
@@ -183,11 +194,18 @@ def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]
         chosen = np.random.default_rng(0).multinomial(
             len(curves), np.full(len(curves), 1 / len(curves)), RESAMPLES
         )
+        chosen = chosen.astype(np.float64)  # products of integers are slow
         drawn = (chosen @ filled) / (chosen @ known.astype(np.float64))
     low, high = np.full(BINS, np.nan), np.full(BINS, np.nan)
     if len(curves) > 1:
         some = count > 1
-        low[some], high[some] = np.nanpercentile(drawn[:, some], [2.5, 97.5], axis=0)
+        # Sorting puts the few resamples without any value, NaN, at the end.
+        ordered = np.sort(drawn[:, some], axis=0)
+        last = np.isfinite(ordered).sum(0) - 1
+        for ends, share in ((low, 0.025), (high, 0.975)):
+            places = np.round(share * last).astype(np.int64)
+            ends[some] = np.take_along_axis(ordered, places[None], 0)[0]
+    mean[: int(known.argmax(1).max())] = np.nan
     mean[count * 2 <= len(curves)] = np.nan
     return mean, low, high, count
 

@@ -33,8 +33,8 @@ class Curve(NamedTuple):
     """A metric in bins of equal width: NaN in a bin without a value.
 
     Args:
-        mean: ``[BINS]``, linear between the bins that have values, and constant for as long as
-            the longest of these gaps before the first and after the last.
+        mean: ``[BINS]``, linear between the bins that have values; the last value holds until the
+            run's last step, and the first of ``train/...`` from the start.
         low: ``[BINS]``, the lowest value in each bin.
         high: ``[BINS]``, the highest.
     """
@@ -106,7 +106,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunData], dict[str, float]]:
     runs = [_read_facts(path) for path in paths]
     ends: dict[str, float] = {}
     for run in runs:
-        ends[run.env] = max(ends.get(run.env, 1.0), _last_step(run.logs / "metrics.csv"))
+        last = max(run.steps, _last_step(run.logs / "metrics.csv"))
+        ends[run.env] = max(ends.get(run.env, 1.0), last)
     for run in runs:
         _read_metrics(run, ends[run.env])
     return runs, ends
@@ -230,6 +231,7 @@ def _read_metrics(run: RunData, end: float) -> None:
     run.seconds = max(run.seconds, float(np.nanmax(seconds, initial=0)))
     weights = columns.pop(EPISODES, None)
     where = np.clip(np.nan_to_num(step) * (BINS / end), 0, BINS - 1).astype(np.int64)
+    last = min(BINS - 1, int(run.steps * BINS / end))
     for name, values in columns.items():
         if name.startswith(TIME):
             run.seconds_of[name[len(TIME) :]] = float(np.nansum(values))
@@ -240,7 +242,9 @@ def _read_metrics(run: RunData, end: float) -> None:
         counts = np.ones(int(good.sum()))
         if weights is not None and name.startswith("train/"):
             counts = np.nan_to_num(weights[good], nan=1.0)
-        run.curves[name] = _binned(where[good], values[good], counts)
+        run.curves[name] = _binned(
+            where[good], values[good], counts, last, name.startswith("train/")
+        )
         if name == RETURN:
             run.final_return = _mean_of_last(values[good], counts)
             run.episodes = max(run.episodes, int(counts.sum()))
@@ -280,7 +284,7 @@ def _cell(text: str) -> float:
         return NAN
 
 
-def _binned(where: Any, values: Floats, counts: Floats) -> Curve:
+def _binned(where: Any, values: Floats, counts: Floats, last: int, from_start: bool) -> Curve:
     total = np.bincount(where, counts, BINS)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(where, counts * values, BINS) / total
@@ -288,9 +292,7 @@ def _binned(where: Any, values: Floats, counts: Floats) -> Curve:
     np.minimum.at(low, where, values)
     np.maximum.at(high, where, values)
     known = np.flatnonzero(total > 0)
-    # A value holds until the next is due: runs are not logged at the very same steps.
-    gap = int(np.diff(known).max(initial=0))
-    inside = np.arange(max(0, known[0] - gap), min(BINS, known[-1] + gap + 1))
+    inside = np.arange(0 if from_start else known[0], last + 1)
     mean[inside] = np.interp(inside, known, mean[known])
     empty = total == 0
     low[empty], high[empty] = mean[empty], mean[empty]

@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,25 @@ def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
     except OSError:
         pass  # nothing was logged yet, or the file has gone
     return int(steps), last, best if last is not None else None
+
+
+def return_curve(logs: Path, points: int) -> list[float]:
+    """The returns of a run's training episodes in so many equal parts, each as its mean.
+
+    Args:
+        logs: its directory of logs.
+        points: how many at most; fewer if there are fewer rows.
+    """
+    try:
+        with open(logs / "metrics.csv", newline="", encoding="utf-8", errors="replace") as file:
+            cells = [row.get("train/episode_return") for row in csv.DictReader(file)]
+    except (OSError, csv.Error):
+        return []
+    numbers = [_number(cell, math.nan) for cell in cells if cell]
+    returns = [value for value in numbers if math.isfinite(value)]
+    points = min(points, len(returns))
+    edges = [round(part * len(returns) / points) for part in range(points + 1)] if points else []
+    return [sum(returns[start:end]) / (end - start) for start, end in pairwise(edges)]
 
 
 def _number(text: str | None, otherwise: float) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
     from gym_loop.runs.directory import RunDirectory
     from gym_loop.runs.recording import VideoRecorder
+    from gym_loop.runs.stopwatch import Stopwatch
 
 
 class TrainingRun:
@@ -55,6 +56,7 @@ class TrainingRun:
         self.evaluation_recorder: VideoRecorder | None = None
         self.env_state: Any = None  # gym_loop.envs.state.EnvState of the loop's environment
         self.environment_info: dict[str, Any] = {}  # noted in every checkpoint, compared at load
+        self.stopwatch: Stopwatch | None = None  # where the time goes is to be measured
         self.stop_signal: int | None = None
         self.best_evaluation: float | None = None
         self._make_evaluation_env: Callable[[], Any] | None = None
@@ -92,7 +94,11 @@ class TrainingRun:
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write scalars to every logger, at an environment step."""
-        self.metrics.log(step, scalars, self.seconds)
+        self.timed("logging", self.metrics.log)(step, scalars, self.seconds)
+
+    def timed(self, part: str, function: Any) -> Any:
+        """A function whose time is counted to a part of the training, if that is measured."""
+        return function if self.stopwatch is None else self.stopwatch.timed(part, function)
 
     # -- evaluation and videos --------------------------------------------------------------
 

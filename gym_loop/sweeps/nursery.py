@@ -44,11 +44,11 @@ def serve(control: socket.socket, classes: list[str]) -> Callable[[], None] | No
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     buffer = b""
     while True:
-        ready, _, _ = select.select([control, reading], [], [])
+        ready, _, _ = select.select([control.fileno(), reading], [], [])
         if reading in ready:
             os.read(reading, 1024)
             _tell_the_dead(control)
-        if control not in ready:
+        if control.fileno() not in ready:
             continue
         data, handles, _, _ = socket.recv_fds(control, 1 << 16, 1)
         if not data:

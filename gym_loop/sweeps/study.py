@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 STORAGE = "study.db"
 LOCK_SECONDS = 30.0  # that a write waits for a dashboard that reads
-TOP = 0.25  # share of the trials that importance looks for
+LEAST_TRIALS = 8  # for fewer, the importance of a parameter would be a guess
 
 
 class Study:
@@ -107,11 +108,17 @@ class Study:
         """
         states = self._optuna.trial.TrialState
         done = self._study.get_trials(deepcopy=False, states=(states.COMPLETE,))
-        if len(done) < 4 or len({trial.value for trial in done}) < 2:
+        if len(done) < LEAST_TRIALS or len({trial.value for trial in done}) < 2:
             return {}
         evaluator = self._optuna.importance.PedAnovaImportanceEvaluator()
         try:
-            found = self._optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of parameters with conditions there are few values
+                found = self._optuna.importance.get_param_importances(
+                    self._study, evaluator=evaluator
+                )
         except (ValueError, RuntimeError):  # parameters with conditions: no trial has them all
             return {}
         return {path: share for path, share in found.items() if math.isfinite(share)}

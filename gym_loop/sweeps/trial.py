@@ -163,7 +163,8 @@ class Nursery:
 
     def close(self) -> None:
         """End it; its children have ended."""
-        self._control.close()
+        for line in [self._control, *self._parted]:
+            line.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -217,13 +217,13 @@ def _scheduler(options: SchedulerOptions) -> Any:
         return schedulers.AsyncHyperBandScheduler(
             time_attr="evaluation",
             max_t=10**9,  # the run file's budget ends a trial
-            grace_period=given["grace"],
+            grace_period=int(given["grace"]),
             reduction_factor=given["reduction"],
         )
     if options.name == "median":
         return schedulers.MedianStoppingRule(
             time_attr="evaluation",
-            grace_period=given["grace"],
-            min_samples_required=given["least_trials"],
+            grace_period=int(given["grace"]),
+            min_samples_required=int(given["least_trials"]),
         )
     return None

@@ -48,7 +48,11 @@ def under_way() -> bool:
     return len(trials()) > 2 and trials()[0]["status"] == "finished" and bool(saved)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.learning)],
+    ids=["ctrl-c", "kill"],
+)
 def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     write_files({"parameters": {SKILL: [1.0, 2.0, 3.0, 4.0]}, "seeds": 2}, SLOW)
     process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -44,7 +44,9 @@ def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
         fields, "env_id", "parameters", "num_envs", "vectorization", "autoreset",
         "max_episode_steps", "render_mode", "state",
     )  # fmt: skip
-    env_id, parameters = fields.get("env_id"), fields.get("parameters") or {}
+    env_id, parameters = fields.get("env_id"), fields.get("parameters")
+    if parameters is None:
+        parameters = {}
     if type(parameters) is not dict:
         raise BadRequest(f"parameters must be an object, not {short(parameters)}")
     for name, value in parameters.items():
@@ -57,8 +59,9 @@ def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
         raise BadRequest(
             f"vectorization {short(vectorization)} must be {', '.join(VECTORIZATIONS)}"
         )
-    if fields.get("render_mode") not in (None, "rgb_array"):
-        raise BadRequest(f"render_mode {short(fields['render_mode'])} must be null or rgb_array")
+    render_mode = fields.get("render_mode")
+    if render_mode is not None and (type(render_mode) is not str or render_mode != "rgb_array"):
+        raise BadRequest(f"render_mode {short(render_mode)} must be null or rgb_array")
     return Wish(
         env_id,  # type: ignore[arg-type]  # the catalogue checks it
         parameters,
@@ -66,7 +69,7 @@ def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
         vectorization,
         None if autoreset is None else MODES[autoreset],
         _size(fields, "max_episode_steps", _MOST_STEPS),
-        fields.get("render_mode"),
+        render_mode,
         flag(fields, "state"),
     )
 
@@ -150,7 +153,9 @@ def _check_seed(seed: Any) -> None:
 
 
 def _mask(mask: Any, num_envs: int | None) -> Any:
-    array = np.asarray(mask) if type(mask) is list else mask
+    array = mask
+    if type(mask) is list and all(type(one) is bool for one in mask):
+        array = np.asarray(mask)
     if type(array) is not np.ndarray or array.dtype != bool or array.shape != (num_envs,):
         raise BadRequest(f"mask must be {num_envs or 0} bools, one a copy")
     if not array.any():

@@ -47,6 +47,7 @@ class Service:
         self._proofs = Proofs(sessions.catalogue)
         self._awake = Awake()
         self._operations = {
+            "step": self._step,
             "hello": self._hello,
             "ping": self._ping,
             "list": self._list,
@@ -72,10 +73,7 @@ class Service:
         except Exception as error:  # noqa: BLE001 - bytes of a stranger: others go on
             return self._refused(codec.number_of(data), error)
         try:
-            if fields.get("op") == "step":
-                result = self._step(number, fields)
-            else:
-                result = self._operation(fields)(number, fields)
+            result = self._operation(fields)(number, fields)
         except Exception as error:  # noqa: BLE001 - an environment's or ours: others go on
             return self._refused(number, error)
         if type(result) is bytes:
@@ -88,7 +86,7 @@ class Service:
         op = fields.get("op")
         found = self._operations.get(op) if type(op) is str else None
         if found is None:
-            known = ", ".join(["step", *self._operations])
+            known = ", ".join(self._operations)
             raise BadRequest(f"op {short(op)} is no operation; known are {known}")
         return found
 
@@ -112,7 +110,7 @@ class Service:
     def _hello(self, number: int, fields: Fields) -> bytes:
         only(fields, "version")
         wanted = fields.get("version", codec.VERSION)
-        if wanted != codec.VERSION:
+        if type(wanted) is not int or wanted != codec.VERSION:
             raise WrongVersion(f"this server speaks version {codec.VERSION}, not {short(wanted)}")
         reply = {
             "protocol": "gym-loop native",

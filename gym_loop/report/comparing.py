@@ -1,0 +1,238 @@
+"""Two groups of runs beside each other: what differs, how likely one is better, and a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gym_loop.bootstrap import Floats
+from gym_loop.errors import RunError, UsageError
+from gym_loop.report.content import Content, make_content
+from gym_loop.report.reading import EVALUATION, RETURN
+from gym_loop.report.scores import run_scores, uses_evaluation
+from gym_loop.report.statistics import (
+    Estimate,
+    Welch,
+    aggregate,
+    few_seeds,
+    probability_of_improvement,
+    welch,
+)
+from gym_loop.runs.sparkline import sparkline
+
+SPARK = 40  # blocks
+
+
+@dataclass
+class EnvComparison:
+    """Two groups in one environment.
+
+    Args:
+        env: the environment.
+        ours: scores of the second group.
+        theirs: scores of the first.
+        curves: the mean curves of the first and the second, ``[SPARK]`` each.
+        improvement: probability that a run of the second scores higher.
+        test: of the second mean minus the first; None with fewer than two runs in one.
+    """
+
+    env: str
+    ours: Floats
+    theirs: Floats
+    curves: tuple[Floats, Floats]
+    improvement: Estimate
+    test: Welch | None
+
+
+@dataclass
+class Comparison:
+    """What comparing two groups of runs came to.
+
+    Args:
+        names: of the first and the second group.
+        content: the report of both.
+        envs: one an environment that both have runs in.
+        improvement: probability that a run of the second group scores higher, over all of them.
+        verdict: the same in words.
+    """
+
+    names: tuple[str, str]
+    content: Content
+    envs: list[EnvComparison]
+    improvement: Estimate
+    verdict: str
+
+
+def compare_runs(
+    first: Sequence[Path], second: Sequence[Path], names: tuple[str, str]
+) -> Comparison:
+    """Compare two groups of runs by one score a run.
+
+    Args:
+        first: directories of logs.
+        second: those that may be better.
+        names: what to call the two.
+
+    Raises:
+        UsageError: a run is in both groups.
+        RunError: they have no environment in common, or no scores.
+    """
+    twice = {path.resolve() for path in first} & {path.resolve() for path in second}
+    if twice:
+        raise UsageError(f"{min(twice).name} is on both sides; leave it out of one")
+    if names[0] == names[1]:
+        names = (f"{names[0]} (first)", f"{names[1]} (second)")
+    both = list(zip(names, (first, second), strict=True))
+    content = make_content([*first, *second], groups=both)
+    envs = _environments(content)
+    improvement = probability_of_improvement(
+        [one.ours for one in envs], [one.theirs for one in envs]
+    )
+    verdict = _verdict(names, envs, improvement)
+    return Comparison(names, content, envs, improvement, verdict)
+
+
+def _environments(content: Content) -> list[EnvComparison]:
+    first, second = content.groups
+    evaluation = uses_evaluation(content.runs)
+    found = []
+    common = [env for env in dict.fromkeys(run.env for run in first.runs) if second.of(env)]
+    for env in common:
+        theirs, ours = (
+            run_scores(group.of(env), evaluation=evaluation) for group in (first, second)
+        )
+        if not len(ours) or not len(theirs):
+            continue
+        test = welch(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
+        improvement = probability_of_improvement([ours], [theirs])
+        curves = _curves(content, env, EVALUATION if evaluation else RETURN)
+        found.append(EnvComparison(env, ours, theirs, curves, improvement, test))
+    if not found:
+        theirs_in, ours_in = (
+            ", ".join(dict.fromkeys(run.env for run in group.runs)) for group in (first, second)
+        )
+        reason = (
+            "no run of one of them has a score yet"
+            if common
+            else f"{first.name} ran in {theirs_in}, {second.name} in {ours_in}"
+        )
+        raise RunError(f"{first.name} and {second.name} cannot be compared: {reason}")
+    return found
+
+
+def _curves(content: Content, env: str, metric: str) -> tuple[Floats, Floats]:
+    """The mean curves in few points, over the steps of the longer one."""
+    found = []
+    for group in content.groups:
+        curves = [run.curves[metric].mean for run in group.of(env) if metric in run.curves]
+        parts = np.array(curves).reshape(len(curves), SPARK, -1)
+        values = parts.swapaxes(0, 1).reshape(SPARK, -1)
+        known = np.isfinite(values)
+        count = known.sum(1)
+        sums = np.where(known, values, 0.0).sum(1)
+        found.append(np.where(count > 0, sums / np.maximum(count, 1), np.nan))
+    return found[0], found[1]
+
+
+# -- in words ----------------------------------------------------------------------------------
+
+
+def _verdict(names: tuple[str, str], envs: Sequence[EnvComparison], chance: Estimate) -> str:
+    """Which is better, and how sure that is."""
+    better, worse, sure = names[1], names[0], chance
+    if chance.value < 0.5:
+        better, worse = worse, better
+        sure = Estimate(1 - chance.value, 1 - chance.high, 1 - chance.low)
+    odds = (
+        f"a run of {better} scores higher than one of {worse} with probability {sure.value:.2f}"
+        f" (95 % interval {sure.low:.2f} to {sure.high:.2f})"
+    )
+    counts = [len(scores) for one in envs for scores in (one.ours, one.theirs)]
+    if min(counts) < 2:
+        return f"No verdict: with one run on a side nothing is known of other seeds; {odds}."
+    tests = [one.test for one in envs if one.test is not None]
+    by_mean = len(envs) > 1 or tests[0].p < 0.05
+    means = f"; {_means(names, tests[0])}" if len(envs) == 1 else ""
+    if sure.low > 0.5 and by_mean:
+        return f"{better} is better: {odds}{means}."
+    if sure.low > 0.5 or (len(envs) == 1 and by_mean):
+        return f"{better} is probably better, but not for sure: {odds}{means}."
+    return f"These runs do not tell {names[0]} and {names[1]} apart: {odds}{means}."
+
+
+def _means(names: tuple[str, str], test: Welch) -> str:
+    one = test.difference
+    where = "higher" if one.value >= 0 else "lower"
+    return (
+        f"the mean of {names[1]} is {abs(one.value):.4g} {where} than that of {names[0]}"
+        f" ({one.low:+.4g} to {one.high:+.4g}; Welch's p = {test.p:.2g})"
+    )
+
+
+def comparison_text(found: Comparison, *, plots: bool = True) -> str:
+    """What ``gym-loop compare`` prints.
+
+    Args:
+        found: the comparison.
+        plots: draw the curves.
+    """
+    content = found.content
+    lines = [
+        f"{sign}: {name}, {_count(len(group.runs))}"
+        for sign, name, group in zip("AB", found.names, content.groups, strict=True)
+    ]
+    lines += ["", *_differences(content)]
+    for one in found.envs:
+        lines += ["", f"{one.env}, {content.score}", *_scores(one, plots)]
+        lines.append(f"  B scores higher than A with probability {_chance(one.improvement)}")
+        if one.test is not None:
+            difference = one.test.difference
+            lines.append(
+                f"  B - A, means: {difference.value:+.4g} ({difference.low:+.4g} to"
+                f" {difference.high:+.4g}), Welch's p = {one.test.p:.2g}"
+            )
+    if len(found.envs) > 1:
+        count = len(found.envs)
+        lines += ["", f"over {count} environments, the same: {_chance(found.improvement)}"]
+    lines += ["", found.verdict]
+    few = few_seeds([len(part) for one in found.envs for part in (one.ours, one.theirs)])
+    remarks = [remark for remark in content.remarks if "seeds are wanted" not in remark]
+    lines += [f"note: {remark}" for remark in ([few] if few else []) + remarks]
+    return "\n".join(lines)
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
+
+
+def _chance(one: Estimate) -> str:
+    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+
+
+def _differences(content: Content) -> list[str]:
+    rows, more = content.differing
+    rest = f"  and {more} more that only one side has" if more else ""
+    if not rows:
+        return [
+            "nothing differs in their run files but seeds and directories",
+            *filter(None, [rest]),
+        ]
+    width = max(len(key) for key, _ in rows)
+    told = [f"  {key.ljust(width)}  {values[0]} -> {values[1]}" for key, values in rows]
+    return ["what differs in their run files (A -> B):", *told, *filter(None, [rest])]
+
+
+def _scores(one: EnvComparison, plots: bool) -> list[str]:
+    everything = [value for curve in one.curves for value in curve.tolist() if math.isfinite(value)]
+    low, high = min(everything, default=0.0), max(everything, default=0.0)
+    lines = []
+    for sign, scores, curve in zip("AB", (one.theirs, one.ours), one.curves, strict=True):
+        mean = aggregate([scores])
+        between = f" ({mean.low:.4g} to {mean.high:.4g})" if math.isfinite(mean.low) else ""
+        plot = f"{sparkline(curve.tolist(), low, high)}  " if plots else ""
+        lines.append(f"  {sign}  {plot}mean {mean.value:.4g}{between}, {_count(len(scores))}")
+    return lines

@@ -1,0 +1,135 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gym_loop.report.reading import BINS, RunData, centres, read_runs
+from tests.report.written import returns, write_run
+
+
+def read(logs: Path) -> RunData:
+    (run,), _ = read_runs([logs])
+    return run
+
+
+def test_facts_of_a_run(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0, 2.0]), seed=7, parameters={"rate": 0.1}, episodes=2)
+    run = read(logs)
+    assert (run.run, run.env, run.seed, run.status) == ("a-1", "CartPole-v1", 7, "finished")
+    assert (run.steps, run.episodes, run.seconds, run.steps_per_second) == (20, 2, 10.0, 2.0)
+    assert run.config["agent.parameters.rate"] == 0.1
+    assert run.problems == []
+
+
+def test_bins_hold_means_and_extremes(workdir: Path) -> None:
+    values = [float(number % 4) for number in range(4 * BINS)]
+    run = read(write_run("a-1", returns(values, every=1)))
+    curve = run.curves["train/episode_return"]
+    # Rows stand at the ends of their episodes: the last of each four falls into the next bin.
+    assert curve.mean[1:-1] == pytest.approx(1.5)
+    assert set(curve.low[1:-1]) == {0.0}
+    assert set(curve.high[1:-1]) == {3.0}
+    assert centres(4.0 * BINS)[:2].tolist() == [2.0, 6.0]
+
+
+def test_rows_that_stand_for_several_episodes_weigh_more(workdir: Path) -> None:
+    rows = returns([10.0, 40.0], every=1)
+    rows = [{**row, "train/episodes": count} for row, count in zip(rows, (90, 30), strict=True)]
+    rows[1] = {**rows[1], "step": 1}
+    run = read(write_run("a-1", rows, steps=1))
+    assert run.curves["train/episode_return"].mean[-1] == pytest.approx((90 * 10 + 30 * 40) / 120)
+    assert run.final_return == pytest.approx((70 * 10 + 30 * 40) / 100)
+    assert run.episodes == 120
+
+
+def test_values_between_are_linear_and_the_last_holds(workdir: Path) -> None:
+    rows = [
+        {"step": 0, "seconds": 0.0, "eval/return_mean": 0.0, "train/episode_return": 1.0},
+        {"step": 100, "seconds": 0.0, "eval/return_mean": 10.0},
+        {"step": 200, "seconds": 0.0, "agent/loss": 3.0},
+    ]
+    run = read(write_run("a-1", rows))
+    mean = run.curves["eval/return_mean"].mean
+    assert mean[50] == pytest.approx(5.0)
+    assert mean[-1] == 10.0
+    assert np.isnan(run.curves["agent/loss"].mean[:-1]).all()
+    assert (run.evaluation, run.best_evaluation) == (10.0, 10.0)
+
+
+def test_runs_of_an_environment_share_their_bins(workdir: Path) -> None:
+    logs = [
+        write_run("a-1", returns([1.0] * 10)),
+        write_run("a-2", returns([1.0] * 5)),
+        write_run("b-1", returns([1.0] * 30), env="Other-v0"),
+    ]
+    runs, ends = read_runs(logs)
+    assert ends == {"CartPole-v1": 100.0, "Other-v0": 300.0}
+    short = runs[1].curves["train/episode_return"].mean
+    assert np.isfinite(short).sum() == BINS // 2 + 1
+
+
+def test_where_the_time_went(workdir: Path) -> None:
+    run = read(write_run("a-1", returns([1.0, 2.0], **{"time/act": 0.25, "time/loop": 1.0})))
+    assert run.seconds_of == {"act": 0.5, "loop": 2.0}
+    assert "time/act" not in run.curves
+
+
+def test_a_file_cut_in_the_middle_of_a_row(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0, 2.0, 3.0]), status="running")
+    with open(logs / "metrics.csv", "a") as file:
+        file.write("40,0.4,99999")
+    run = read(logs)
+    assert run.final_return == 2.0
+    assert run.status == "killed"
+    assert run.problems == []
+
+
+def test_damaged_rows_are_left_out_and_said(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0, 2.0]))
+    with open(logs / "metrics.csv", "a") as file:
+        file.write("garbage\n40,0.4,what\n50,0.5,5.0\n")
+    run = read(logs)
+    assert run.final_return == pytest.approx((1 + 2 + 5) / 3)
+    assert run.problems == ["1 rows of its metrics.csv are damaged"]
+
+
+def test_values_that_are_not_finite_are_left_out(workdir: Path) -> None:
+    run = read(write_run("a-1", returns([1.0, math.nan, math.inf, 3.0])))
+    assert run.final_return == 2.0
+    assert np.isfinite(run.curves["train/episode_return"].mean).all()
+
+
+@pytest.mark.parametrize("content", [None, "", "step,seconds\n", "\x00\xff,a\n1,2\n"])
+def test_a_run_without_metrics(workdir: Path, content: str | None) -> None:
+    logs = write_run("a-1")
+    if content is not None:
+        (logs / "metrics.csv").write_bytes(content.encode("latin-1"))
+    run = read(logs)
+    assert run.curves == {}
+    assert math.isnan(run.final_return)
+    assert run.problems
+
+
+def test_a_run_with_nothing_but_metrics(workdir: Path) -> None:
+    logs = write_run("a-1", returns([4.0]))
+    (logs / "manifest.json").write_text("{")
+    (logs / "run.yaml").write_text("a: [")
+    run = read(logs)
+    assert (run.env, run.agent, run.status) == ("?", "?", "unknown")
+    assert run.final_return == 4.0
+    assert len(run.problems) == 2
+
+
+def test_a_manifest_of_other_types(workdir: Path) -> None:
+    logs = write_run("a-1", returns([4.0]), seed="x", steps=None, env=3, started=0, seconds="?")
+    run = read(logs)
+    assert (run.seed, run.steps, run.env) == (None, 10, "3") or run.env == "CartPole-v1"
+
+
+def test_videos_are_found_beside_the_logs(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0]))
+    film = Path("videos/a-1/episode-000000.mp4")
+    film.parent.mkdir(parents=True)
+    film.write_bytes(b"film")
+    assert [one.name for one in read(logs.resolve()).videos] == [film.name]
