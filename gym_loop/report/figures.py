@@ -23,6 +23,7 @@ _TITLES = {
     "eval/length_mean": "Length of evaluation episodes, in steps",
 }
 _HIDDEN = ("eval/return_std", "eval/return_min", "eval/return_max", "eval/return_median")
+_ALWAYS = ("curves", "evaluation", "speed")
 LEVELS = 101
 
 
@@ -123,7 +124,7 @@ def _metrics(runs: Sequence[RunData]) -> list[str]:
         name
         for run in runs
         for name, curve in run.curves.items()
-        if name not in _HIDDEN and not _is_constant(curve)
+        if name not in _HIDDEN and (_section(name) in _ALWAYS or not _is_constant(curve))
     )
     first = [name for name in (RETURN, EVALUATION) if name in names]
     return first + sorted((name for name in names if name not in first), key=_section_order)
