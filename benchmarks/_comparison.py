@@ -145,6 +145,7 @@ class Comparison:
         """One training in a process of its own."""
         command = [sys.executable, self.script, "--side", self.sides[side]]
         command += ["--seed", str(seed), "--threads", str(threads), "--steps", str(self.steps)]
+        command += ["--env", self.task.env]
         if watch:
             command += ["--watch-every", str(self.watch_every)]
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
@@ -193,6 +194,7 @@ def parser_of(text: str | None, parts: Sequence[str]) -> argparse.ArgumentParser
     for name in ("--seed", "--threads", "--steps", "--watch-every"):
         parser.add_argument(name, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--env", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="one seed, short trainings")
     parser.add_argument("--turns", type=int, default=10, help="seeds of each side (10)")
     parser.add_argument("--only", choices=parts, help="one comparison")

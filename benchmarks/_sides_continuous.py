@@ -1,4 +1,4 @@
-"""Pendulum-v1 trained by gym-loop and by others, with the hyperparameters of rl-baselines3-zoo.
+"""SAC and TD3 by gym-loop and by others, with the hyperparameters of rl-baselines3-zoo.
 
 See `_sides.py`. The others' defaults are those of the zoo, but for what is named here.
 """
@@ -12,6 +12,7 @@ from _training import Trained, Watch
 
 SAC_OURS = {"learning_rate": 1e-3}
 SAC_SB3 = {"learning_rate": 1e-3}
+SAC_MUJOCO = {"learning_starts": 10_000}
 TD3_OURS: dict[str, Any] = {
     "batch_size": 256,
     "buffer_size": 200_000,
@@ -35,6 +36,18 @@ TD3_SB3: dict[str, Any] = {
 def sac_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """SAC in a DefaultLoop."""
     return _ours("sac:SAC", SAC_OURS, steps, seed, threads, watch)
+
+
+def sac_mujoco_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
+    """SAC in a DefaultLoop, as the presets of Hopper-v5 and HalfCheetah-v5 have it."""
+    return _ours("sac:SAC", SAC_MUJOCO, steps, seed, threads, watch)
+
+
+def sac_mujoco_sb3(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
+    """stable-baselines3's SAC."""
+    import stable_baselines3
+
+    return sb3_like(stable_baselines3.SAC, 1, SAC_MUJOCO, steps, seed, threads, watch)
 
 
 def td3_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:

@@ -26,3 +26,5 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"gym-loop {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]

@@ -26,7 +26,7 @@ STYLE = (
         for n, colour in enumerate(COLOURS)
     )
     + "".join(f".d{n}{{stroke-dasharray:{dash}}}" for n, dash in enumerate(DASHES))
-    + ".line,.whisker{fill:none;stroke-width:2;stroke-linecap:round}.band{stroke:none;fill-opacity:.18}"
+    + ".line,.whisker{fill:none;stroke-width:2}.band{stroke:none;fill-opacity:.18}"
     ".whisker,.dot{stroke-dasharray:none}"
 )
 
@@ -92,7 +92,7 @@ def _chart(chart: Chart) -> str:
             back = _points(x[known][::-1], scale_y(line.high[known][::-1]))
             band = f"M{there}L{back}Z"
         path = f"M{_points(x, scale_y(line.y))}" if len(x) else ""
-        path += "h0" * (len(x) == 1)  # a dot, by the round ends of lines
+        path += "m-3 0h6" * (len(x) == 1)  # a point would not be seen
         marks.append(
             f'<path class="band {style}" data-group="{line.index}" d="{band}"/>'
             f'<path class="line {style}" data-group="{line.index}" d="{path}"/>'

@@ -25,6 +25,7 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory
 from gym_loop.runs.training_run import directories
 from gym_loop.seed_worker import described
+from gym_loop.sweeps.forking import fork_run
 
 LOCK_PATIENCE = 60.0  # seconds that the run's last process, on another node, has to save and end
 
@@ -110,6 +111,9 @@ def _train_patiently(job: dict[str, Any], config: RunConfig, ready: Any) -> Trai
     """Begin the run, or go on with it; a process of a node that was lost may still hold it."""
     until = time.monotonic() + LOCK_PATIENCE
     parents = directories(config.loop.parameters)
+    origin = job["origin"]
+    if origin is not None and not _has_begun(job["run"], parents):
+        fork_run(origin["run"], job["run"], Path(origin["checkpoint"]), parents)
     while True:
         has_begun = _has_begun(job["run"], parents)
         try:

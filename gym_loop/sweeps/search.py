@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from gym_loop.config import RunConfig
 from gym_loop.errors import ConfigError
 from gym_loop.sweeps.cells import Cell, make_cell
+from gym_loop.sweeps.population import explored
 from gym_loop.sweeps.records import SweepDirectory, TrialRecord
 from gym_loop.sweeps.space import Values
 from gym_loop.sweeps.study import Study
@@ -42,8 +45,6 @@ def _points(sweep: Sweep) -> Iterator[Values]:
     if sweep.searcher == "grid":
         yield from sweep.space.grid()
         return
-    import numpy as np
-
     rng = np.random.default_rng(sweep.seed)
     while True:
         yield sweep.space.draw(rng)
@@ -74,6 +75,7 @@ class Search:
         self.cells: dict[str, Cell] = {}
         self._under_way: dict[str, TrialRecord] = {}  # by Ray's name of the trial
         self._replayed: set[str] = set()
+        self._rng = np.random.default_rng(sweep.seed)
         study.forget_unknown({one.number for one in self.records.values()})
         self._coming = self._all()
 
@@ -92,7 +94,7 @@ class Search:
         """Those of before that are needed again, then new ones."""
         for record in list(self.records.values()):
             # To a scheduler the finished ones are told again: it judges the others by them.
-            if record.is_over and self.sweep.scheduler.name == "none":
+            if record.is_over and self.sweep.scheduler.name in ("none", "pbt"):
                 continue
             if record.status == "failed" and record.cell.startswith("invalid"):
                 continue
@@ -153,6 +155,16 @@ class Search:
         self.records[record.cell] = record
         self._finish(record)
 
+    def explore(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Give a copy of a member's config values near its own, if they go together."""
+        resample = self.sweep.scheduler.options["resample"]
+        values = explored(self.sweep.space, config["chosen"], resample, self._rng)
+        try:
+            cell = make_cell(self.config, values, str(self.sweep.path))
+        except ConfigError:
+            return config
+        return {**config, "chosen": values, "config": cell.config.portable().to_yaml()}
+
     # -- what became of it -------------------------------------------------------------------
 
     def reported(self, trial: str, result: dict[str, Any]) -> None:
@@ -161,7 +173,7 @@ class Search:
         if record.cell in self._replayed or result["evaluation"] <= len(record.reports):
             return
         record.reports.append(_report(result))
-        record.steps, record.seconds = result["steps"], result["seconds"]
+        _adopt(record, result)
         self.study.note(record, _mean(result["values"]), result["evaluation"])
         self.directory.write(record)
 
@@ -182,7 +194,7 @@ class Search:
             record.per_seed = list(result["values"])
             record.value = _mean(record.per_seed)
         if result is not None:
-            record.steps, record.seconds = result["steps"], result["seconds"]
+            _adopt(record, result)
         self._finish(record)
 
     def reported_last(self, record: TrialRecord, result: dict[str, Any]) -> None:
@@ -216,6 +228,14 @@ class Search:
         }
         return [*told, last] if record.status == "finished" else [*told[:-1], {**told[-1], **last,
                 "evaluation": len(told)}]  # fmt: skip
+
+
+def _adopt(record: TrialRecord, result: dict[str, Any]) -> None:
+    """Note how far a trial is, and the runs and values that a member of a population has now."""
+    record.steps, record.seconds = result["steps"], result["seconds"]
+    if "chosen" in result:
+        record.values = dict(result["chosen"])
+        record.runs = {int(seed): run for seed, run in result["runs"].items()}
 
 
 def _report(result: dict[str, Any]) -> dict[str, Any]:

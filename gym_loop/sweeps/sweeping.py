@@ -17,6 +17,7 @@ from gym_loop.runs.training_run import directories
 from gym_loop.sweeps.cells import Cell
 from gym_loop.sweeps.parcel import named_files
 from gym_loop.sweeps.plan import plan
+from gym_loop.sweeps.population import check_may_change
 from gym_loop.sweeps.records import SweepDirectory, TrialRecord
 from gym_loop.sweeps.result import SweepResult
 from gym_loop.sweeps.search import Search
@@ -59,6 +60,8 @@ def sweep(
     config, asked = read(run_config, sweep_file, overrides)
     if name is not None and resume:
         raise UsageError("--name and --resume exclude each other: a resumed sweep keeps its id")
+    if asked.scheduler.name == "pbt":
+        check_may_change(config, asked.space, str(asked.path))
     require_ray()
     facts = _facts(config, asked)
     if resume:
@@ -143,7 +146,8 @@ class _Sweeping:
             mode=self.asked.mode,
             trials=self.asked.trials,
             records=list(self.search.records.values()),
-            importance=study.importance(),
+            # The values of a population change while it trains.
+            importance={} if self.asked.scheduler.name == "pbt" else study.importance(),
             signal=self.signal,
         )
         self._write_best(result)
@@ -175,6 +179,7 @@ class _Sweeping:
             argv=sys.argv,
             together=together,
             reports=scheduled,
+            in_step=asked.scheduler.name == "pbt",
             retries=asked.retries,
         )
 

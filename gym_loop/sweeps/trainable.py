@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from gym_loop.runs.training_run import directories
+from gym_loop.sweeps.population import load_members, save_members
 from gym_loop.sweeps.trial import Nursery, Order, Trial
+from gym_loop.yaml_file import read_yaml
 
 PARCEL = "gym_loop_parcel"  # the package that a sweep's files travel in
 CONTENTS = "contents.json"
+_EXPLOITED = re.compile(r"\.e\d+$")  # the end of a run's id: at which evaluation it was copied
 
 
 def trainable_class() -> type[Any]:
@@ -64,6 +69,57 @@ def trainable_class() -> type[Any]:
             """Nothing: runs go on from their own checkpoints."""
 
     return SweepTrial
+
+
+def member_class() -> type[Any]:
+    """The same for population-based training, whose trials go on as copies of others."""
+
+    class Member(trainable_class()):  # type: ignore[misc]
+        """One member of a population; its runs begin with its first step, when all is known."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            """Take a config: the orders of all members, our values, and the run file with them."""
+            mine = config["orders"][int(self.trial_id.rpartition("_")[2])]
+            self.order = Order(
+                **{**mine, "config": config["config"], "runs": _with_numbers(mine["runs"])}
+            )
+            self.chosen = config["chosen"]
+            self.origins: dict[int, dict[str, str]] = {}
+
+        def step(self) -> dict[str, Any]:
+            """The next evaluation of our runs, which then wait."""
+            if self.trial is None:
+                if self.nursery is None:
+                    self.nursery = Nursery(self.order.classes)
+                self.trial = Trial(self.order, self.nursery, travelled_files())
+                self.trial.origins = self.origins
+            result = self.trial.report()
+            return {**result, "runs": self.order.runs, "chosen": self.chosen}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Copy the checkpoints of our runs, which wait at an evaluation."""
+            assert self.trial is not None
+            parents = self._checkpoints()
+            save_members(Path(checkpoint_dir), self.order.runs, parents, self.trial.reported)
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """Go on from checkpoints: our own runs' as they are, another's as a copy."""
+            runs, checkpoints, when = load_members(Path(checkpoint))
+            ours = {seed: _EXPLOITED.sub("", run) for seed, run in self.order.runs.items()}
+            if ours == {seed: _EXPLOITED.sub("", run) for seed, run in runs.items()}:
+                self.order.runs = runs
+                return
+            self.order.runs = {seed: f"{run}.e{when}" for seed, run in ours.items()}
+            self.origins = {
+                seed: {"run": runs[seed], "checkpoint": os.fspath(checkpoints[seed])}
+                for seed in runs
+            }
+
+        def _checkpoints(self) -> Path:
+            parameters = read_yaml(self.order.config).data["loop"]["parameters"]
+            return Path(self.order.directory) / directories(parameters)["checkpoint_dir"]
+
+    return Member
 
 
 def _with_numbers(runs: dict[Any, str]) -> dict[int, str]:

@@ -80,7 +80,7 @@ class Run:
     line: socket.socket | None = None
     text: bytes = b""
     pid: int | None = None
-    began: bool = False
+    before: int = 0  # evaluations that were made before this process
     ended: bool = False
     failures: int = 0
     steps: int = 0
@@ -186,6 +186,7 @@ class Trial:
     ) -> None:
         self.order, self.nursery, self.files = order, nursery, dict(files or {})
         self.runs = [Run(seed, run) for seed, run in order.runs.items()]
+        self.origins: dict[int, dict[str, str]] = {}  # runs that the runs begin as copies of
         self.reported = 0
         self.to_stop = False
         self.error: str | None = None
@@ -214,6 +215,8 @@ class Trial:
         if all(run.ended for run in self.runs) or (self.to_stop and not self._living()):
             return self._end()
         ready = min(len(run.evaluations) for run in self.runs)
+        if self.order.in_step:  # what was before is no news
+            self.reported = max(self.reported, min(run.before for run in self.runs))
         if not self.order.reports or self.to_stop or ready <= self.reported:
             return None
         if self.order.in_step and not all(run.waiting or run.ended for run in self.runs):
@@ -305,6 +308,7 @@ class Trial:
             "directory": order.directory,
             "output": str(Path(order.output) / f"{run.run}.txt"),
             "in_step": order.in_step,
+            "origin": self.origins.get(run.seed),
             "files": self.files,
         }
 
@@ -322,10 +326,10 @@ class Trial:
     def _hear(self, run: Run, message: dict[str, Any]) -> None:
         run.steps = message.get("steps", run.steps)
         if "history" in message:
-            run.began = True
-            run.evaluations += [
+            run.evaluations = [
                 {**one["scalars"], "steps": one["steps"]} for one in message["history"]
             ]
+            run.before = len(run.evaluations)
         if "scalars" in message:
             run.evaluations.append({**message["scalars"], "steps": message["steps"]})
         if "saved" in message:

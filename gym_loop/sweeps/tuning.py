@@ -21,7 +21,7 @@ from gym_loop.sweeps.records import TrialRecord
 from gym_loop.sweeps.scheduler_options import SchedulerOptions
 from gym_loop.sweeps.search import Search
 from gym_loop.sweeps.sweep_file import Sweep
-from gym_loop.sweeps.trainable import trainable_class
+from gym_loop.sweeps.trainable import member_class, trainable_class
 from gym_loop.sweeps.trial import Order
 
 QUIET = {
@@ -36,6 +36,7 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 STORE_BYTES = 100 * 2**20  # of Ray's shared memory: nothing big goes through it
+KEPT = 4  # of a member's checkpoints: others may be about to copy them
 NODE_LOSSES = 5  # how often a trial may lose its node
 
 MakeOrder = Callable[[TrialRecord, Cell], Order]
@@ -147,26 +148,84 @@ def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, nam
     from ray import tune as ray_tune
 
     room = slots(sweep)
+    options: dict[str, Any] = {"storage_path": str(storage.resolve()), "name": name, "verbose": 0}
+    options["failure_config"] = ray_tune.FailureConfig(max_failures=NODE_LOSSES)
+    if sweep.scheduler.name == "pbt":
+        trainable = member_class()
+        asked, options["callbacks"], space = _population(sweep, search, make_order)
+        options["checkpoint_config"] = ray_tune.CheckpointConfig(num_to_keep=KEPT)
+    else:
+        trainable, space = trainable_class(), None
+        asked = {
+            "search_alg": _searcher(search, make_order),
+            "scheduler": _scheduler(sweep.scheduler),
+            "num_samples": -1,
+        }
     # By default a search gives Tune one trial at a time, and short trials then all go to one actor.
     with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(room)}):
-        tuner = ray_tune.Tuner(
-            ray_tune.with_resources(trainable_class(), {"cpu": sweep.cpu, "gpu": sweep.gpu}),
-            tune_config=ray_tune.TuneConfig(
-                metric="value",
-                mode="max",  # the sign is turned where less is better
-                search_alg=_searcher(search, make_order),
-                scheduler=_scheduler(sweep.scheduler),
-                num_samples=-1,
-                reuse_actors=True,
-            ),
-            run_config=ray_tune.RunConfig(
-                name=name,
-                storage_path=str(storage.resolve()),
-                verbose=0,
-                failure_config=ray_tune.FailureConfig(max_failures=NODE_LOSSES),
-            ),
+        ray_tune.Tuner(
+            ray_tune.with_resources(trainable, {"cpu": sweep.cpu, "gpu": sweep.gpu}),
+            param_space=space,
+            # The sign is turned where less is better.
+            tune_config=ray_tune.TuneConfig(metric="value", mode="max", reuse_actors=True, **asked),
+            run_config=ray_tune.RunConfig(**options),
+        ).fit()
+
+
+def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[Any, Any, Any]:
+    """Options of Tune for population-based training, its callbacks, and the members."""
+    from ray import tune as ray_tune
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    class Listener(ray_tune.Callback):  # type: ignore[misc]
+        """Tells our `Search` what became of the members."""
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
+        ) -> None:
+            if not result["done"]:
+                search.reported(_member(trial), result)
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            search.ended(_member(trial), trial.last_result, lost=False)
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            search.ended(_member(trial), None, lost=True)
+
+    class Explore:
+        """Puts values near its own into a copy of a good member's config."""
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
+            return search.explore(config)
+
+    members = []
+    while (found := search.next(f"member {len(members)}")) is not None:
+        members.append((asdict(make_order(*found)), found[0].values))
+    orders = [order for order, _ in members]
+    starts = [
+        {"orders": orders, "config": order["config"], "chosen": values} for order, values in members
+    ]
+    options = sweep.scheduler.options
+    asked = {
+        "scheduler": PopulationBasedTraining(
+            time_attr="evaluation",
+            perturbation_interval=options["interval"],
+            quantile_fraction=options["quantile"],
+            custom_explore_fn=Explore(),
+            log_config=False,
         )
-        tuner.fit()
+    }
+    return asked, [Listener()], ray_tune.grid_search(starts)
+
+
+def _member(trial: Any) -> str:
+    return f"member {int(trial.trial_id.rpartition('_')[2])}"
 
 
 def _searcher(search: Search, make_order: MakeOrder) -> Any:

@@ -95,7 +95,7 @@ class Chart {
     const path = (xs, ys) => {
       const points = [];
       xs.forEach((x, i) => { if (ys[i] !== null) points.push(`${this.x(x).toFixed(1)} ${this.y(ys[i]).toFixed(1)}`); });
-      return points.length ? `M${points.join("L")}${points.length === 1 ? "h0" : ""}` : "";
+      return points.length ? `M${points.join("L")}${points.length === 1 ? "m-3 0h6" : ""}` : "";
     };
     const [bands, lines] = ["band", "line"].map((name) => this.marks.querySelectorAll(`.${name}`));
     this.runs.replaceChildren();
