@@ -56,6 +56,7 @@ bench-agents: $(VENV)/dev  ## Measure the agents beside other libraries (in an e
 	$(BIN)/python benchmarks/dqn_cartpole.py
 	$(BIN)/python benchmarks/sac_pendulum.py
 	$(BIN)/python benchmarks/td3_pendulum.py
+	$(BIN)/python benchmarks/sac_mujoco.py
 	$(BIN)/python benchmarks/many_seeds.py
 	$(BIN)/python benchmarks/gpu.py
 

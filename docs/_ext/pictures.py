@@ -1,4 +1,4 @@
-"""Take the pictures of the two pages for the documentation, in a real Chromium.
+"""Take the pictures of the pages for the documentation, in a real Chromium.
 
 python docs/_ext/pictures.py     (apt-get install chromium; the extra dev)
 """
@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import gym_loop
 from gym_loop.presets import preset_run_file
+from gym_loop.report.writing import report
 from gym_loop.watching.server import watch
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
@@ -89,6 +90,27 @@ def take_watch(browser: Browser, place: Path) -> None:
         page.close()
 
 
+def take_report(browser: Browser, place: Path) -> None:
+    for name, rate in (("slow", 0.0003), ("fast", 0.003)):
+        run_file = place / f"{name}.yaml"
+        run_file.write_text(preset_run_file("ppo/CartPole-v1", {}))
+        values = {
+            "loop.parameters.logdir": str(place / "compared"),
+            "loop.parameters.checkpoint_dir": str(place / "compared_checkpoints"),
+            "loop.parameters.max_steps": 30_000,
+            "agent.parameters.learning_rate": rate,
+        }
+        gym_loop.train(run_file, values, seeds=range(5), jobs=1)
+    (path,) = report(logdir=place / "compared", output=place / "report.html")
+    page = browser.new_page(viewport=SIZE, color_scheme="light")
+    page.goto(f"file://{path}")
+    chart = page.locator("figure.chart svg").first.bounding_box()
+    assert chart is not None
+    page.mouse.move(chart["x"] + 0.6 * chart["width"], chart["y"] + 0.5 * chart["height"])
+    take(page, "report.png")
+    page.close()
+
+
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -99,6 +121,7 @@ def main() -> None:
         )
         take_serve(browser)
         take_watch(browser, Path(place))
+        take_report(browser, Path(place))
         browser.close()
 
 

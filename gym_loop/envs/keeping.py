@@ -8,9 +8,12 @@ from typing import Any
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from gym_loop.envs.layers import layers_of
+from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.single_state import METHODS, RESTART, EnvState, SingleState, methods_for
 from gym_loop.envs.vector_state import AsyncState, SyncState, async_methods
 from gym_loop.errors import StateError
+
+ELSEWHERE = (AsyncVectorEnv, ShardsEnv)  # their copies are in other processes
 
 
 def keep_state(env: Any, method: str | None = None) -> EnvState:
@@ -31,10 +34,10 @@ def keep_state(env: Any, method: str | None = None) -> EnvState:
             f"{method!r} is no way to keep an environment's state; use {list(METHODS)}"
         )
     core = layers_of(env)[-1]
+    if isinstance(core, ELSEWHERE):
+        return AsyncState(env, name)
     if isinstance(core, SyncVectorEnv):
         return SyncState(env, name)
-    if isinstance(core, AsyncVectorEnv):
-        return AsyncState(env, name)
     return SingleState(env, name)
 
 
@@ -42,12 +45,12 @@ def candidates(env: Any) -> list[str]:
     """The methods that can be tried on an environment, best first; ``restart`` is the last."""
     core = layers_of(env)[-1]
     elsewhere = bool(kept_elsewhere(env))
+    if isinstance(core, ELSEWHERE):
+        methods = [] if elsewhere else async_methods(env)
+        return [f"async[{name}]" for name in [*methods, RESTART]]
     if isinstance(core, SyncVectorEnv):
         methods = [] if elsewhere else methods_for(core.envs[0])
         return [f"sync[{name}]" for name in [*methods, RESTART]]
-    if isinstance(core, AsyncVectorEnv):
-        methods = [] if elsewhere else async_methods(env)
-        return [f"async[{name}]" for name in [*methods, RESTART]]
     return [*([] if elsewhere else methods_for(env)), RESTART]
 
 
@@ -58,7 +61,7 @@ def kept_elsewhere(env: Any) -> str:
     might agree for the length of a proof, and yet follow from what only the server remembers.
     """
     core = layers_of(env)[-1]
-    if isinstance(core, AsyncVectorEnv):
+    if isinstance(core, ELSEWHERE):
         # A worker that is asked for an attribute that it lacks is shut down.
         if not all(core.call("has_wrapper_attr", "state_elsewhere")):
             return ""

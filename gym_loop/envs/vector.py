@@ -24,10 +24,11 @@ from gym_loop.envs.making import (
     make_visible_env,
     refusals,
 )
+from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
 
-MODES = ("auto", "native", "sync", "async")
+MODES = ("auto", "native", "sync", "async", "ray")
 
 
 def make_vector_env(
@@ -46,7 +47,8 @@ def make_vector_env(
         spec: what to make.
         n_envs: number of copies.
         vectorization: ``native`` takes the environment's own vector entry point, ``sync`` makes
-            copies in this process, ``async`` copies in worker processes; ``auto`` is native
+            copies in this process, ``async`` copies in worker processes, ``ray`` in Ray's actors;
+            ``auto`` is native
             where that is possible, else sync.
         longest: cut an episode after so many steps; None for the environment's own limit.
         render: copy 0 shows itself in a window.
@@ -62,7 +64,7 @@ def make_vector_env(
     visible = render or record
     if is_class_string(spec.name):
         return _from_class_string(spec, n_envs, vectorization, longest, visible)
-    if visible and vectorization == "async":
+    if visible and vectorization in ("async", "ray"):
         raise EnvParametersError(
             "a copy in a worker process cannot be shown or recorded; set vectorization to auto or"
             " sync, or render and record to false"
@@ -79,6 +81,8 @@ def make_vector_env(
     if vectorization == "async":
         copy = WorkerCopy(partial(make_copy, spec, longest))
         return WorkersEnv([copy] * n_envs, spec.name, autoreset)
+    if vectorization == "ray":
+        return ShardsEnv(partial(make_copy, spec, longest), n_envs, spec.name, autoreset)
     shown = partial(make_copy, spec, longest, render=render, record=record)
     others = partial(make_copy, spec, longest)
     # What is recorded is looked at after a step, before the reset that follows it.
@@ -166,7 +170,7 @@ def _from_class_string(
 ) -> Any:
     """What the class or function gives when it is called with ``num_envs``."""
     obstacles = {
-        "set vectorization to auto": vectorization in ("sync", "async"),
+        "set vectorization to auto": vectorization in ("sync", "async", "ray"),
         "leave env.wrappers out": bool(spec.wrappers),
         "set render and record to false": visible,
         "set env.max_episode_steps in place of max_episode_len": longest is not None,

@@ -51,9 +51,10 @@ class VectorLoop(LoopParameters, BaseLoop):
                 process: true for its episodes 0, 1, 8, 27, ... 1000, 2000, ..., a number N for
                 every N-th episode.
             render (bool): Show the first copy in a window, which needs copies in this process.
-            vectorization ("auto" or "native" or "sync" or "async"): native for the
+            vectorization ("auto" or "native" or "sync" or "async" or "ray"): native for the
                 environment's own vector entry point, sync for copies in this process, async for
-                copies in processes of their own; auto is native where there is one and no wrapper
+                copies in processes of their own, ray for copies in Ray's actors, on many machines
+                if RAY_ADDRESS names a cluster; auto is native where there is one and no wrapper
                 forbids it, else sync.
         """
         return {
@@ -71,7 +72,7 @@ class VectorLoop(LoopParameters, BaseLoop):
         problems = LoopParameters.check_parameters(parameters)
         if parameters["n_envs"] < 1:
             problems["n_envs"] = f"{parameters['n_envs']} is too small; it must be at least 1"
-        if parameters["vectorization"] in ("native", "async"):
+        if parameters["vectorization"] in ("native", "async", "ray"):
             for name in ("record", "render"):
                 if parameters[name]:
                     problems[name] = (
@@ -106,8 +107,10 @@ class VectorLoop(LoopParameters, BaseLoop):
         """Make copies that can each be reset with a seed of its own; a class string's cannot."""
         vectorization = "auto"
         if not is_class_string(spec.name):
-            in_workers = parameters["vectorization"] == "async" and not (render or record)
-            vectorization = "async" if in_workers else "sync"
+            in_workers = parameters["vectorization"] in ("async", "ray")
+            vectorization = parameters["vectorization"] if in_workers else "sync"
+            if render or record:
+                vectorization = "sync"
         return make_vector_env(
             spec,
             min(parameters["n_envs"], parameters["eval_episodes"]),

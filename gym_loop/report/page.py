@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import gym_loop
 from gym_loop.bootstrap import Floats
 from gym_loop.report import tables
 from gym_loop.report.content import Content
@@ -32,10 +31,11 @@ from gym_loop.report.svg import (
     shares,
     style_of,
 )
+from gym_loop.runs.manifest import versions
 
 VIDEO_BYTES = 8_000_000  # of all videos in the page; the others are linked
 _STATIC = Path(__file__).with_name("static")
-_SHARED = Path(gym_loop.__file__).parent / "bridges" / "http" / "static" / "style.css"
+_SHARED = Path(__file__).parents[1] / "bridges" / "http" / "static" / "style.css"
 _SECTIONS = {
     "curves": "Learning curves",
     "evaluation": "Evaluations",
@@ -60,6 +60,7 @@ def write_page(content: Content, path: Path, title: str, intro: str = "") -> str
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
         " media-src data:; img-src data:; base-uri 'none'; form-action 'none'"
     )
+    version = versions().get("gym-loop", "")
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     envs = ", ".join(dict.fromkeys(run.env for run in content.runs))
     return f"""<!DOCTYPE html>
@@ -69,7 +70,7 @@ def write_page(content: Content, path: Path, title: str, intro: str = "") -> str
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="generator" content="gym-loop {gym_loop.__version__}">
+<meta name="generator" content="gym-loop {version}">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>{style}</style>
@@ -79,7 +80,7 @@ def write_page(content: Content, path: Path, title: str, intro: str = "") -> str
 <header>
 <h1>{escape(title)}</h1>
 <p class="quiet">{_count(len(content.runs), "run")} in {escape(envs)}, made {made} by gym-loop
-{gym_loop.__version__}</p>
+{version}</p>
 </header>
 {_legend(content)}
 <main id="main">

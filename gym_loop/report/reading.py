@@ -26,6 +26,8 @@ EPISODES = "train/episodes"
 TIME = "time/"
 LAST_EPISODES = 100
 NAN = math.nan
+LARGEST = 1e100  # what is beyond counts as infinite: nothing overflows
+MOST_STEPS = 1e15
 _TAIL = 1 << 16  # bytes in which a file's last row is looked for
 
 
@@ -195,7 +197,7 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else 0.0
+    return float(value) if is_number and 0 <= value <= MOST_STEPS else 0.0
 
 
 # -- metrics -----------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def _last_step(path: Path) -> float:
             step = float(line.split(b",", 1)[0])
         except ValueError:
             continue
-        if math.isfinite(step):
+        if 0 <= step <= MOST_STEPS:
             return step
     return 0.0
 
@@ -223,25 +225,30 @@ def _last_step(path: Path) -> float:
 def _read_metrics(run: RunData, end: float) -> None:
     columns = _columns(run)
     step = columns.pop("step", np.zeros(0))
-    if not len(step):
+    valid = (step >= 0) & (step <= MOST_STEPS)
+    if not valid.any():
         run.problems.append("it has no metrics yet")
         return
-    seconds = columns.pop("seconds", np.zeros(0))
-    run.steps = max(run.steps, int(np.nanmax(step, initial=0)))
-    run.seconds = max(run.seconds, float(np.nanmax(seconds, initial=0)))
-    weights = columns.pop(EPISODES, None)
-    where = np.clip(np.nan_to_num(step) * (BINS / end), 0, BINS - 1).astype(np.int64)
+    step = step[valid]
+    seconds, weights = (
+        _within(columns.pop(name, np.full(len(valid), NAN))[valid])
+        for name in ("seconds", EPISODES)
+    )
+    run.steps = max(run.steps, int(step.max()))
+    run.seconds = max(run.seconds, float(seconds.max()))
+    where = np.minimum(step * (BINS / end), BINS - 1).astype(np.int64)
     last = min(BINS - 1, int(run.steps * BINS / end))
-    for name, values in columns.items():
+    for name, column in columns.items():
+        values = column[valid]
         if name.startswith(TIME):
-            run.seconds_of[name[len(TIME) :]] = float(np.nansum(values))
+            run.seconds_of[name[len(TIME) :]] = float(_within(values).sum())
             continue
-        good = np.isfinite(values) & np.isfinite(step)
+        good = np.abs(values) <= LARGEST
         if not good.any():
             continue
         counts = np.ones(int(good.sum()))
-        if weights is not None and name.startswith("train/"):
-            counts = np.nan_to_num(weights[good], nan=1.0)
+        if name.startswith("train/"):
+            counts = np.maximum(weights[good], 1.0)
         run.curves[name] = _binned(
             where[good], values[good], counts, last, name.startswith("train/")
         )
@@ -251,6 +258,11 @@ def _read_metrics(run: RunData, end: float) -> None:
         elif name == EVALUATION:
             run.evaluation = float(values[good][-1])
             run.best_evaluation = float(values[good].max())
+
+
+def _within(values: Floats) -> Floats:
+    """Counts and seconds; 0 for what is neither."""
+    return np.where((values >= 0) & (values <= MOST_STEPS), values, 0.0)
 
 
 def _columns(run: RunData) -> dict[str, Floats]:
@@ -271,15 +283,21 @@ def _columns(run: RunData) -> dict[str, Floats]:
     if len(kept) < len(body):
         run.problems.append(f"{len(body) - len(kept)} rows of its metrics.csv are damaged")
     columns = zip(*kept, strict=True) if kept else [() for _ in names]
-    return {
-        name: np.array([_cell(cell) for cell in column]) if any(column) else np.full(len(kept), NAN)
-        for name, column in zip(names, columns, strict=True)
-    }
+    return {name: _floats(column) for name, column in zip(names, columns, strict=True)}
+
+
+def _floats(cells: Sequence[str]) -> Floats:
+    try:
+        if "" not in cells:
+            return np.array(list(map(float, cells)))
+        return np.array([float(cell) if cell else NAN for cell in cells])
+    except ValueError:
+        return np.array([_cell(cell) for cell in cells])
 
 
 def _cell(text: str) -> float:
     try:
-        return float(text) if text else NAN
+        return float(text)
     except ValueError:
         return NAN
 

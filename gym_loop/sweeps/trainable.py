@@ -73,9 +73,13 @@ def trainable_class() -> type[Any]:
 
 def member_class() -> type[Any]:
     """The same for population-based training, whose trials go on as copies of others."""
+    base: Any = trainable_class()
 
-    class Member(trainable_class()):  # type: ignore[misc]
+    class Member(base):  # type: ignore[misc]
         """One member of a population; its runs begin with its first step, when all is known."""
+
+        nursery: Nursery | None
+        trial: Trial | None
 
         def setup(self, config: dict[str, Any]) -> None:
             """Take a config: the orders of all members, our values, and the run file with them."""
@@ -91,8 +95,9 @@ def member_class() -> type[Any]:
             if self.trial is None:
                 if self.nursery is None:
                     self.nursery = Nursery(self.order.classes)
-                self.trial = Trial(self.order, self.nursery, travelled_files())
-                self.trial.origins = self.origins
+                trial = Trial(self.order, self.nursery, travelled_files())
+                trial.origins = self.origins
+                self.trial = trial
             result = self.trial.report()
             return {**result, "runs": self.order.runs, "chosen": self.chosen}
 

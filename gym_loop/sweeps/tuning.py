@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gym_loop.envs.shards import QUIET_RAY, environment, start_ray
 from gym_loop.errors import SweepError
 from gym_loop.many_seeds import cores
 from gym_loop.sweeps.cells import Cell
@@ -25,9 +24,7 @@ from gym_loop.sweeps.trainable import member_class, trainable_class
 from gym_loop.sweeps.trial import Order
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    **QUIET_RAY,
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -35,7 +32,6 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # what a sweep goes on from is our own
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-STORE_BYTES = 100 * 2**20  # of Ray's shared memory: nothing big goes through it
 KEPT = 4  # of a member's checkpoints: others may be about to copy them
 NODE_LOSSES = 5  # how often a trial may lose its node
 
@@ -65,7 +61,7 @@ def ray_running(address: str | None, files: Sequence[Path]) -> Iterator[None]:
         address: such as ``192.168.0.1:6379`` or ``auto``; None starts Ray here.
         files: of the user, taken to the workers of a cluster.
     """
-    with _environment(QUIET), warnings.catch_warnings():
+    with environment(QUIET), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own: deprecations inside it, open sockets
         import ray
 
@@ -73,19 +69,12 @@ def ray_running(address: str | None, files: Sequence[Path]) -> Iterator[None]:
             yield
             return
         with tempfile.TemporaryDirectory(prefix="gym-loop-") as place:
-            options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-            if address is None:
-                options |= {
-                    "address": "local",
-                    "num_cpus": cores(),
-                    "include_dashboard": False,
-                    "object_store_memory": STORE_BYTES,
-                }
-            else:
+            options: dict[str, Any] = {}
+            if address is not None:
                 parcel = pack(files, Path(place))
-                options |= {"address": address, "runtime_env": {"py_modules": [str(parcel)]}}
+                options["runtime_env"] = {"py_modules": [str(parcel)]}
             try:
-                ray.init(**options)
+                start_ray(address, cores(), **options)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 where = f"the cluster at {address}" if address else "Ray"
                 raise SweepError(
@@ -95,20 +84,6 @@ def ray_running(address: str | None, files: Sequence[Path]) -> Iterator[None]:
                 yield
             finally:
                 ray.shutdown()
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def slots(sweep: Sweep) -> int:
@@ -162,7 +137,7 @@ def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, nam
             "num_samples": -1,
         }
     # By default a search gives Tune one trial at a time, and short trials then all go to one actor.
-    with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(room)}):
+    with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(room)}):
         ray_tune.Tuner(
             ray_tune.with_resources(trainable, {"cpu": sweep.cpu, "gpu": sweep.gpu}),
             param_space=space,
@@ -180,6 +155,9 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
     class Listener(ray_tune.Callback):  # type: ignore[misc]
         """Tells our `Search` what became of the members."""
 
+        def __init__(self, search: Search) -> None:
+            self.search = search
+
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
@@ -187,24 +165,27 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
             self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
             if not result["done"]:
-                search.reported(_member(trial), result)
+                self.search.reported(_member(trial), result)
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            search.ended(_member(trial), trial.last_result, lost=False)
+            self.search.ended(_member(trial), trial.last_result, lost=False)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            search.ended(_member(trial), None, lost=True)
+            self.search.ended(_member(trial), None, lost=True)
 
     class Explore:
         """Puts values near its own into a copy of a good member's config."""
+
+        def __init__(self, search: Search) -> None:
+            self.search = search
 
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
         def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
-            return search.explore(config)
+            return self.search.explore(config)
 
-    members = []
+    members: list[tuple[dict[str, Any], dict[str, Any]]] = []
     while (found := search.next(f"member {len(members)}")) is not None:
         members.append((asdict(make_order(*found)), found[0].values))
     orders = [order for order, _ in members]
@@ -217,11 +198,11 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
             time_attr="evaluation",
             perturbation_interval=options["interval"],
             quantile_fraction=options["quantile"],
-            custom_explore_fn=Explore(),
+            custom_explore_fn=Explore(search),
             log_config=False,
         )
     }
-    return asked, [Listener()], ray_tune.grid_search(starts)
+    return asked, [Listener(search)], ray_tune.grid_search(starts)
 
 
 def _member(trial: Any) -> str:

@@ -140,10 +140,12 @@ class Chart {
     head.textContent = `${short(value)} ${this.figure.dataset.x}`;
     const rows = this.visible.map((line) => this.row(line, value)).filter(Boolean);
     this.tip.replaceChildren(head, ...rows);
-    const scale = this.svg.clientWidth / width;
-    const before = this.x(value) * scale - this.tip.offsetWidth - 10;
-    const after = Math.min(this.x(value) * scale + 10, this.figure.clientWidth - this.tip.offsetWidth);
-    this.tip.style.transform = `translate(${before > 0 ? before : Math.max(0, after)}px, ${this.svg.offsetTop + 6}px)`;
+    const [box, around] = [this.svg.getBoundingClientRect(), this.figure.getBoundingClientRect()];
+    const x = (this.x(value) / width) * box.width;
+    const free = around.width - this.tip.offsetWidth; // beside the rule, where there is more room
+    const place = x > box.width / 2 ? x - this.tip.offsetWidth - 10 : x + 10;
+    const top = box.top - around.top + (above / height) * box.height;
+    this.tip.style.transform = `translate(${Math.max(0, Math.min(place, free))}px, ${top}px)`;
   }
 
   row(line, value) {
