@@ -30,6 +30,8 @@ from pathlib import Path
 import numpy as np
 from _measure import surroundings, table
 
+from gym_loop.config import load_config
+from gym_loop.presets import preset_config
 from gym_loop.runs.loggers.csv_logger import CsvLogger
 from gym_loop.runs.loggers.tensorboard_logger import TensorBoardLogger
 
@@ -72,10 +74,9 @@ def write_run(number: int, rows: int) -> None:
         "seconds": 0.01 * rows,
     }
     (directory / "manifest.json").write_text(json.dumps(facts))
-    (directory / "run.yaml").write_text(
-        "agent:\n  class: gym_loop.agents.ppo:PPO\n  parameters:\n"
-        f"    learning_rate: {rate}\nenv:\n  name: CartPole-v1\nseed: {number}\n"
-    )
+    values = {"agent.parameters.learning_rate": rate, "seed": number}
+    config = load_config(preset_config("ppo/CartPole-v1"), values)
+    (directory / "run.yaml").write_text(config.to_yaml())
     loggers = [CsvLogger(directory, run), TensorBoardLogger(directory, run)]
     for logger in loggers:
         logger.start({"agent.parameters.learning_rate": rate})

@@ -6,8 +6,8 @@ or computed (`computing`), as in a real sweep, so that they take it from the tri
 from the start of `gym-loop sweep` to its end, Ray's start and stop counted in. Ideal: the trials'
 seconds divided by the cores.
 
-Beside it, in the same turn: Ray Tune alone, whose trials are a function that sleeps or computes
-for one second and keeps nothing: no run directory, no checkpoint, no evaluation, no seed.
+Beside it, in the same turn: Ray Tune alone, whose trials sleep or compute for one second in actors
+that are used again, and keep nothing: no run directory, no checkpoint, no evaluation, no process.
 
 Wanted: at most 1.15 times the ideal for 200 trials.
 
@@ -58,24 +58,31 @@ searcher: random
 """
 TUNE = """
 import logging, os, sys, tempfile, time
-os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0")
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0",
+                  TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1")
 import ray
 from ray import tune
-computing = sys.argv[1] == "computing"
-def trial(config):
-    until = time.process_time() + 1.0
-    while computing and time.process_time() < until:
-        pass
-    if not computing:
-        time.sleep(1.0)
-    return {"value": config["x"]}
+class Trial(tune.Trainable):
+    def setup(self, config):
+        self.config = config
+    def reset_config(self, config):
+        self.config = config
+        return True
+    def step(self):
+        computing = self.config["computing"]
+        until = time.process_time() + 1.0
+        while computing and time.process_time() < until:
+            pass
+        if not computing:
+            time.sleep(1.0)
+        return {"value": self.config["x"], "done": True}
 ray.init(address="local", num_cpus=int(sys.argv[3]), include_dashboard=False,
          log_to_driver=False, logging_level=logging.ERROR)
 with tempfile.TemporaryDirectory() as place:
     tune.Tuner(
-        tune.with_resources(trial, {"cpu": 1}),
-        param_space={"x": tune.uniform(0, 1)},
-        tune_config=tune.TuneConfig(num_samples=int(sys.argv[2])),
+        tune.with_resources(Trial, {"cpu": 1}),
+        param_space={"x": tune.uniform(0, 1), "computing": sys.argv[1] == "computing"},
+        tune_config=tune.TuneConfig(num_samples=int(sys.argv[2]), reuse_actors=True),
         run_config=tune.RunConfig(storage_path=place, verbose=0),
     ).fit()
 """
@@ -117,7 +124,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 trials")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--kinds", nargs="+", default=["sleeping", "computing"])
+    parser.add_argument(
+        "--kinds", nargs="+", default=["sleeping", "computing"], choices=["sleeping", "computing"]
+    )
     options = parser.parse_args()
     trials = 20 if options.quick else options.trials
     if len(os.sched_getaffinity(0)) < CORES:
@@ -130,6 +139,7 @@ def main() -> None:
         for _ in range(options.turns):
             for side, make in sides.items():
                 times[side].append(seconds_of(kind, trials, make))
+                print(f"{kind}, {side}: {times[side][-1]:.1f} s", file=sys.stderr, flush=True)
         for side, found in times.items():
             median = sorted(found)[len(found) // 2]
             ratio = median / ideal

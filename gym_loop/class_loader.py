@@ -36,8 +36,8 @@ _REMEDIES = {
 _copies: dict[Path, Path] = {}
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like this one, or an empty string."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not near:
@@ -46,7 +46,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
             folded[match]
             for match in difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
         ]
-    return f"; did you mean {near[0]}?" if near else ""
+    return near[0] if near else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
+    near = nearest(name, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def load_class(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from gym_loop.cli_options import Json, print_json
+
 Logdir = Annotated[
     Path, typer.Option(metavar="DIR", help="Where ids and stems of runs are looked for.")
 ]
@@ -21,7 +23,7 @@ def report(
         typer.Argument(
             metavar="[RUN]...",
             help="Id of a run, stem of its run file (run for run-1, run-2, ...), run file, "
-            "directory of runs, or a pattern of these; by default all runs.",
+            "sweep, directory of runs, or a pattern of these; by default all runs.",
             show_default=False,
         ),
     ] = None,
@@ -86,8 +88,8 @@ def compare(
         str,
         typer.Argument(
             metavar="RUN_A",
-            help="Id of a run, stem of its run file, run file, directory of runs, or a pattern; "
-            "several with commas between them.",
+            help="Id of a run, stem of its run file, run file, sweep, directory of runs, or a "
+            "pattern; several with commas between them.",
         ),
     ],
     second: Annotated[
@@ -100,6 +102,7 @@ def compare(
         ),
     ] = None,
     logdir: Logdir = Path("logs"),
+    json: Json = False,
     force: Force = False,
 ) -> None:
     """Say what differs between two groups of runs, and which is better, how surely.
@@ -115,6 +118,10 @@ def compare(
     from gym_loop.runs.sparkline import shows_sparklines
 
     found = compare_groups(first, second, logdir)
-    typer.echo(comparison_text(found, plots=shows_sparklines(sys.stdout)))
+    if json:
+        print_json(found.as_dict())
+    else:
+        typer.echo(comparison_text(found, plots=shows_sparklines(sys.stdout)))
     if output is not None:
-        typer.echo(f"wrote {comparison_page(found, output, force)}")
+        page = comparison_page(found, output, force)
+        typer.echo(f"wrote {page}", err=json)

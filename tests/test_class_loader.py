@@ -197,3 +197,17 @@ def test_absolute_files(workdir: Path) -> None:
         "files": [f"{workdir}/mine.py", "other.py", "package.module:Class", 3, None],
         "text": "about mine.py: it is good",
     }
+
+
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [("gym", "import gymnasium as gym"), ("torch", 'pip install "gym-loop[torch]"')],
+)
+def test_modules_that_are_missing_most_often_have_a_remedy(
+    module: str, remedy: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    (workdir / f"needs_{module}.py").write_text(f"import {module}\n")
+    with pytest.raises(ModuleBrokenError) as raised:
+        load_class(f"needs_{module}.py:Agent")
+    assert str(raised.value).splitlines()[0].endswith(remedy)

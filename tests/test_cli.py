@@ -128,7 +128,7 @@ class TestEvaluate:
         assert outcome.status == 0
         assert outcome.err.count("\n") == 1
         assert "evaluating the untrained agent" in outcome.err
-        assert "1 episodes of the untrained agent" in outcome.out
+        assert "1 episode of the untrained agent" in outcome.out
 
 
 class TestCheck:

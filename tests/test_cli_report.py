@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,21 @@ def test_compare(workdir: Path, gym_loop_command: Callable) -> None:
     assert outcome.out.endswith("wrote compared.html\n")
     page = Path("compared.html").read_text()
     assert "<h2>Verdict</h2><p>high is better" in page
+
+
+def test_compare_as_json(workdir: Path, gym_loop_command: Callable) -> None:
+    two_groups()
+    outcome = gym_loop_command("compare", "low", "high", "--json", "-o", "compared.html")
+    found = json.loads(outcome.out)
+    assert outcome.err == "wrote compared.html\n"
+    assert found["b"] == {"name": "high", "runs": [f"high-{number}" for number in range(1, 6)]}
+    assert found["differing"] == {"agent.parameters.rate": ["0.0001", "0.001"]}
+    env = found["environments"]["CartPole-v1"]
+    assert env["difference"]["value"] == pytest.approx(10.0)
+    assert env["improvement"] == found["improvement"]
+    single = json.loads(gym_loop_command("compare", "low-1", "high-1", "--json").out)
+    assert single["environments"]["CartPole-v1"]["p"] is None
+    assert single["environments"]["CartPole-v1"]["mean"]["a"]["low"] is None
 
 
 def test_runs_without_a_terminal_are_plain(workdir: Path, gym_loop_command: Callable) -> None:

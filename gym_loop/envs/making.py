@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from gym_loop.class_loader import did_you_mean, load_class, load_module
+from gym_loop.class_loader import did_you_mean, load_class, load_module, nearest
 from gym_loop.errors import (
     EnvError,
     EnvPackageMissingError,
@@ -135,10 +135,13 @@ def _unknown(name: str, error: gym.error.Error) -> str:
             f"there is no environment {name}: nothing has registered the namespace {namespace};"
             " name the module that does in env.imports"
         )
-    hint = did_you_mean(name, gym.registry) or did_you_mean(f"{base}-v1", gym.registry)
-    return f"there is no environment {name}" + (
-        hint or "; name the module that registers it in env.imports"
+    # Without their versions, which make ids look more alike than they are.
+    ids = {known.rpartition("-v")[0] or known: known for known in sorted(gym.registry)}
+    near = nearest(base, ids)
+    hint = (
+        f"did you mean {ids[near]}?" if near else "name the module that registers it in env.imports"
     )
+    return f"there is no environment {name}; {hint}"
 
 
 def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, Any]:

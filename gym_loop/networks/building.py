@@ -52,7 +52,7 @@ def make_network(
 
         _check_names(cls, class_string, parameters)
         module = cls(input_shape, tuple(outputs), **parameters)
-        return TorchNetwork(module, shapes=input_shape, extra=extra, device=device)
+        return TorchNetwork(module, shapes=input_shape, outputs=outputs, extra=extra, device=device)
     known = _check_names(cls, class_string, parameters)
     own: dict[str, Any] = {"output_gains": output_gains, "extra": extra, "rng": rng}
     if "device" in known:
@@ -72,6 +72,13 @@ def _check_names(cls: type, class_string: str, parameters: Mapping[str, Any]) ->
     """Names that the constructor takes; refuse others while their origin is known."""
     arguments = inspect.signature(cls).parameters.values()
     names = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
+    try:
+        inspect.signature(cls).bind_partial(None, None)
+    except TypeError:
+        raise ConfigError(
+            f"network: {class_string} cannot be made as {cls.__name__}(input_shape, outputs):"
+            f" its __init__ takes {', '.join(names) or 'nothing'}"
+        ) from None
     own = ("input_shape", "outputs", "output_gains", "extra", "rng", "dtype", "device")
     free = [name for name in names if name not in own]
     if len(names) == len(arguments):

@@ -23,6 +23,8 @@ class TorchNetwork:
         module: takes ``[B, *input_shape]``, returns one tensor ``[B, out]`` or a tuple of them.
         shapes: of the parts of an input, where the module takes a dictionary or tuple of them;
             this network takes them flat, see `gym_loop.networks.nesting`.
+        outputs: sizes that the module's outputs must have, checked at its first batch; empty for
+            no check.
         extra: number of parameters besides, 0 at first; see `Network`.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...
 
@@ -31,12 +33,19 @@ class TorchNetwork:
     """
 
     def __init__(
-        self, module: Any, *, shapes: Shapes = (), extra: int = 0, device: str = "cpu"
+        self,
+        module: Any,
+        *,
+        shapes: Shapes = (),
+        outputs: Sequence[int] = (),
+        extra: int = 0,
+        device: str = "cpu",
     ) -> None:
         import torch
 
         self.device = _device(torch, device)
         self._shapes = shapes
+        self._unchecked = tuple(outputs)
         self.module = module.to(self.device)
         trained = self._trained = [one for one in module.parameters() if one.requires_grad]
         count = sum(one.numel() for one in trained)
@@ -111,7 +120,20 @@ class TorchNetwork:
     def _call(self, inputs: Tensor) -> tuple[Tensor, ...]:
         given = inputs if isinstance(self._shapes, tuple) else split(inputs, self._shapes)
         outputs = self.module(given)
-        return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+        outputs = tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+        if self._unchecked:
+            self._check(outputs, len(inputs))
+        return outputs
+
+    def _check(self, outputs: tuple[Tensor, ...], batch: int) -> None:
+        wanted = [(batch, size) for size in self._unchecked]
+        found = [tuple(getattr(one, "shape", ())) for one in outputs]
+        if found != wanted:
+            raise ConfigError(
+                f"network: forward of {type(self.module).__name__} returned {_shown(found)};"
+                f" wanted for a batch of {batch}: {_shown(wanted)}"
+            )
+        self._unchecked = ()
 
     def _mode(self, training: bool) -> None:
         if self.module.training is not training:  # a walk over all submodules
@@ -234,6 +256,10 @@ def _nature_module(shape: tuple[int, ...], outputs: tuple[int, ...], hidden: int
             return tuple(head(features) for head in self.heads)
 
     return Module()
+
+
+def _shown(shapes: Sequence[Sequence[int]]) -> str:
+    return f"{len(shapes)} of shape {', '.join(str(list(shape)) for shape in shapes)}"
 
 
 def _device(torch: Any, name: str) -> Any:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,20 @@ class EnvComparison:
     improvement: Estimate
     test: Welch | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers by name, ready for JSON."""
+        test = self.test
+        return {
+            "scores": {"a": self.theirs.tolist(), "b": self.ours.tolist()},
+            "mean": {
+                "a": aggregate([self.theirs])._asdict(),
+                "b": aggregate([self.ours])._asdict(),
+            },
+            "improvement": self.improvement._asdict(),
+            "difference": None if test is None else test.difference._asdict(),
+            "p": None if test is None else test.p,
+        }
+
 
 @dataclass
 class Comparison:
@@ -65,6 +80,20 @@ class Comparison:
     envs: list[EnvComparison]
     improvement: Estimate
     verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``gym-loop compare --json`` prints."""
+        first, second = self.content.groups
+        return {
+            "a": {"name": first.name, "runs": [run.run for run in first.runs]},
+            "b": {"name": second.name, "runs": [run.run for run in second.runs]},
+            "differing": dict(self.content.differing[0]),
+            "score": self.content.score,
+            "environments": {one.env: one.as_dict() for one in self.envs},
+            "improvement": self.improvement._asdict(),
+            "verdict": self.verdict,
+            "notes": self.content.remarks,
+        }
 
 
 def compare_runs(

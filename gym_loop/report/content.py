@@ -8,12 +8,20 @@ from pathlib import Path
 
 from gym_loop.errors import RunError
 from gym_loop.report.figures import Chart, Figure, curve_charts, score_figures, time_parts
-from gym_loop.report.grouping import Group, differences, environments, group_runs
+from gym_loop.report.grouping import (
+    Group,
+    differences,
+    differing_keys,
+    environments,
+    group_runs,
+    shown,
+)
 from gym_loop.report.reading import RunData, read_runs
 from gym_loop.report.scores import Scores, Summary, compare_groups, score_name, summaries
 from gym_loop.report.statistics import few_seeds
 
 SHOWN_AT_FIRST = 12  # groups
+SAME_BUDGET = 0.9  # of the steps of the longest: less is said
 _NAMED = 8  # runs in a remark
 
 
@@ -123,23 +131,44 @@ def _remarks(groups: Sequence[Group], scores: Scores) -> list[str]:
     for problem in dict.fromkeys(problem for run in runs for problem in run.problems):
         names = [run.run for run in runs if problem in run.problems]
         remarks.append(f"{problem}: {_listed(names)}")
-    seeds = [
-        f"{group.name} in {env}"
-        for group in groups
-        for env in envs
-        if len(known := [run.seed for run in group.of(env) if run.seed is not None])
-        > len(set(known))
-    ]
-    if seeds:
+    twice = [run.run for group in groups for env in envs for run in _repeated(group.of(env))]
+    if twice:
         remarks.append(
-            f"the same seed more than once, so fewer runs than it seems: {_listed(seeds)}"
+            f"repetitions of a run with the same seed, so fewer runs than it seems:"
+            f" {_listed(twice)}"
         )
+    remarks += [remark for env in envs if (remark := _budgets(groups, env))]
     left_out = [group.name for group in groups if group.name not in scores.of]
     if scores.of and left_out:
         remarks.append(
             f"not in the comparison over all environments, for want of one: {_listed(left_out)}"
         )
     return remarks
+
+
+def _budgets(groups: Sequence[Group], env: str) -> str:
+    """What to say where an environment's groups were trained for different numbers of steps."""
+    steps = {
+        group.name: max(run.steps for run in group.of(env)) for group in groups if group.of(env)
+    }
+    shortest, longest = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
+    if steps[shortest] >= SAME_BUDGET * steps[longest]:
+        return ""
+    return (
+        f"unequal training in {env}: {steps[shortest]:,} steps of {shortest}, {steps[longest]:,} of"
+        f" {longest}; each score is that of its own end"
+    )
+
+
+def _repeated(runs: Sequence[RunData]) -> list[RunData]:
+    """Runs with seed and values of an earlier one: they computed the same once more."""
+    keys, seen, repeated = differing_keys(runs), set(), []
+    for run in runs:
+        identity = (run.seed, *(shown(run.config.get(key)) for key in keys))
+        if run.seed is not None and identity in seen:
+            repeated.append(run)
+        seen.add(identity)
+    return repeated
 
 
 def _listed(names: Sequence[str]) -> str:

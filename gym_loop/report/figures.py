@@ -24,6 +24,7 @@ _TITLES = {
 }
 _HIDDEN = ("eval/return_std", "eval/return_min", "eval/return_max", "eval/return_median")
 _ALWAYS = ("curves", "evaluation", "speed")
+_PARTS = ("environment", "act", "observe", "update", "logging", "evaluation", "checkpoints")
 LEVELS = 101
 
 
@@ -69,6 +70,12 @@ class Chart:
     section: str
     x_label: str
     lines: list[Line]
+
+    @property
+    def start(self) -> float:
+        """Where the horizontal axis begins: steps at 0, scores at the lowest."""
+        lowest = min(float(line.x[0]) for line in self.lines)
+        return lowest if self.section == "scores" else min(0.0, lowest)
 
 
 @dataclass
@@ -206,8 +213,9 @@ def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]
         for ends, share in ((low, 0.025), (high, 0.975)):
             places = np.round(share * last).astype(np.int64)
             ends[some] = np.take_along_axis(ordered, places[None], 0)[0]
-    mean[: int(known.argmax(1).max())] = np.nan
-    mean[count * 2 <= len(curves)] = np.nan
+    outside = (np.arange(BINS) < known.argmax(1).max()) | (count * 2 <= len(curves))
+    if not outside[count > 0].all():  # else the runs have no step in common: all there is
+        mean[outside] = np.nan
     return mean, low, high, count
 
 
@@ -246,13 +254,18 @@ def _profile(groups: Sequence[Group], scores: Scores) -> Chart | None:
 
 
 def time_parts(groups: Sequence[Group]) -> list[tuple[str, dict[str, float]]]:
-    """Where the time of each group went, in seconds by part; those that measured it alone."""
-    found = []
-    for group in groups:
-        measured = [run.seconds_of for run in group.runs if run.seconds_of]
-        if measured:
-            names = dict.fromkeys(name for one in measured for name in one)
-            found.append(
-                (group.name, {name: sum(one.get(name, 0.0) for one in measured) for name in names})
-            )
-    return found
+    """Where the time of each group went, in seconds by part; those that measured it alone.
+
+    All have the same parts in the same order, the loop's own time last.
+    """
+    measured = {
+        group.name: [run.seconds_of for run in group.runs if run.seconds_of] for group in groups
+    }
+    found = {name for runs in measured.values() for one in runs for name in one}
+    parts = [name for name in _PARTS if name in found]
+    parts += sorted(found - set(_PARTS) - {"loop"}) + ["loop"] * ("loop" in found)
+    return [
+        (group, {name: sum(one.get(name, 0.0) for one in runs) for name in parts})
+        for group, runs in measured.items()
+        if runs
+    ]

@@ -130,7 +130,7 @@ def _remarks(content: Content) -> str:
     if not content.remarks:
         return ""
     items = "".join(f"<li>{escape(one[0].upper() + one[1:])}.</li>" for one in content.remarks)
-    return f'<section class="card mind"><h2>Mind</h2><ul>{items}</ul></section>\n'
+    return f'<section class="card mind"><h2>Read this first</h2><ul>{items}</ul></section>\n'
 
 
 def _sections(content: Content, path: Path) -> list[str]:
@@ -167,7 +167,7 @@ def _charts(figures: Sequence[Figure]) -> str:
         data = ""
         if isinstance(figure, Chart):
             key, unit = escape(figure.key, quote=True), escape(figure.x_label, quote=True)
-            data = f' data-chart="{key}" data-x="{unit}"'
+            data = f' data-chart="{key}" data-x="{unit}" data-start="{figure.start:.6g}"'
         parts.append(
             f'<figure class="chart"{data}><figcaption>{escape(figure.title)}</figcaption>'
             f"{drawn(figure)}</figure>"

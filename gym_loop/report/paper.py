@@ -16,6 +16,7 @@ from gym_loop.report.grouping import differing_keys
 from gym_loop.report.svg import COLOURS, DASHES, standalone
 
 DPI = 200
+LEGEND_INSIDE = 3  # groups; the legend of more is below the figure
 _MATPLOTLIB_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1.5, 2)))
 assert len(_MATPLOTLIB_DASHES) == len(DASHES)
 
@@ -82,7 +83,10 @@ def _draw_chart(axes: Any, chart: Chart) -> None:
         dashes = _MATPLOTLIB_DASHES[line.index % len(DASHES)]
         axes.plot(line.x, line.y, linestyle=dashes, linewidth=1.5, label=label, **style)
     axes.set_xlabel(chart.x_label)
-    axes.legend(frameon=False, fontsize=8)
+    if len(named) > LEGEND_INSIDE:
+        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    else:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _draw_rows(axes: Any, figure: Rows) -> None:
@@ -119,13 +123,14 @@ def _run_rows(content: Content) -> Iterator[Sequence[Any]]:
     keys = differing_keys(content.runs)
     yield [
         "run", "group", "agent", "env", "seed", "status", "steps", "episodes", "seconds",
-        "return_100", "evaluation", "best_evaluation", *keys,
+        "return_100", "evaluation", "best_evaluation", "evaluated", "evaluated_episodes", *keys,
     ]  # fmt: skip
     for group in content.groups:
         for run in group.runs:
             yield [
                 run.run, group.name, run.agent, run.env, run.seed, run.status, run.steps,
                 run.episodes, run.seconds, run.final_return, run.evaluation, run.best_evaluation,
+                *run.evaluated,
                 *(run.config.get(key) for key in keys),
             ]  # fmt: skip
 

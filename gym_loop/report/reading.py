@@ -66,6 +66,7 @@ class RunData:
         final_return: mean return of the last 100 episodes.
         evaluation: mean return of the last periodic evaluation.
         best_evaluation: the highest of any.
+        evaluated: mean return and number of episodes of the newest ``gym-loop evaluate``.
         seconds_of: where the time went, by part; empty if it was not measured.
         videos: files, oldest first.
         problems: what was wrong with its files.
@@ -86,6 +87,7 @@ class RunData:
     final_return: float = math.nan
     evaluation: float = math.nan
     best_evaluation: float = math.nan
+    evaluated: tuple[float, int] = (math.nan, 0)
     seconds_of: dict[str, float] = field(default_factory=dict)
     videos: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -139,6 +141,7 @@ def _read_facts(logs: Path) -> RunData:
     run.episodes = int(_number(manifest.get("episodes")))
     run.seconds = _number(manifest.get("seconds"))
     run.videos = _videos(run)
+    run.evaluated = _evaluated(run)
     return run
 
 
@@ -173,18 +176,34 @@ def _flat(data: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _videos(run: RunData) -> list[Path]:
-    """Videos of training and of evaluation, found from where the logs are."""
-    prefix = "loop.parameters."
-    logdir = run.config.get(f"{prefix}logdir")
-    if not isinstance(logdir, str):
-        return []
-    found: list[Path] = []
-    for name in ("record_dir", "eval_record_dir"):
-        parent = run.config.get(prefix + name)
-        if isinstance(parent, str):
-            beside = run.logs.resolve().parent / _relative(parent, logdir) / run.run
-            found += sorted(beside.glob("*.mp4"))
-    return found
+    """Videos of training and of evaluation."""
+    directories = [_directory(run, name) for name in ("record_dir", "eval_record_dir")]
+    return [path for one in directories if one for path in sorted(one.glob("*.mp4"))]
+
+
+def _evaluated(run: RunData) -> tuple[float, int]:
+    """Mean return and number of episodes of the newest ``gym-loop evaluate``."""
+    directory = _directory(run, "eval_logdir")
+    newest = -1
+    for path in directory.glob("evaluate-*.json") if directory else ():
+        number = path.stem.removeprefix("evaluate-")
+        newest = max(newest, int(number) if number.isdecimal() else -1)
+    if directory is None or newest < 0:
+        return NAN, 0
+    content = read_manifest(directory / f"evaluate-{newest}.json")
+    returns = content.get("return")
+    mean = returns.get("mean") if isinstance(returns, Mapping) else None
+    if isinstance(mean, bool) or not isinstance(mean, (int, float)) or abs(mean) > LARGEST:
+        return NAN, 0
+    return float(mean), int(_number(content.get("episodes")))
+
+
+def _directory(run: RunData, name: str) -> Path | None:
+    """Another directory of the run, found from where its logs are."""
+    logdir, parent = (run.config.get(f"loop.parameters.{one}") for one in ("logdir", name))
+    if not isinstance(logdir, str) or not isinstance(parent, str):
+        return None
+    return run.logs.resolve().parent / _relative(parent, logdir) / run.run
 
 
 def _relative(path: str, start: str) -> Path:

@@ -17,14 +17,16 @@ from gym_loop.yaml_file import read_yaml
 LOGDIR = Path("logs")
 _METRICS = "metrics.csv"
 _NUMBER = re.compile(r"-\d+$")
+_TRIAL = re.compile(r"\.[0-9a-f]+\.\d+$")  # cell and seed, in the id of a sweep's run
 
 
 def select_runs(wanted: Sequence[str], logdir: Path = LOGDIR) -> list[Path]:
     """The directories of logs of the runs that are wanted, each once, in the order asked for.
 
     Args:
-        wanted: each a run id, the stem of a run file (``run`` for ``run-1``, ``run-2``, ...), a run
-            file, a directory of one run or of many, or a pattern of ids or directories.
+        wanted: each a run id, the stem of a run file (``run`` for ``run-1``, ``run-2``, ...), a
+            sweep or one of its cells, a run file, a directory of one run or of many, or a pattern
+            of ids or directories.
         logdir: where ids, stems and patterns of ids are looked for.
 
     Raises:
@@ -38,8 +40,9 @@ def select_runs(wanted: Sequence[str], logdir: Path = LOGDIR) -> list[Path]:
 
 
 def stem_of(run_id: str) -> str:
-    """The stem of the run file that a run's id comes from."""
-    return _NUMBER.sub("", run_id)
+    """What a run's id was made of: the stem of its run file, or the sweep it belongs to."""
+    sweep = _TRIAL.sub("", run_id)
+    return sweep if sweep != run_id else _NUMBER.sub("", run_id)
 
 
 def is_run(path: Path) -> bool:
@@ -55,7 +58,9 @@ def _find(text: str, logdir: Path) -> list[Path]:
         return _runs_of_file(path)
     known = _known(logdir)
     chosen = [run_id for run_id in known if run_id == text]
-    chosen = chosen or [run_id for run_id in known if stem_of(run_id) == text]
+    chosen = chosen or [
+        run_id for run_id in known if stem_of(run_id) == text or run_id.startswith(f"{text}.")
+    ]
     chosen = chosen or [run_id for run_id in known if fnmatch.fnmatchcase(run_id, text)]
     if chosen:
         return [logdir / run_id for run_id in chosen]

@@ -15,6 +15,7 @@ from gym_loop.report.statistics import Estimate
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 10, 46
 ROW = 34  # height of one row of intervals
+LETTER = 9  # width of one, with some air
 # Okabe and Ito's colours, told apart by colour-blind people too; two are darkened for white paper.
 COLOURS = ("#0072b2", "#d55e00", "#00815e", "#aa4c83", "#a86f00", "#2a87bd", "#333333")
 DASHES = ("none", "7 3", "2 2.5", "9 3 2 3")
@@ -79,7 +80,7 @@ def _height(figure: Figure) -> int:
 
 
 def _chart(chart: Chart) -> str:
-    x_range, y_range = ranges(chart.lines)
+    x_range, y_range = ranges(chart)
     scale_x = _Scale(x_range, (LEFT, WIDTH - RIGHT))
     scale_y = _Scale(y_range, (HEIGHT - BOTTOM, TOP))
     marks = []
@@ -107,10 +108,10 @@ def _chart(chart: Chart) -> str:
     )
 
 
-def ranges(lines: Sequence[Line]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """What the axes of some lines span: from 0, or the lowest x, and all of the bands."""
-    x_low = min(0.0, *(float(line.x[0]) for line in lines if len(line.x)))
-    x_high = max(float(line.x[-1]) for line in lines if len(line.x))
+def ranges(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
+    """What the axes of a chart span: all of its lines and bands."""
+    lines, x_low = chart.lines, chart.start
+    x_high = max(float(line.x[-1]) for line in lines)
     values = np.concatenate([part for line in lines for part in (line.y, line.low, line.high)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -237,10 +238,13 @@ def shares(parts: Mapping[str, float], title: str) -> str:
     marks, x = [], 0.0
     for place, (name, value) in enumerate(parts.items()):
         share = value / total * WIDTH
+        kind = f"l{place}" if place < len(COLOURS) else "rest"
         marks.append(
-            f'<rect class="dot l{place % len(COLOURS)}" x="{x:.5g}" width="{share:.5g}"'
-            f' height="22"><title>{escape(name)}: {value / total:.1%}</title></rect>'
+            f'<rect class="part {kind}" x="{x:.5g}" width="{share:.5g}" height="22">'
+            f"<title>{escape(name)}: {value / total:.1%}</title></rect>"
         )
+        if share > LETTER * len(name):
+            marks.append(f'<text class="on" x="{x + 6:.5g}" y="16">{escape(name)}</text>')
         x += share
     spoken = ", ".join(f"{name} {value / total:.0%}" for name, value in parts.items())
     label = escape(f"{title}: {spoken}", quote=True)

@@ -47,8 +47,9 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], wo
         for row in rows
     )
     return (
+        f'<p class="quiet says">{escape(caption)}</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -125,12 +126,16 @@ def _briefly(value: str) -> str:
 
 def run_table(content: Content) -> str:
     """One row a run."""
-    heads = ["Run", "Status", "Group", "Environment", "Seed", "Steps", "Episodes", "Return (100)",
-             "Last evaluation", "Best evaluation", "Time", "Steps/s", "Started"]  # fmt: skip
+    heads = [
+        "Run", "Status", "Group", "Environment", "Seed", "Steps", "Episodes", "Return (100)",
+        "Last evaluation", "Best evaluation", "Evaluated", "Time", "Steps/s", "Started",
+    ]  # fmt: skip
     rows = [_run(run, group) for group in content.groups for run in group.runs]
-    return _table(
-        "Return (100) is the mean return of the last 100 episodes", heads, rows, 4
-    )  # fmt: skip
+    caption = (
+        "Return (100) is the mean return of the last 100 episodes, Evaluated that of the newest"
+        " gym-loop evaluate"
+    )
+    return _table(caption, heads, rows, 4)
 
 
 def _run(run: RunData, group: Group) -> list[str]:
@@ -145,6 +150,7 @@ def _run(run: RunData, group: Group) -> list[str]:
         number(run.final_return),
         number(run.evaluation),
         number(run.best_evaluation),
+        f"{number(run.evaluated[0])} ({run.evaluated[1]} episodes)" if run.evaluated[1] else "",
         format_duration(run.seconds),
         number(run.steps_per_second),
         run.started[:16].replace("T", " "),

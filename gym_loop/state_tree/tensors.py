@@ -63,12 +63,20 @@ def restore_tensor(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
         with torch.no_grad():
             live.copy_(saved)
         return walk.claim(live, node)
-    saved = saved.to(node["device"])
+    saved = _placed(saved, node["device"])
     if node["parameter"]:
         saved = torch.nn.Parameter(saved, requires_grad=node["requires_grad"])
     else:
         saved.requires_grad_(node["requires_grad"])
     return walk.claim(saved, node)
+
+
+def _placed(tensor: Any, device: str) -> Any:
+    """The tensor on its device; on the CPU where this machine has none of the kind."""
+    try:
+        return tensor.to(device)
+    except (RuntimeError, AssertionError):  # the latter by builds of torch without CUDA
+        return tensor
 
 
 def capture_torch_generator(walk: Any, value: Any, way: Way | None) -> Tree:

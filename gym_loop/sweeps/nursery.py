@@ -6,6 +6,8 @@ To start Python and import everything anew would cost a short run more than its 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import select
@@ -20,7 +22,20 @@ from gym_loop.errors import GymLoopError
 from gym_loop.runs.loggers import csv_logger, tensorboard_logger  # noqa: F401 - for the children
 from gym_loop.sweeps.run_process import train_run
 
-LONGEST_JOB = 1 << 24  # bytes
+# Imported by runs when they need them.
+LATER = (
+    "gym_loop.resume",
+    "gym_loop.runs.array_file",
+    "gym_loop.runs.checkpoint",
+    "gym_loop.runs.tree_file",
+    "gymnasium.envs.classic_control",
+    "importlib.metadata",
+    "importlib.resources",
+    "numpy.ma",
+    "tensorboard.compat.proto.event_pb2",
+    "tensorboard.plugins.hparams.plugin_data_pb2",
+    "threadpoolctl",
+)
 
 
 def main() -> None:
@@ -38,6 +53,7 @@ def serve(control: socket.socket, classes: list[str]) -> Callable[[], None] | No
         classes: class strings, of which ours are imported beforehand.
     """
     _import(classes)
+    gc.freeze()  # what the children share is not copied when they collect garbage
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -50,7 +66,10 @@ def serve(control: socket.socket, classes: list[str]) -> Callable[[], None] | No
             _tell_the_dead(control)
         if control.fileno() not in ready:
             continue
-        data, handles, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        try:
+            data, handles, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        except ConnectionResetError:  # whoever sends the jobs has gone before it read all
+            return None
         if not data:
             return None
         buffer += data
@@ -72,7 +91,15 @@ def serve(control: socket.socket, classes: list[str]) -> Callable[[], None] | No
 
 
 def _import(classes: list[str]) -> None:
-    """Import our own classes; what others do when they are imported may not bear a fork."""
+    """Import our own classes, and what every run loads sooner or later.
+
+    Not the user's: what others do when they are imported may not bear a fork.
+    """
+    for name in LATER:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # of another version: the child finds what it needs
+            pass
     for name in classes:
         if name.startswith("gym_loop."):
             try:

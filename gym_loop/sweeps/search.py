@@ -170,11 +170,10 @@ class Search:
     def reported(self, trial: str, result: dict[str, Any]) -> None:
         """An evaluation of all seeds, with more to come."""
         record = self._under_way[trial]
-        if record.cell in self._replayed or result["evaluation"] <= len(record.reports):
+        if record.cell in self._replayed:
             return
-        record.reports.append(_report(result))
         _adopt(record, result)
-        self.study.note(record, _mean(result["values"]), result["evaluation"])
+        self._note(record, result)
         self.directory.write(record)
 
     def ended(self, trial: str, result: dict[str, Any] | None, *, lost: bool) -> None:
@@ -188,7 +187,9 @@ class Search:
         elif result["done"] and result["status"] != "running":
             record.status, record.error = result["status"], result["error"]
         else:
-            self.reported_last(record, result)
+            self._note(record, result)
+            record.per_seed = list(result["values"])
+            record.value = _mean(record.per_seed)
             record.status = "pruned"
         if record.status == "finished" and result is not None:
             record.per_seed = list(result["values"])
@@ -197,13 +198,11 @@ class Search:
             _adopt(record, result)
         self._finish(record)
 
-    def reported_last(self, record: TrialRecord, result: dict[str, Any]) -> None:
-        """The evaluation at which the scheduler ended a trial."""
+    def _note(self, record: TrialRecord, result: dict[str, Any]) -> None:
+        """Keep an evaluation, unless it was made before and has been repeated since."""
         if result["evaluation"] > len(record.reports):
             record.reports.append(_report(result))
             self.study.note(record, _mean(result["values"]), result["evaluation"])
-        record.per_seed = list(result["values"])
-        record.value = _mean(record.per_seed)
 
     def _finish(self, record: TrialRecord) -> None:
         self.directory.write(record)
@@ -214,10 +213,11 @@ class Search:
         """What a trial of before has said: a scheduler hears it again."""
         if record.cell not in self._replayed:
             return []
-        sign = self.sweep.sign
         told = list(record.reports)
+        if record.status == "pruned":  # it ended with the last one
+            told.pop()
         last = {
-            "value": (record.value or 0.0) * sign,
+            "value": (record.value or 0.0) * self.sweep.sign,
             "values": record.per_seed,
             "evaluation": len(told) + 1,
             "steps": record.steps,
@@ -226,8 +226,7 @@ class Search:
             "status": record.status,
             "error": None,
         }
-        return [*told, last] if record.status == "finished" else [*told[:-1], {**told[-1], **last,
-                "evaluation": len(told)}]  # fmt: skip
+        return [*told, last]
 
 
 def _adopt(record: TrialRecord, result: dict[str, Any]) -> None:

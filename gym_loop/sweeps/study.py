@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ class Study:
         self._by_path = {one.path: one for one in sweep.space.parameters}
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{(directory / STORAGE).resolve()}",
-            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}},
+            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS, "factory": _Connection}},
         )
         self._study = optuna.create_study(
             storage=storage,
@@ -55,11 +56,23 @@ class Study:
     def ask(self, values: Mapping[str, Any] | None = None) -> tuple[int, Values]:
         """Begin a trial: its number and values, which the sampler chooses if none are given."""
         if values is not None:
-            codes = {path: self._by_path[path].code(value) for path, value in values.items()}
-            self._study.enqueue_trial(codes)
+            return self._begin(values), dict(values)
         trial = self._study.ask()
         chosen = self._space.choose(lambda one: _suggest(trial, one))
         return trial.number, chosen
+
+    def _begin(self, values: Mapping[str, Any]) -> int:
+        """Begin a trial with these values, in one write."""
+        trial = self._optuna.trial.create_trial(
+            state=self._optuna.trial.TrialState.RUNNING,
+            params={path: self._by_path[path].code(value) for path, value in values.items()},
+            distributions={path: _distribution(self._by_path[path]) for path in values},
+        )
+        storage = self._study._storage
+        number: int = storage.get_trial(
+            storage.create_new_trial(self._study._study_id, template_trial=trial)
+        ).number
+        return number
 
     def tell(self, record: TrialRecord) -> None:
         """Close a trial; one that is cut off stays open."""
@@ -136,6 +149,25 @@ def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
             raise SweepError('cmaes is missing: pip install "gym-loop[ray]"') from None
         return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return optuna.samplers.RandomSampler(seed=seed)  # its values are given, never asked for
+
+
+class _Connection(sqlite3.Connection):
+    """Leaves it to the system when to write to the disk: what counts is in our own records."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.execute("PRAGMA synchronous=OFF")
+
+
+def _distribution(one: Parameter) -> optuna.distributions.BaseDistribution:
+    import optuna
+
+    if one.kind == "choice":
+        return optuna.distributions.CategoricalDistribution(one.codes())
+    low, high = one.values
+    if one.is_integer:
+        return optuna.distributions.IntDistribution(low, high, log=one.is_log)
+    return optuna.distributions.FloatDistribution(low, high, log=one.is_log)
 
 
 def _suggest(trial: optuna.Trial, one: Parameter) -> Any:

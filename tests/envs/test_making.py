@@ -108,6 +108,7 @@ def test_imports_that_fail(workdir: Path) -> None:
         ("Pendulum-v0", "there is no environment Pendulum-v0; use Pendulum-v1"),
         ("CartPole", "use CartPole-v1"),
         ("Pendulm", "did you mean Pendulum-v1?"),
+        ("Foo-v0", "there is no environment Foo-v0; name the module that registers it"),
         ("nowhere/Thing-v0", "nothing has registered the namespace nowhere; name the module that"),
         ("Qqqqqqqqqqq-v0", "name the module that registers it in env.imports"),
         ("no_such_module_at_all:Thing-v0", "name the module that registers it in env.imports"),

@@ -129,3 +129,41 @@ def test_what_cannot_be_made_is_named(workdir: Path) -> None:
         make("gym_loop.networks.torch_network:NatureCNN")
     with pytest.raises(SpaceError, match="at least 36 x 36"):
         make("gym_loop.networks.torch_network:NatureCNN", (20, 40, 3))
+
+
+WRONG = """
+from torch import nn
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+class Plain:
+    pass
+
+class OneForAll(nn.Module):
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        self.layer = nn.Linear(input_shape[0], sum(outputs))
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+def test_a_module_that_does_not_take_shapes_is_named(workdir: Path) -> None:
+    (workdir / "wrong.py").write_text(WRONG)
+    for name in ("Bare", "Plain"):
+        with pytest.raises(ConfigError, match=rf"cannot be made as {name}\(input_shape, outputs\)"):
+            make(f"wrong.py:{name}")
+
+
+def test_outputs_that_nobody_asked_for_are_told_at_the_first_batch(workdir: Path) -> None:
+    (workdir / "wrong.py").write_text(WRONG)
+    network = make("wrong.py:OneForAll")
+    inputs = network.asarray(np.zeros((5, 4), np.float32))
+    message = (
+        r"returned 1 of shape \[5, 4\]; wanted for a batch of 5: 2 of shape \[5, 3\], \[5, 1\]"
+    )
+    with pytest.raises(ConfigError, match=message):
+        network.forward(inputs)

@@ -94,6 +94,7 @@ def test_compact_numbers(value: float, text: str) -> None:
 
 
 def test_shares_of_time() -> None:
-    root = ET.fromstring(shares({"act": 1.0, "update": 3.0}, "PPO"))
-    assert [rect.get("width") for rect in root] == ["140", "420"]
-    assert root.get("aria-label") == "PPO: act 25%, update 75%"
+    root = ET.fromstring(shares({"act": 1.0, "update": 3.0, "x": 0.0}, "PPO"))
+    assert [rect.get("width") for rect in root.iter("rect")] == ["140", "420", "0"]
+    assert [text.text for text in root.iter("text")] == ["act", "update"]
+    assert root.get("aria-label") == "PPO: act 25%, update 75%, x 0%"

@@ -75,7 +75,23 @@ def test_what_a_reader_must_know_comes_first(workdir: Path) -> None:
     assert "stopped before the end: a-3" in remarks
     assert "no metrics yet: a-3" in remarks
     assert "run.yaml is missing or cannot be read: a-2" in remarks
-    assert "the same seed more than once" in remarks
+    assert "repetitions of a run with the same seed, so fewer runs than it seems: a-2" in remarks
+
+
+def test_one_seed_with_several_values_is_no_repetition(workdir: Path) -> None:
+    for number in range(5):
+        write_run(f"a-{number + 1}", rising(9.0), seed=1, parameters={"rate": number})
+    assert make_content(select_runs(["logs"]), by=["agent"]).remarks == []
+
+
+def test_unequal_budgets_are_said(workdir: Path) -> None:
+    for seed in range(5):
+        write_run(f"long-{seed + 1}", returns([1.0] * 100), seed=seed, parameters={"rate": 1})
+        write_run(f"short-{seed + 1}", returns([1.0] * 50), seed=seed, parameters={"rate": 2})
+    assert make_content(select_runs(["logs"])).remarks == [
+        "unequal training in CartPole-v1: 500 steps of rate=2, 1,000 of rate=1; each score is that"
+        " of its own end"
+    ]
 
 
 def test_nothing_to_draw(workdir: Path) -> None:
@@ -104,9 +120,14 @@ def test_too_many_groups_are_switched_off_but_for_the_best(workdir: Path) -> Non
 
 
 def test_time_is_summed_over_the_runs_of_a_group(workdir: Path) -> None:
-    write_run("a-1", returns([1.0, 2.0], **{"time/act": 1.0}))
+    write_run("a-1", returns([1.0, 2.0], **{"time/loop": 0.5, "time/act": 1.0}))
     write_run("a-2", returns([1.0], **{"time/act": 1.0, "time/update": 4.0}), seed=1)
-    assert make_content(select_runs(["logs"])).time == [("PPO", {"act": 3.0, "update": 4.0})]
+    write_run("b-1", returns([1.0], **{"time/mine": 2.0}), agent="m:Other")
+    write_run("c-1", returns([1.0]), agent="m:Third")
+    first, second = make_content(select_runs(["logs"])).time
+    assert first == ("PPO", {"act": 3.0, "update": 4.0, "mine": 0.0, "loop": 1.0})
+    assert second == ("Other", {"act": 0.0, "update": 0.0, "mine": 2.0, "loop": 0.0})
+    assert list(first[1]) == list(second[1]) == ["act", "update", "mine", "loop"]
 
 
 class TestMeanLine:
@@ -129,3 +150,9 @@ class TestMeanLine:
         assert np.flatnonzero(np.isfinite(mean))[[0, -1]].tolist() == [20, 99]
         assert mean[60] == 60.0
         assert count[[30, 60]].tolist() == [4.0, 3.0]
+
+    def test_runs_without_a_step_in_common_are_all_drawn(self) -> None:
+        curves = np.full((2, BINS), np.nan)
+        curves[0, :10], curves[1, 50:60] = 1.0, 2.0
+        mean, *_ = mean_line(list(curves))
+        assert np.isfinite(mean).sum() == 20

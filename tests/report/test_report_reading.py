@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -127,9 +128,35 @@ def test_a_manifest_of_other_types(workdir: Path) -> None:
     assert (run.seed, run.steps, run.env, run.seconds) == (None, 10, "?", 0.1)
 
 
+def test_the_newest_evaluation_is_found(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0]))
+    assert read(logs).evaluated == pytest.approx((math.nan, 0), nan_ok=True)
+    directory = Path("eval_logs/a-1")
+    directory.mkdir(parents=True)
+    for name, mean in (("evaluate-9", 1.0), ("evaluate-10", 2.0), ("step-99", 3.0)):
+        content = {"return": {"mean": mean}, "episodes": 20}
+        (directory / f"{name}.json").write_text(json.dumps(content))
+    assert read(logs).evaluated == (2.0, 20)
+    for content in ('{"return": {"mean": null}}', '{"return": 3}', "[]", "{"):
+        (directory / "evaluate-10.json").write_text(content)
+        assert read(logs).evaluated[1] == 0
+
+
 def test_videos_are_found_beside_the_logs(workdir: Path) -> None:
     logs = write_run("a-1", returns([1.0]))
     film = Path("videos/a-1/episode-000000.mp4")
     film.parent.mkdir(parents=True)
     film.write_bytes(b"film")
     assert [one.name for one in read(logs.resolve()).videos] == [film.name]
+
+
+def test_absurd_numbers_overflow_nothing(workdir: Path) -> None:
+    rows = returns([1.0, 1e308, 3.0])
+    rows = [*rows, {"step": 1e300, "seconds": -5.0, "train/episode_return": 7.0}]
+    logs = write_run("a-1", rows, steps=3e9, seconds=1e200)
+    with open(logs / "metrics.csv", "a") as file:
+        file.write("-7,0.1,9.0\n")
+    run = read(logs)
+    assert run.final_return == 2.0
+    assert (run.steps, run.seconds) == (3_000_000_000, pytest.approx(0.3))
+    assert np.nanmax(run.curves["train/episode_return"].high) == 3.0

@@ -38,6 +38,15 @@ def test_what_a_word_means(logs: Path, wanted: str, found: list[str]) -> None:
         assert names(wanted) == found  # oldest first
 
 
+def test_a_sweep_means_its_runs_and_a_cell_its_seeds(workdir: Path) -> None:
+    runs = ["sweep-1.0a1b.0", "sweep-1.0a1b.1", "sweep-1.ffff.0"]
+    for run in [*runs, "sweep-10.0a1b.0", "sweep-2"]:
+        write_run(run, returns([1.0]))
+    assert names("sweep-1") == runs
+    assert names("sweep-1.0a1b") == runs[:2]
+    assert names("sweep-2") == ["sweep-2"]
+
+
 def test_each_run_comes_once_in_the_order_asked_for(logs: Path) -> None:
     assert names("ppo-2", "logs/ppo-2", "ppo") == ["ppo-2", "ppo-1", "ppo-10"]
 
@@ -87,6 +96,6 @@ def test_no_runs_at_all(workdir: Path) -> None:
 
 
 def test_stems() -> None:
-    assert [stem_of(one) for one in ("run-12", "a-b-3", "named", "x-")] == [
-        "run", "a-b", "named", "x-",
+    assert [stem_of(one) for one in ("run-12", "a-b-3", "named", "x-", "s-1.0af.3")] == [
+        "run", "a-b", "named", "x-", "s-1",
     ]  # fmt: skip

@@ -40,7 +40,14 @@ def write_run(
     config = {
         "agent": {"class": agent, "parameters": dict(parameters or {})},
         "env": {"name": env},
-        "loop": {"parameters": {"logdir": "./logs", "record_dir": "./videos", "max_steps": 1000}},
+        "loop": {
+            "parameters": {
+                "logdir": "./logs",
+                "record_dir": "./videos",
+                "eval_logdir": "./eval_logs",
+                "max_steps": 1000,
+            }
+        },
         "seed": seed,
     }
     (logs / "run.yaml").write_text(write_yaml(config))

@@ -131,3 +131,13 @@ def test_a_tensor_with_a_history_is_refused() -> None:
         StateError, match=r"agent\.log_probs\[0\]: a tensor that carries a gradient"
     ):
         capture(Thing(log_probs=[weights * 2]), path="agent")
+
+
+def test_a_tensor_of_a_device_that_is_not_here_comes_to_the_cpu() -> None:
+    tree = capture({"moment": torch.arange(3.0)})
+    node = tree["moment"]
+    assert node["device"] == "cpu"
+    node["device"] = "cuda:7"
+    restored = restore(None, tree)["moment"]
+    assert restored.device.type == "cpu"
+    assert restored.tolist() == [0.0, 1.0, 2.0]

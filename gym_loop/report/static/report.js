@@ -42,8 +42,7 @@ class Chart {
       ...line,
       x: line.x.length === line.y.length ? line.x : line.y.map((_, i) => line.x[0] + i * line.x[1]),
     }));
-    const ends = this.lines.flatMap((line) => [line.x[0], line.x[line.x.length - 1]]);
-    this.full = [Math.min(0, ...ends), Math.max(...ends)];
+    this.full = [Number(figure.dataset.start), Math.max(...this.lines.map((line) => line.x.at(-1)))];
     if (this.full[0] === this.full[1]) this.full[1] += 1;
     this.range = this.full;
     this.at = null;
