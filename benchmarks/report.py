@@ -1,6 +1,6 @@
 """How long a report of many runs takes, beside TensorBoard's loading of the same runs.
 
-100 runs of 10,000 log rows are written by our own loggers: 17 metrics, of which 5 belong to an
+100 runs of 10,000 log rows are written by our own loggers: 14 metrics, of which 5 belong to an
 evaluation every 100 rows. Then, in turn, each in a process of its own: `gym-loop report` of all of
 them; the same with its CSV tables; TensorBoard's EventAccumulator over the event files, with the
 default size guidance, by which it keeps 10,000 points of each scalar; and the `tensorboard`
