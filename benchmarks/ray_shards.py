@@ -99,7 +99,7 @@ def main() -> None:
         shares = [f"{cost / 1_000 / results[side].median:.0%}" for side in envs]
         rows.append([f"{cost:g} ms", *rates, *shares])
     heads = ["a step", "sync steps/s", "async", "ray", "sync of ideal", "async", "ray"]
-    print(surroundings())
+    print(surroundings("gym-loop", "ray", "gymnasium", "numpy"))
     print(table(heads, rows))
 
 

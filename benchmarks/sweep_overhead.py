@@ -145,7 +145,7 @@ def main() -> None:
             ratio = median / ideal
             shown = verdict(ratio, at_most=WANTED) if make_is_ours(side) else f"{ratio:.2f}"
             rows.append([kind, side, f"{median:.1f}", f"{ideal:.0f}", shown])
-    print(surroundings())
+    print(surroundings("gym-loop", "ray", "optuna", "gymnasium"))
     print(table([f"{trials} trials of 1 s", "", "s", "ideal", "of ideal"], rows))
 
 

@@ -135,6 +135,7 @@ class _Sweeping:
         study = Study(self.asked, path, sweep_id)
         with stop_signals(self._stop), ray_running(address, named_files(self.config)):
             self.search = Search(self.config, self.asked, self.directory, study, self._tell)
+            shutil.rmtree(path / "ray", ignore_errors=True)  # of a sweep that was killed
             try:
                 tune(self.asked, self.search, self._order, path / "ray", sweep_id)
             finally:
