@@ -200,6 +200,7 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
             quantile_fraction=options["quantile"],
             custom_explore_fn=Explore(search),
             log_config=False,
+            synch=True,  # a member that ran ahead of the others would have nobody to learn from
         )
     }
     return asked, [Listener(search)], ray_tune.grid_search(starts)
