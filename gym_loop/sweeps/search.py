@@ -90,6 +90,11 @@ class Search:
             self._under_way[trial] = found[0]
         return found
 
+    def left(self) -> int:
+        """How many trials are still to come, at most."""
+        over = sum(one.is_over for one in self.records.values())
+        return self.sweep.trials - (over if self.sweep.scheduler.name == "none" else 0)
+
     def _all(self) -> Iterator[tuple[TrialRecord, Cell]]:
         """Those of before that are needed again, then new ones."""
         for record in list(self.records.values()):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from gym_loop.runs.training_run import directories
 from gym_loop.sweeps.population import load_members, save_members
+from gym_loop.sweeps.records import STOP
 from gym_loop.sweeps.trial import Nursery, Order, Trial
 from gym_loop.yaml_file import read_yaml
 
+LONGEST_START = 20.0  # seconds that an actor may take
 PARCEL = "gym_loop_parcel"  # the package that a sweep's files travel in
 CONTENTS = "contents.json"
 _EXPLOITED = re.compile(r"\.e\d+$")  # the end of a run's id: at which evaluation it was copied
@@ -28,11 +32,15 @@ def trainable_class() -> type[Any]:
 
         nursery: Nursery | None = None
         trial: Trial | None = None
+        has_waited = False
 
         def setup(self, config: dict[str, Any]) -> None:
             """Take a config: the order, and the reports that there are already."""
             order = Order(**{**config["order"], "runs": _with_numbers(config["order"]["runs"])})
             self.replies = list(config["reports"])
+            self.crew, self.present = config["crew"], Path(order.stop).parent / "ray" / "actors"
+            self.present.mkdir(parents=True, exist_ok=True)
+            (self.present / f"{platform.node()}-{os.getpid()}").touch()
             if self.nursery is None:
                 self.nursery = Nursery(order.classes)
             self.trial = Trial(order, self.nursery, travelled_files())
@@ -46,7 +54,24 @@ def trainable_class() -> type[Any]:
         def step(self) -> dict[str, Any]:
             """The next evaluation: of those that were made before, else of those to come."""
             assert self.trial is not None
-            return self.replies.pop(0) if self.replies else self.trial.report()
+            result = self.replies.pop(0) if self.replies else self.trial.report()
+            if result["done"] and not self.has_waited:
+                self._wait_for_the_others()
+            return result
+
+        def _wait_for_the_others(self) -> None:
+            """Let all actors come up before the first trial ends.
+
+            Else Tune gives this actor to a trial that waits for its own, and stops that one in the
+            middle of its start: trials shorter than a start would all go through one actor.
+            """
+            self.has_waited = True
+            until = time.monotonic() + LONGEST_START
+            stop = self.present.parent.parent / STOP
+            while len(list(self.present.iterdir())) < self.crew and not stop.exists():
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.05)
 
         def cleanup(self) -> None:
             """Let the runs save; end."""

@@ -132,7 +132,7 @@ def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, nam
     else:
         trainable, space = trainable_class(), None
         asked = {
-            "search_alg": _searcher(search, make_order),
+            "search_alg": _searcher(search, make_order, min(room, search.left())),
             "scheduler": _scheduler(sweep.scheduler),
             "num_samples": -1,
         }
@@ -210,7 +210,7 @@ def _member(trial: Any) -> str:
     return f"member {int(trial.trial_id.rpartition('_')[2])}"
 
 
-def _searcher(search: Search, make_order: MakeOrder) -> Any:
+def _searcher(search: Search, make_order: MakeOrder, crew: int) -> Any:
     from ray.tune.search import Searcher
 
     class OurSearcher(Searcher):  # type: ignore[misc]
@@ -231,6 +231,7 @@ def _searcher(search: Search, make_order: MakeOrder) -> Any:
             return {
                 "order": asdict(self.make_order(record, cell)),
                 "reports": self.search.replies(record),
+                "crew": crew,
             }
 
         def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
