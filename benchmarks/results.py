@@ -90,6 +90,8 @@ def run(task: tuple[str, int], overrides: Sequence[str], keep: Path | None) -> O
         start, busy = time.perf_counter(), time.process_time()
         trained = gym_loop.train(config, seed=seed)
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        if trained.exit_reason != "finished":
+            raise InterruptedError(f"{preset}, seed {seed}: stopped after {trained.steps:,} steps")
         evaluated = gym_loop.evaluate(
             config, run=trained.run, episodes=EPISODES, seed=EVALUATION_SEED + seed
         )
