@@ -17,37 +17,10 @@ thread and two are tried, and the better one counts. Sides take turns; medians a
 
 from __future__ import annotations
 
-from _comparison import Comparison, parser_of
-from _measure import surroundings
-from _products import share_of_peak
+from _pendulum import compare
 from _sides_continuous import SAC_OURS
-from _training import PENDULUM, run_side
 
 from gym_loop.agents.sac import SAC
 
-STEPS = 20_000
-SIDES = {"gym-loop": "sac_ours", "stable-baselines3": "sac_sb3", "SBX": "sac_sbx"}
-WANTED = {"stable-baselines3": 2.0, "SBX": 1.0}
-
-
-def main() -> None:
-    """Read the options, measure, print."""
-    options = parser_of(__doc__, ["speed", "products"]).parse_args()
-    if options.side:
-        run_side(options, PENDULUM, "_sides_continuous")
-        return
-    turns = 1 if options.quick else options.turns
-    steps = 2_000 if options.quick else STEPS
-    comparison = Comparison(__file__, SIDES, steps, steps, options.try_threads, PENDULUM)
-    if options.only in (None, "products"):
-        print("SAC: the arithmetic of an update")
-        print(share_of_peak(SAC, SAC_OURS, 3 if options.quick else 20), flush=True)
-    if options.only in (None, "speed"):
-        print(f"SAC, {PENDULUM.env}, {steps:,} steps: speed, and the final policies")
-        print(comparison.speed(turns, WANTED), flush=True)
-    packages = ["gym-loop", "gymnasium", "numpy", "stable-baselines3", "sbx-rl", "jax", "torch"]
-    print(surroundings(*packages))
-
-
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, SAC, SAC_OURS, quick_steps=2_000)

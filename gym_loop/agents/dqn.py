@@ -26,7 +26,7 @@ from gym_loop.networks.q_values import (
     split_gradient,
 )
 from gym_loop.networks.spaces import ObservationEncoder
-from gym_loop.schedules import schedule, schedule_problem
+from gym_loop.schedules import due_updates, schedule, schedule_problem
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
@@ -258,8 +258,6 @@ class DQN(BaseAgent):
         """Put a step into the replay."""
         last_ob, action, reward, terminated, truncated, ob, info = transition
         envs = info.get("env_ids")  # fewer than N where others were reset instead
-        if envs is not None and len(envs) == self.replay.n_envs:
-            envs = None
         last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
         actions = np.asarray(action) - self.parameters["action_space"].start
         self.replay.add(last, actions, reward, terminated, truncated, following, envs)
@@ -272,13 +270,11 @@ class DQN(BaseAgent):
         p = self.parameters
         if self.steps < p["learning_starts"] or not len(self.replay):
             return
-        every, updates = p["train_every"], p["gradient_steps"]
-        # What was observed without calls of `update` (random episodes) is not caught up with.
-        behind = min(self.steps - self.learnt_at, every + self.replay.n_envs - 1)
-        times, rest = divmod(behind, every)
-        if times:
-            self.learnt_at = self.steps - rest
-            self._learn(times * (every if updates == -1 else updates))
+        updates, self.learnt_at = due_updates(
+            self.steps, self.learnt_at, p["train_every"], p["gradient_steps"], self.replay.n_envs
+        )
+        if updates:
+            self._learn(updates)
 
     def _learn(self, updates: int) -> None:
         p, size = self.parameters, self.parameters["batch_size"]

@@ -15,7 +15,7 @@ from gym_loop.networks.namespace import Array
 from gym_loop.networks.optimizers import Adam
 from gym_loop.networks.protocol import Network
 from gym_loop.networks.spaces import BoundedActions, ObservationEncoder
-from gym_loop.schedules import schedule, schedule_problem
+from gym_loop.schedules import due_updates, schedule, schedule_problem
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
@@ -195,8 +195,6 @@ class OffPolicyAgent(BaseAgent, ABC):
         """Put a step into the replay."""
         last_ob, action, reward, terminated, truncated, ob, info = transition
         envs = info.get("env_ids")  # fewer than N where others were reset instead
-        if envs is not None and len(envs) == self.replay.n_envs:
-            envs = None
         last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
         units = self.bounds.units(action)
         self.replay.add(last, units, reward, terminated, truncated, following, envs)
@@ -209,13 +207,11 @@ class OffPolicyAgent(BaseAgent, ABC):
         p = self.parameters
         if self.steps < p["learning_starts"] or not len(self.replay):
             return
-        every, updates = p["train_every"], p["gradient_steps"]
-        # What was observed without calls of `update` (random episodes) is not caught up with.
-        behind = min(self.steps - self.learnt_at, every + self.replay.n_envs - 1)
-        times, rest = divmod(behind, every)
-        if times:
-            self.learnt_at = self.steps - rest
-            self._learn(times * (every if updates == -1 else updates))
+        updates, self.learnt_at = due_updates(
+            self.steps, self.learnt_at, p["train_every"], p["gradient_steps"], self.replay.n_envs
+        )
+        if updates:
+            self._learn(updates)
 
     def _learn(self, updates: int) -> None:
         size, rate = self.parameters["batch_size"], self.learning_rate(self.steps)

@@ -159,9 +159,11 @@ class Replay:
             terminated: the task ended, ``[M]``.
             truncated: the episode was cut, ``[M]``; it is no end of the task.
             obs: observations after it, ``[M, ...]``.
-            envs: the environments that took the step; None for all of them.
+            envs: the environments that took the step, in their order; None for all of them.
         """
         n, row = self.n_envs, self.row
+        if envs is not None and len(envs) == n:
+            envs = None
         whole = slice(row * n, row * n + n)
         at: Any = whole if envs is None else row * n + envs
         rows: Any = slice(None) if envs is None else envs
