@@ -125,7 +125,7 @@ def compare(settings: str, steps: int, turns: int, place: str) -> str:
     alone = [side for side, threads in ALONE.items() if threads <= cores]
     commands = {
         **{side: [child(side, settings, steps, SEEDS)] for side in alone},
-        f"gym-loop train --seeds 0..{SEEDS - 1}": [seeds_command(settings, steps, place)],
+        f"a process a seed, --seeds 0..{SEEDS - 1}": [seeds_command(settings, steps, place)],
         f"{STACKED}, 1 core": [child(STACKED, settings, steps, SEEDS)],
     }
     if cores > 1:
