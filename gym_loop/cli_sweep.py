@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json
 
 
 def sweep(
@@ -50,7 +50,7 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Train many runs with other values on Ray, and rank them.

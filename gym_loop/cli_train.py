@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json
 from gym_loop.errors import UsageError
 
 
@@ -51,7 +51,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Train the agent.
