@@ -31,6 +31,14 @@ test: lint types  ## Lint, types, tests and documentation, each with warnings as
 test-browser: $(VENV)/dev  ## Tests of the pages in a real Chromium (apt-get install chromium).
 	$(BIN)/python -m pytest -m browser tests/browser
 
+coverage: $(VENV)/dev  ## Tests with branch coverage of all but commands, sweeps and reports: at least 95 %.
+	$(BIN)/python -m pytest -n $(JOBS) --cov
+
+mutation: $(VENV)/dev  ## Change the code in many small ways: a test must notice (an hour).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mutmut==3.8.1
+	$(BIN)/mutmut run --max-children $(JOBS)
+	$(BIN)/mutmut results
+
 lint: $(VENV)/dev  ## Check style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,7 +74,12 @@ bench-serving: $(VENV)/dev  ## Measure the servers and the environments behind t
 	$(BIN)/python benchmarks/serving_nats.py
 	$(BIN)/python benchmarks/serving_native.py
 
+bench-runs: $(VENV)/dev  ## Measure reports, sweeps, and copies in Ray's actors.
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/sweep_overhead.py
+	$(BIN)/python benchmarks/ray_shards.py
+
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
-.PHONY: help train test test-browser lint types docs learning bench bench-agents bench-serving clean
+.PHONY: help train test test-browser coverage mutation lint types docs learning bench bench-agents bench-serving bench-runs clean

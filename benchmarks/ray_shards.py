@@ -1,10 +1,11 @@
 """VectorLoop's environments in Ray's actors, for steps that cost 0.1, 1, 10 and 100 ms.
 
 Eight copies of an environment that waits so long in every step, as one does that talks to a
-simulator: in this process (`sync`), in eight worker processes (`async`), and in eight actors of Ray
-(`ray`), as on a cluster that has a core for each. Environment steps of all copies a second;
-`of ideal` is the share of what eight copies would give that wait at the same time and cost nothing
-else. Sides take turns; medians are compared.
+simulator: in this process (`sync`), in eight worker processes (`async`), in eight actors of Ray
+(`ray`), as on a cluster that has a core for each, and in actors that play rollouts of 32 steps on
+their own (`rollouts`). `VectorLoop` trains an agent that does next to nothing. Environment steps of
+all copies a second; `of ideal` is the share of what eight copies would give that wait at the same
+time and cost nothing else. Sides take turns; medians are compared.
 
     python benchmarks/ray_shards.py [--quick] [--turns 3]
 """
@@ -12,6 +13,7 @@ else. Sides take turns; medians are compared.
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from functools import partial
 from typing import Any
@@ -21,11 +23,15 @@ import numpy as np
 from _measure import surroundings, table, take_turns
 from gymnasium.vector import AutoresetMode
 
+from gym_loop.agents import BaseAgent
 from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
+from gym_loop.loops.vector_loop import VectorLoop
 
 COPIES = 8
+ROLLOUT = 32
 COSTS = (0.1, 1.0, 10.0, 100.0)
+SIDES = ("sync", "async", "ray", "rollouts")
 
 
 def make(milliseconds: float) -> gymnasium.Env:
@@ -46,15 +52,40 @@ def make(milliseconds: float) -> gymnasium.Env:
     return Waiting()
 
 
-def made(side: str, milliseconds: float) -> Any:
-    """Eight copies."""
+class Linear(BaseAgent):
+    """Multiplies what it sees by a matrix, learns nothing, and counts the vector steps."""
+
+    supports_batch = True
+    acts_with = ("weights",)
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.weights = np.zeros((64, 4), np.float32)
+        self.vector_steps = 0
+        self.on_step: Any = None
+
+    def act(self, state: Any, episode_num: int) -> Any:
+        """A product, squashed."""
+        return np.tanh(state @ self.weights)
+
+    def update(self, episode_num: int) -> None:
+        """Count, and look at the clock."""
+        self.vector_steps += 1
+        self.on_step()
+
+
+def made(side: str, milliseconds: float) -> VectorLoop:
+    """A training on eight copies."""
     mode = AutoresetMode.SAME_STEP
     create = partial(make, milliseconds)
     if side == "sync":
-        return gymnasium.vector.SyncVectorEnv([create] * COPIES, copy=False, autoreset_mode=mode)
-    if side == "async":
-        return WorkersEnv([WorkerCopy(create)] * COPIES, "Waiting", mode)
-    return ShardsEnv(_by_value(create), COPIES, "Waiting", mode, shards=COPIES)
+        env = gymnasium.vector.SyncVectorEnv([create] * COPIES, copy=False, autoreset_mode=mode)
+    elif side == "async":
+        env = WorkersEnv([WorkerCopy(create)] * COPIES, "Waiting", mode)
+    else:
+        env = ShardsEnv(_by_value(create), COPIES, "Waiting", mode, shards=COPIES)
+    length = ROLLOUT if side == "rollouts" else None
+    return VectorLoop(Linear(), env, max_steps=None, rollout_steps=length)
 
 
 def _by_value(create: Any) -> Any:
@@ -68,15 +99,18 @@ def _by_value(create: Any) -> Any:
     return create
 
 
-def seconds_a_step(env: Any, seconds: float) -> float:
-    """Of all copies together, over about so many seconds."""
-    actions = env.action_space.sample()
-    env.step(actions)
-    steps, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        env.step(actions)
-        steps += 1
-    return (time.perf_counter() - start) / steps
+def seconds_a_step(loop: VectorLoop, seconds: float) -> float:
+    """Of all copies together, over about so many seconds and whole rollouts."""
+    agent, start, before = loop.agent, time.perf_counter(), loop.vector_steps
+
+    def stop_in_time() -> None:
+        ends = loop.rollouts is None or not agent.vector_steps % ROLLOUT
+        if ends and time.perf_counter() - start >= seconds:
+            loop.run.request_stop(signal.SIGINT)
+
+    agent.on_step, loop.run.stop_signal = stop_in_time, None
+    loop.train()
+    return (time.perf_counter() - start) / (loop.vector_steps - before)
 
 
 def main() -> None:
@@ -87,18 +121,17 @@ def main() -> None:
     seconds, turns = (0.5, 1) if options.quick else (3.0, options.turns)
     rows = []
     for cost in COSTS:
-        envs = {side: made(side, cost) for side in ("sync", "async", "ray")}
-        for env in envs.values():
-            env.reset(seed=0)
+        loops = {side: made(side, cost) for side in SIDES}
         results = take_turns(
-            {side: partial(seconds_a_step, env, seconds) for side, env in envs.items()}, turns
+            {side: partial(seconds_a_step, loop, seconds) for side, loop in loops.items()}, turns
         )
-        for env in envs.values():
-            env.close()
-        rates = [f"{COPIES / results[side].median:,.0f}" for side in envs]
-        shares = [f"{cost / 1_000 / results[side].median:.0%}" for side in envs]
+        for loop in loops.values():
+            loop.env.close()
+        rates = [f"{COPIES / results[side].median:,.0f}" for side in SIDES]
+        shares = [f"{cost / 1_000 / results[side].median:.0%}" for side in SIDES]
         rows.append([f"{cost:g} ms", *rates, *shares])
-    heads = ["a step", "sync steps/s", "async", "ray", "sync of ideal", "async", "ray"]
+    others = SIDES[1:]
+    heads = ["a step", "sync steps/s", *others, "sync of ideal", *others]
     print(surroundings("gym-loop", "ray", "gymnasium", "numpy"))
     print(table(heads, rows))
 

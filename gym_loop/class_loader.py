@@ -33,20 +33,15 @@ _REMEDIES = {
 }
 
 
+_FILE_MODULE = "gym_loop_file_"  # what names of modules that are files begin with
 _copies: dict[Path, Path] = {}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like this one, or an empty string."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near:
-        folded = {other.lower(): other for other in known}
-        near = [
-            folded[match]
-            for match in difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
-        ]
-    return near[0] if near else ""
+    folded = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), folded)
+    return folded[near[0]] if near else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -120,6 +115,13 @@ def public_name(cls: type) -> str:
     return f"{parent if exported else cls.__module__}.{cls.__name__}"
 
 
+def class_string(cls: type) -> str:
+    """The string by which another process finds a loaded class; a file's by its whole path."""
+    module = sys.modules[cls.__module__]
+    from_file = cls.__module__.startswith(_FILE_MODULE)
+    return f"{module.__file__ if from_file else cls.__module__}:{cls.__name__}"
+
+
 def find_file(path: str, search: Sequence[Path]) -> Path | None:
     """The first existing file: as written, then below each directory of ``search``."""
     wanted = Path(path).expanduser()
@@ -148,9 +150,8 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
         places = ", ".join(dict.fromkeys(str(place) for place in (Path.cwd(), *search)))
         raise ModuleMissingError(f"there is no file {name} (looked in {places})")
     # Unique by path, so that a user's random.py can never stand in for an installed module.
-    unique = (
-        f"gym_loop_file_{hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()[:12]}"
-    )
+    digest = hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()
+    unique = f"{_FILE_MODULE}{digest[:12]}"
     if unique in sys.modules:
         return sys.modules[unique]
     _make_importable(path.parent)

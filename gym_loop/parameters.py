@@ -129,6 +129,36 @@ def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any
     return value, f"{value!r} is {_kind_of(value)}, but must be {wanted}{hint}"
 
 
+# -- ranges, for the `check_parameters` of agents and loops; null is in all of them --------------
+
+
+def too_small(parameters: Mapping[str, Any], **least: float) -> dict[str, str]:
+    """What is wrong with numbers that are below the least that is given for each."""
+    return {
+        name: f"{value} is too small; it must be at least {low}"
+        for name, low in least.items()
+        if (value := parameters.get(name)) is not None and not value >= low
+    }
+
+
+def not_positive(parameters: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """What is wrong with numbers that are not above 0."""
+    return {
+        name: f"{value} is too small; it must be above 0"
+        for name in names
+        if (value := parameters.get(name)) is not None and not value > 0
+    }
+
+
+def not_fraction(parameters: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """What is wrong with numbers that are not from 0 to 1."""
+    return {
+        name: f"{value} must be from 0 to 1"
+        for name in names
+        if (value := parameters.get(name)) is not None and not 0 <= value <= 1
+    }
+
+
 def _types_like(default: Any) -> list[str]:
     """The types that an undocumented parameter takes, to judge by its default."""
     if isinstance(default, bool):

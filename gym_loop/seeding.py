@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ STREAMS = (
     "observation_space",
     "evaluation",
     "periodic_evaluation",
+    "rollouts",
 )
 MAX_SEED = 2**32 - 1
 
@@ -60,17 +61,17 @@ class Seeds:
     def __init__(self, seed: int) -> None:
         self.seed = check_seed(seed)
 
-    def sequence(self, stream: str) -> np.random.SeedSequence:
-        """The seed sequence of a stream named in `STREAMS`."""
-        return np.random.SeedSequence(self.seed, spawn_key=(STREAMS.index(stream),))
+    def sequence(self, stream: str, *key: int) -> np.random.SeedSequence:
+        """The seed sequence of a stream named in `STREAMS`, or of its part of this number."""
+        return np.random.SeedSequence(self.seed, spawn_key=(STREAMS.index(stream), *key))
 
     def integer(self, stream: str) -> int:
         """A 32-bit seed for a library that wants an integer."""
         return self.integers(stream, 1)[0]
 
-    def integers(self, stream: str, count: int) -> list[int]:
+    def integers(self, stream: str, count: int, *key: int) -> list[int]:
         """``count`` 32-bit seeds: one an environment copy, or one an evaluation episode."""
-        return [int(word) for word in self.sequence(stream).generate_state(count)]
+        return [int(word) for word in self.sequence(stream, *key).generate_state(count)]
 
 
 def seed_global_streams(seeds: Seeds) -> None:
@@ -110,6 +111,15 @@ def restore_global_streams(state: Mapping[str, Any]) -> None:
             )
 
 
+def seed_everything(seed: int, agent: Any, spaces: Iterable[Any]) -> None:
+    """Seed all that acting may draw from: global streams, the agent's generator, the spaces."""
+    seeds = Seeds(seed)
+    seed_global_streams(seeds)
+    agent.rng = np.random.default_rng(seeds.sequence("agent"))
+    for space in spaces:
+        space.seed(seeds.integer("action_space"))
+
+
 @contextmanager
 def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None]]:
     """Keep the training's random streams untouched by what happens inside.
@@ -128,15 +138,8 @@ def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None
     generators = [part._np_random for part in parts]
     rng = agent.rng
 
-    def reseed(seed: int) -> None:
-        seeds = Seeds(seed)
-        seed_global_streams(seeds)
-        agent.rng = np.random.default_rng(seeds.sequence("agent"))
-        for space in spaces:
-            space.seed(seeds.integer("action_space"))
-
     try:
-        yield reseed
+        yield lambda seed: seed_everything(seed, agent, spaces)
     finally:
         agent.rng = rng
         # The very generators, for their seeds are part of them: what they spawn follows from it.

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from gym_loop import class_loader
 from gym_loop.agents import BaseAgent
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.class_loader import (
@@ -12,6 +13,7 @@ from gym_loop.class_loader import (
     load_class,
     load_module,
     public_name,
+    use_instead,
 )
 from gym_loop.errors import (
     ClassLoadError,
@@ -29,7 +31,8 @@ def test_installed_module() -> None:
     assert load_class("gym_loop.agents.random_agent:RandomAgent", BaseAgent) is RandomAgent
 
 
-def test_module_in_the_working_directory(workdir: Path) -> None:
+def test_module_in_the_working_directory(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "a_module_of_mine", raising=False)
     (workdir / "a_module_of_mine.py").write_text(AGENT)
     assert load_class("a_module_of_mine:MyAgent", BaseAgent).__name__ == "MyAgent"
 
@@ -42,6 +45,13 @@ def test_file_absolute_relative_and_home(workdir: Path, monkeypatch: pytest.Monk
     ]
     assert found[0].__name__ == "MyAgent"
     assert found[0] is found[1] is found[2]  # one file is one module, however it is named
+    assert sys.path.count(str(workdir)) == 1
+
+
+def test_a_directory_may_have_a_colon_in_its_name(workdir: Path) -> None:
+    (workdir / "a:b").mkdir()
+    (workdir / "a:b" / "mine.py").write_text(AGENT)
+    assert load_class("a:b/mine.py:MyAgent").__name__ == "MyAgent"
 
 
 def test_working_directory_comes_before_the_search(workdir: Path) -> None:
@@ -65,8 +75,9 @@ def test_file_never_shadows_an_installed_module(workdir: Path) -> None:
     assert load_class("random:Random") is random.Random
 
 
-def test_file_imports_its_neighbours(workdir: Path) -> None:
+def test_file_imports_its_neighbours(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workdir / "sub").mkdir()
+    monkeypatch.delitem(sys.modules, "a_neighbour_of_mine", raising=False)
     (workdir / "sub" / "a_neighbour_of_mine.py").write_text("VALUE = 7\n")
     (workdir / "sub" / "mine.py").write_text(
         "from a_neighbour_of_mine import VALUE\nclass Mine:\n    value = VALUE\n"
@@ -82,6 +93,11 @@ def test_not_a_class_string(text: str) -> None:
         ClassLoadError, match=r"write package.module:Class or path/to/file.py:Class"
     ):
         load_class(text, kind="agent")
+
+
+def test_a_class_of_no_kind_is_called_a_class() -> None:
+    with pytest.raises(ClassLoadError, match=r"^'nothing' names no class: write package"):
+        load_class("nothing")
 
 
 def test_no_such_file_names_where_it_looked(workdir: Path) -> None:
@@ -102,6 +118,14 @@ def test_no_such_module(name: str, hint: str) -> None:
     with pytest.raises(ModuleMissingError) as error:
         load_class(name)
     assert hint in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "no_such_package.module", "json.decoder.part"])
+def test_no_such_module_with_nothing_near(name: str) -> None:
+    with pytest.raises(ModuleMissingError) as error:
+        load_class(f"{name}:X")
+    remedy = "(install its package, or name a file: path/to/file.py)"
+    assert str(error.value) == f"there is no module {name} {remedy}"
 
 
 @pytest.mark.parametrize("name", [".agents:X", "..:X"])
@@ -132,8 +156,10 @@ def test_broken_module_shows_its_own_traceback(
     with pytest.raises(ModuleBrokenError) as error:
         load_class(f"{name}.py:X" if by_file else f"{name}:X")
     message = str(error.value)
-    assert "failed while it was imported" in message.splitlines()[0]
-    assert what in message
+    first, second, *_ = message.splitlines()
+    assert f"failed while it was imported: {what}" in first
+    place = workdir / f"{name}.py" if by_file else name
+    assert second == f"Traceback of {place} (most recent call last):"
     assert f'{name}.py", line {2 if "purpose" in code else 1}' in message
     assert "importlib" not in message  # its own frames, not the machinery's
     assert "class_loader.py" not in message
@@ -178,6 +204,7 @@ def test_public_name() -> None:
     [
         ("max_episods", "; did you mean max_episodes?"),
         ("LOGDIR", "; did you mean logdir?"),
+        ("max_step", "; did you mean max_steps?"),
         ("entirely else", ""),
     ],
 )
@@ -197,6 +224,25 @@ def test_absolute_files(workdir: Path) -> None:
         "files": [f"{workdir}/mine.py", "other.py", "package.module:Class", 3, None],
         "text": "about mine.py: it is good",
     }
+
+
+def test_a_copy_is_loaded_in_place_of_a_file(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_loader, "_copies", {})
+    (workdir / "copy.py").write_text("class Mine:\n    place = 'copy'\n")
+    (workdir / "other.py").write_text("class Mine:\n    place = 'other'\n")
+    use_instead({Path("/elsewhere/mine.py"): workdir / "copy.py"})
+    assert load_class("/elsewhere/mine.py:Mine").place == "copy"
+    assert load_class("other.py:Mine").place == "other"
+
+
+def test_an_error_without_a_remedy_ends_with_what_it_says(workdir: Path) -> None:
+    (workdir / "plain.py").write_text("raise ValueError('on purpose')\n")
+    with pytest.raises(ModuleBrokenError) as raised:
+        load_module("plain.py")
+    first = str(raised.value).splitlines()[0]
+    assert first == "plain.py failed while it was imported: ValueError: on purpose"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 
 import gym_loop
 from gym_loop.agents.random_agent import RandomAgent
-from gym_loop.config import default_config, flatten, load_config
+from gym_loop.config import default_config, flatten, load_config, value_at
+from gym_loop.contract import former_key
 from gym_loop.errors import ConfigError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.yaml_file import read_yaml
@@ -59,8 +60,35 @@ def test_from_a_mapping_leaves_it_alone() -> None:
     assert source == {"env": {"name": "CartPole-v1"}, "loop": {"parameters": {}}}
     again = load_config(config, ["seed=2"])
     assert (config.seed, again.seed) == (1, 2)
+    assert again.env.name == "CartPole-v1"
     assert again.overridden == ("loop.parameters.max_episodes", "seed", "seed")
     assert load_config(again) is again
+
+
+def test_from_a_mapping_leaves_its_lists_alone() -> None:
+    wrapper = {"class": "gymnasium.wrappers:ClipReward", "parameters": {"min_reward": 0}}
+    source = {"env": {"wrappers": [wrapper]}}
+    config = load_config(source, {"env.wrappers.0.parameters.min_reward": 1})
+    assert config.env.wrappers[0].parameters == {"min_reward": 1}
+    assert wrapper["parameters"] == {"min_reward": 0}
+
+
+def test_what_the_first_gym_loop_had_is_led_to_its_place(workdir: Path) -> None:
+    text = "agent: {policy: {}}\nloop: {class: 'gym_loop.loops.multienv_loop:MultiEnvLoop'}\n"
+    first, second = findings(text, workdir)
+    assert first == f"run.yaml:1: agent.policy: {former_key(('agent', 'policy'))}"
+    assert second.endswith("; it is gym_loop.loops.vector_loop:VectorLoop now")
+
+
+def test_an_episode_may_be_one_step_long() -> None:
+    assert load_config({"env": {"max_episode_steps": 1}}).env.max_episode_steps == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, None])
+def test_seeds(seed: int | None) -> None:
+    config = load_config({"seed": seed})
+    assert config.seed == seed
+    assert config.with_seed(7) == load_config({"seed": 7})
 
 
 def test_public_entry() -> None:
@@ -109,12 +137,21 @@ def test_every_finding_at_once_with_line_and_place(workdir: Path) -> None:
         ("loop: {parameters: [1]}\n", "loop.parameters: a list stands where a mapping of param"),
         ("agent: {class: 3}\n", "agent.class: 3 is no class string"),
         ("agent: {class: null}\n", "agent.class: None is no class string"),
+        ("env: [1]\n", "run.yaml:1: env: a list stands where a mapping belongs"),
         ("env: {name: 3}\n", "env.name: 3 is no environment id"),
         ("env: {imports: nope}\n", "env.imports: 'nope' must be a list of modules or .py files"),
         ("env: {imports: [nope.py]}\n", "env.imports: there is no file nope.py"),
         ("env: {wrappers: {}}\n", None),
         ("env: {wrappers: 3}\n", "env.wrappers: must be a list"),
         ("env: {wrappers: [3]}\n", "env.wrappers.0: 3 stands where a mapping belongs"),
+        (
+            "env: {wrappers: [{class: null, parameters: {}}]}\n",
+            "env.wrappers.0.class: None is no class string",
+        ),
+        (
+            "env: {wrappers: [{class: 'gymnasium.wrappers:ClipReward', parameters: 3}]}\n",
+            "env.wrappers.0.parameters: 3 stands where a mapping of parameters belongs",
+        ),
         ("env: {max_episode_steps: 0}\n", "env.max_episode_steps: 0 must be a number of steps"),
         ("seed: 4294967296\n", "run.yaml:1: seed: 4294967296 is no seed"),
         ("seed: true\n", "seed: True is no seed"),
@@ -131,6 +168,11 @@ def test_every_finding_at_once_with_line_and_place(workdir: Path) -> None:
             "loop: {class: 'gym_loop.agents.random_agent:RandomAgent'}\n",
             "no loop: it must derive from gym_loop.loops.BaseLoop",
         ),
+        (
+            "env: {wrappers: ['gym_loop.agents.random_agent:RandomAgent']}\n",
+            "env.wrappers.0.class: gym_loop.agents.random_agent:RandomAgent is no wrapper: it must"
+            " derive from gymnasium.Wrapper",
+        ),
     ],
 )
 def test_findings(text: str, finding: str | None, workdir: Path) -> None:
@@ -142,15 +184,28 @@ def test_findings(text: str, finding: str | None, workdir: Path) -> None:
     assert any(finding in line for line in found), found
 
 
+def test_every_wrapper_is_looked_at_and_each_finding_said_once(workdir: Path) -> None:
+    text = (
+        "env:\n  wrappers:\n  - {clas: 'x:Y'}\n  - {class: 4}\n"
+        "  - {class: 'gymnasium.wrappers:ClipRewrd', paramters: {}}\n"
+    )
+    assert findings(text, workdir) == [
+        "run.yaml:3: env.wrappers.0.clas: unknown; did you mean class?",
+        "run.yaml:4: env.wrappers.1.class: 4 is no class string",
+        "run.yaml:5: env.wrappers.2.paramters: unknown; did you mean parameters?",
+        "run.yaml:5: env.wrappers.2.class: gymnasium.wrappers has no class ClipRewrd;"
+        " did you mean ClipReward?",
+    ]
+
+
 def test_not_a_file(workdir: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"nope.yaml: there is no such file; make one with gym-loop"
-    ):
+    remedy = "make one with gym-loop create-default"
+    with pytest.raises(ConfigError, match=rf"^nope.yaml: there is no such file; {remedy}$"):
         load_config("nope.yaml")
-    with pytest.raises(ConfigError, match="is a directory, not a run file"):
+    with pytest.raises(ConfigError, match=rf"^{workdir}: is a directory, not a run file$"):
         load_config(workdir)
     (workdir / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ConfigError, match=r"binary.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"^binary.yaml: cannot be read"):
         load_config("binary.yaml")
 
 
@@ -218,6 +273,17 @@ class TestOverrides:
         found = findings("env: {name: CartPole-v1}\n", workdir, text)
         assert any(finding in line for line in found), found
 
+    def test_what_stands_in_the_file_is_said_of_the_file(self, workdir: Path) -> None:
+        found = findings("agent:\n  paramters: {a: 1}\n", workdir, "agent.paramters.b=2", "seed=x")
+        assert found == [
+            "--set seed: seed: 'x' is no seed; use an integer from 0 to 4294967295, or null",
+            "run.yaml:2: agent.paramters: unknown; did you mean parameters?",
+        ]
+
+    def test_an_option_is_called_by_its_name(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--seed: seed: 'x' is no seed"):
+            load_config({}, {"seed": "x"}, options={"seed": "--seed"})
+
     def test_a_broken_file_stays_broken(self, workdir: Path) -> None:
         assert "a list stands where" in findings("- 1\n", workdir, "seed=5")[0]
 
@@ -232,8 +298,9 @@ def test_to_yaml_reads_back_the_same(workdir: Path) -> None:
 
 
 def test_every_parameter_has_its_comment_above() -> None:
-    lines = default_config().to_yaml(comments=True).splitlines()
-    for name in DefaultLoop.get_default_parameters():
+    config = default_config(agent="gym_loop.agents.sac:SAC")
+    lines = config.to_yaml(comments=True).splitlines()
+    for name in (*config.agent.parameters, *config.loop.parameters):
         (at,) = [number for number, line in enumerate(lines) if line.startswith(f"    {name}:")]
         assert lines[at - 1].startswith("    # "), name
     parameters = [
@@ -253,9 +320,11 @@ def test_portable_config_is_read_anywhere(
     )
     (workdir / "run.yaml").write_text(
         "agent: {class: 'mine.py:A'}\nloop: {class: 'mine.py:L'}\n"
-        "env: {imports: [mine.py, gymnasium], wrappers: ['mine.py:W']}\n"
+        "env: {imports: [mine.py, gymnasium], parameters: {track: mine.py},"
+        " wrappers: [{class: 'mine.py:W', parameters: {table: mine.py}}]}\n"
     )
     config = load_config("run.yaml")
+    assert config.portable().agent.cls is config.agent.cls
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     (elsewhere / "run.yaml").write_text(config.portable().to_yaml())
@@ -263,7 +332,9 @@ def test_portable_config_is_read_anywhere(
     assert again.agent.class_name == f"{workdir / 'mine.py'}:A"
     assert again.agent.cls is config.agent.cls
     assert again.env.imports == [str(workdir / "mine.py"), "gymnasium"]
+    assert again.env.parameters == {"track": str(workdir / "mine.py")}
     assert again.env.wrappers[0].class_name == f"{workdir / 'mine.py'}:W"
+    assert again.env.wrappers[0].parameters == {"table": str(workdir / "mine.py")}
     # and a file is found beside the run file, from any working directory
     assert load_config(workdir / "run.yaml").agent.cls is config.agent.cls
 
@@ -271,6 +342,10 @@ def test_portable_config_is_read_anywhere(
 def test_flatten() -> None:
     nested = {"a": {"b": 1, "c": {}}, "d": [{"e": 1}], "f": None}
     assert flatten(nested) == {"a.b": 1, "a.c": {}, "d": [{"e": 1}], "f": None}
+
+
+def test_value_at() -> None:
+    assert value_at({"a": {"b": {"c": 1}}}, "a.b.c") == 1
 
 
 def test_paths_are_taken_as_text(workdir: Path) -> None:
@@ -281,5 +356,6 @@ def test_paths_are_taken_as_text(workdir: Path) -> None:
 
 
 def test_values_that_yaml_cannot_hold_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"env.parameters.thing"):
+    said = r"^env.parameters.thing: <object object at .+> can't be written in a run file$"
+    with pytest.raises(ConfigError, match=said):
         load_config({"env": {"parameters": {"thing": object()}}})

@@ -171,8 +171,8 @@ def test_no_parameters_at_all() -> None:
         ({"episodes_per_eval": -1}, "episodes_per_eval", "must be at least 1"),
         ({"random_episodes": -1}, "random_episodes", "must be at least 0"),
         ({"record": -2}, "record", "must be at least 0"),
-        ({"time_per_checkpoint": 0}, "time_per_checkpoint", "use seconds above 0, or null"),
-        ({"time_per_checkpoint": float("nan")}, "time_per_checkpoint", "seconds above 0"),
+        ({"time_per_checkpoint": 0}, "time_per_checkpoint", "it must be above 0"),
+        ({"time_per_checkpoint": float("nan")}, "time_per_checkpoint", "it must be above 0"),
         ({"logdir": ""}, "logdir", "is empty; name a directory"),
     ],
 )

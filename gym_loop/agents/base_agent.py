@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.errors import ContractError
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.transition import Transition
 
@@ -38,10 +39,16 @@ class BaseAgent:
         supports_batch: True when the agent takes batches as well: every array that it is given
             and that it gives has a leading axis then. VectorLoop needs it; DefaultLoop gives
             single observations all the same. Default False.
+        acts_with: names of the attributes that `act` reads and learning changes, such as a network;
+            empty for all. Copies that only act get these alone, see `acting_state`.
+        on_policy_parameter: name of the parameter that says how many steps of each environment one
+            policy must choose; None where an older one may have chosen any of them.
         training: False inside ``with agent.evaluating():``.
     """
 
     supports_batch = False
+    acts_with: tuple[str, ...] = ()
+    on_policy_parameter: str | None = None
     training = True
 
     def __init__(self, **params: Any) -> None:
@@ -122,6 +129,49 @@ class BaseAgent:
             StateError: the state does not fit this agent.
         """
         restore_attributes(self, state, exclude=("parameters", "training"))
+
+    # -- copies of the agent that only act, in the workers of a VectorLoop with rollout_steps ------
+
+    def acting_state(self) -> dict[str, Any]:
+        """What a copy needs to act as this agent does: ``acts_with``, else all of `state_dict`.
+
+        Raises:
+            ContractError: ``acts_with`` names what is no attribute.
+        """
+        if not self.acts_with:
+            return self.state_dict()
+        return capture_attributes(self, exclude=self._not_for_acting(), copy=False)
+
+    def load_acting_state(self, state: dict[str, Any]) -> None:
+        """Act from now on as the agent whose `acting_state` this is, and forget what was before.
+
+        Raises:
+            StateError: the state does not fit this copy, which was made with ``n_envs=1``.
+        """
+        if not self.acts_with:
+            self.load_state_dict(state)
+        else:
+            restore_attributes(self, state, exclude=self._not_for_acting())
+
+    def _not_for_acting(self) -> set[str]:
+        if missing := set(self.acts_with) - vars(self).keys():
+            raise ContractError(
+                f"{type(self).__name__}.acts_with names {', '.join(sorted(missing))}, which is no"
+                " attribute that __init__ sets"
+            )
+        return vars(self).keys() - set(self.acts_with)
+
+    def acted_state(self) -> tuple[Any, ...]:
+        """What the latest `act` left for `observe`: arrays ``[N, ...]``; by default nothing."""
+        return ()
+
+    def load_acted_state(self, state: Any, acted: tuple[Any, ...]) -> None:
+        """Called in place of `act` where copies have acted: leave the same for `observe`.
+
+        Args:
+            state: the observations ``[N, ...]`` that they acted on.
+            acted: what `acted_state` returned there.
+        """
 
     @contextmanager
     def evaluating(self) -> Iterator[BaseAgent]:

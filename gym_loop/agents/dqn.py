@@ -26,6 +26,7 @@ from gym_loop.networks.q_values import (
     split_gradient,
 )
 from gym_loop.networks.spaces import ObservationEncoder
+from gym_loop.parameters import not_fraction, not_positive, too_small
 from gym_loop.schedules import due_updates, schedule, schedule_problem
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
@@ -59,6 +60,7 @@ class DQN(BaseAgent):
     """
 
     supports_batch = True
+    acts_with = ("network", "steps")
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -135,24 +137,17 @@ class DQN(BaseAgent):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges: counts are positive, fractions are from 0 to 1, schedules are well-formed."""
-        problems = {}
-        least = {"atoms": 2, "buffer_size": 2, "learning_starts": 0}
-        counts = ("batch_size", "n_steps", "target_every", "threads", "train_every")
-        for name in (*least, *counts):
-            value, low = parameters[name], least.get(name, 1)
-            if value is not None and value < low:
-                problems[name] = f"{value} is too small; it must be at least {low}"
+        problems = {
+            **too_small(parameters, atoms=2, buffer_size=2, learning_starts=0, batch_size=1),
+            **too_small(parameters, n_steps=1, target_every=1, threads=1, train_every=1),
+            **not_positive(parameters, "max_gradient_norm"),
+            **not_fraction(parameters, "discount", "priority_exponent", "target_mix"),
+        }
         steps = parameters["gradient_steps"]
         if steps < 1 and steps != -1:
             problems["gradient_steps"] = (
                 f"{steps} must be at least 1, or -1 for one an environment step"
             )
-        for name in ("discount", "priority_exponent", "target_mix"):
-            if not 0 <= parameters[name] <= 1:
-                problems[name] = f"{parameters[name]} must be from 0 to 1"
-        norm = parameters["max_gradient_norm"]
-        if norm is not None and not norm > 0:
-            problems["max_gradient_norm"] = f"{norm} is too small; use a number above 0, or null"
         highest = {"epsilon": 1.0, "priority_correction": 1.0, "learning_rate": np.inf}
         for name, high in highest.items():
             if problem := schedule_problem(parameters[name], 0.0, high):

@@ -15,6 +15,7 @@ from gym_loop.networks.namespace import Array
 from gym_loop.networks.optimizers import Adam
 from gym_loop.networks.protocol import Network
 from gym_loop.networks.spaces import BoundedActions, ObservationEncoder
+from gym_loop.parameters import not_fraction, too_small
 from gym_loop.schedules import due_updates, schedule, schedule_problem
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
@@ -37,6 +38,7 @@ class OffPolicyAgent(BaseAgent, ABC):
     """
 
     supports_batch = True
+    acts_with: tuple[str, ...] = ("actor", "steps")
     # What follows from the parameters is no state: a resumed run may change it.
     fixed: tuple[str, ...] = (
         "parameters",
@@ -98,20 +100,16 @@ class OffPolicyAgent(BaseAgent, ABC):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges: counts are positive, fractions are from 0 to 1, schedules are well-formed."""
-        problems = {}
-        least = {"buffer_size": 2, "learning_starts": 0}
-        for name in (*least, "batch_size", "n_steps", "threads", "train_every"):
-            value, low = parameters[name], least.get(name, 1)
-            if value is not None and value < low:
-                problems[name] = f"{value} is too small; it must be at least {low}"
+        problems = {
+            **too_small(parameters, buffer_size=2, learning_starts=0, batch_size=1),
+            **too_small(parameters, n_steps=1, threads=1, train_every=1),
+            **not_fraction(parameters, "discount", "target_mix"),
+        }
         steps = parameters["gradient_steps"]
         if steps < 1 and steps != -1:
             problems["gradient_steps"] = (
                 f"{steps} must be at least 1, or -1 for one an environment step"
             )
-        for name in ("discount", "target_mix"):
-            if not 0 <= parameters[name] <= 1:
-                problems[name] = f"{parameters[name]} must be from 0 to 1"
         if problem := schedule_problem(parameters["learning_rate"], 0.0):
             problems["learning_rate"] = problem
         return problems

@@ -20,6 +20,7 @@ from gym_loop.networks.namespace import Array
 from gym_loop.networks.optimizers import Adam, clip_by_global_norm
 from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
 from gym_loop.normalization import ObservationNormalizer, RewardNormalizer
+from gym_loop.parameters import not_fraction, not_positive, too_small
 from gym_loop.schedules import schedule, schedule_problem
 from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
@@ -75,6 +76,8 @@ class PPO(BaseAgent):
     """
 
     supports_batch = True
+    acts_with = ("network", "observation_normalizer")
+    on_policy_parameter = "n_steps"
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -141,21 +144,12 @@ class PPO(BaseAgent):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges: counts are positive, fractions are from 0 to 1, schedules are well-formed."""
-        problems = {}
-        for name in ("batch_size", "epochs", "n_steps", "threads"):
-            value = parameters[name]
-            if value is not None and value < 1:
-                problems[name] = f"{value} is too small; it must be at least 1"
-        for name in ("discount", "gae_decay"):
-            if not 0 <= parameters[name] <= 1:
-                problems[name] = f"{parameters[name]} must be from 0 to 1"
-        for name in ("max_gradient_norm", "target_kl"):
-            value = parameters[name]
-            if value is not None and not value > 0:
-                problems[name] = f"{value} is too small; use a number above 0, or null"
-        for name in ("entropy_coefficient", "value_coefficient"):
-            if not parameters[name] >= 0:
-                problems[name] = f"{parameters[name]} is negative; it must be at least 0"
+        problems = {
+            **too_small(parameters, batch_size=1, epochs=1, n_steps=1, threads=1),
+            **too_small(parameters, entropy_coefficient=0, value_coefficient=0),
+            **not_positive(parameters, "max_gradient_norm", "target_kl"),
+            **not_fraction(parameters, "discount", "gae_decay"),
+        }
         for name in ("clip_range", "learning_rate", "value_clip_range"):
             problem = "" if parameters[name] is None else schedule_problem(parameters[name], 0.0)
             if problem:
@@ -209,9 +203,19 @@ class PPO(BaseAgent):
             drawn = distribution.mode(outputs)
         else:
             drawn = distribution.sample(outputs, network.tonumpy(network.extra), self.rng)
-            if not self.rollout.full:
-                self.rollout.begin(observations, drawn)
+            self.rollout.begin(observations, drawn)
         return self.codec.single(drawn) if self.encoder.is_single(state) else self.codec(drawn)
+
+    def acted_state(self) -> tuple[Array, ...]:
+        """The observations as they were normalised, and what was drawn for them."""
+        step = self.rollout.step
+        return self.rollout.observations[step], self.rollout.actions[step]
+
+    def load_acted_state(self, state: Any, acted: tuple[Array, ...]) -> None:
+        """Begin a step of the rollout that copies have chosen."""
+        if self.observation_normalizer is not None:
+            self.observation_normalizer.update(self.encoder(state))
+        self.rollout.begin(*acted)
 
     def _encode(self, state: Any, learn: bool = False) -> Array:
         observations = self.encoder(state)

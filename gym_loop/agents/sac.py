@@ -11,6 +11,7 @@ from gym_loop.agents.off_policy import OffPolicyAgent
 from gym_loop.buffers.replay import Batch
 from gym_loop.networks.namespace import Array, namespace_of
 from gym_loop.networks.squashed import SquashedPolicy, TanhGaussian, TanhStateGaussian
+from gym_loop.parameters import not_positive, too_small
 
 FEATURES = 64  # of the observation that state-dependent noise is a function of
 
@@ -24,6 +25,7 @@ class SAC(OffPolicyAgent):
     Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications.
     """
 
+    acts_with = (*OffPolicyAgent.acts_with, "held_for")
     fixed = (*OffPolicyAgent.fixed, "policy", "target_entropy")
 
     @staticmethod
@@ -54,19 +56,11 @@ class SAC(OffPolicyAgent):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges, those of `OffPolicyAgent` included."""
-        problems = OffPolicyAgent.check_parameters(parameters)
-        if not parameters["first_temperature"] > 0:
-            problems["first_temperature"] = (
-                f"{parameters['first_temperature']} is too small; use a number above 0"
-            )
-        temperature, steps = parameters["temperature"], parameters["state_dependent_exploration"]
-        if temperature is not None and not temperature >= 0:
-            problems["temperature"] = f"{temperature} is negative; use a number from 0 on, or null"
-        if steps is not None and steps < 1:
-            problems["state_dependent_exploration"] = (
-                f"{steps} is too small; it must be at least 1, or null"
-            )
-        return problems
+        return {
+            **OffPolicyAgent.check_parameters(parameters),
+            **not_positive(parameters, "first_temperature"),
+            **too_small(parameters, temperature=0, state_dependent_exploration=1),
+        }
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)

@@ -11,6 +11,7 @@ from gym_loop.agents.off_policy import OffPolicyAgent
 from gym_loop.buffers.replay import Batch
 from gym_loop.networks.namespace import Array, namespace_of
 from gym_loop.networks.optimizers import follow
+from gym_loop.parameters import too_small
 from gym_loop.schedules import schedule, schedule_problem
 from gym_loop.transition import Transition
 
@@ -57,14 +58,10 @@ class TD3(OffPolicyAgent):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges, those of `OffPolicyAgent` included."""
-        problems = OffPolicyAgent.check_parameters(parameters)
-        if parameters["policy_delay"] < 1:
-            problems["policy_delay"] = (
-                f"{parameters['policy_delay']} is too small; it must be at least 1"
-            )
-        for name in ("target_noise", "target_noise_clip"):
-            if not parameters[name] >= 0:
-                problems[name] = f"{parameters[name]} is negative; it must be at least 0"
+        problems = {
+            **OffPolicyAgent.check_parameters(parameters),
+            **too_small(parameters, policy_delay=1, target_noise=0, target_noise_clip=0),
+        }
         if problem := schedule_problem(parameters["noise_std"], 0.0):
             problems["noise_std"] = problem
         return problems
@@ -89,6 +86,11 @@ class TD3(OffPolicyAgent):
             self.wandering += math.sqrt(INTERVAL) * noise - PULL * INTERVAL * self.wandering
             noise = self.wandering
         return np.clip(best + self.noise_std(self.steps) * noise, -1.0, 1.0)
+
+    def load_acting_state(self, state: dict[str, Any]) -> None:
+        """Act as another TD3 does; noise begins anew."""
+        super().load_acting_state(state)
+        self.wandering[:] = 0.0
 
     def observe(self, transition: Transition) -> None:
         """Put a step into the replay; noise begins anew with an episode."""

@@ -46,12 +46,14 @@ class RolloutBuffer:
         return self.terminated | self.truncated
 
     def begin(self, observations: Array, actions: Array) -> None:
-        """Note what was chosen, before the environment may overwrite its observations.
+        """Note what was chosen, if there is room; the environment may overwrite its observations.
 
         Args:
             observations: what the actions were chosen for, ``[N, ...]``.
             actions: as the policy drew them, ``[N, ...]``.
         """
+        if self.full:
+            return
         self.observations[self.step] = observations
         self.actions[self.step] = actions
         self.pending = True

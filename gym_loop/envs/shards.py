@@ -21,6 +21,9 @@ QUIET_RAY = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# The actors are what a training waits for. Ray's own choice lets them starve beside busy programs
+# (nice 15), and warns on standard output where they are many more than cores.
+WANTED_RAY = {"RAY_worker_niceness": "0", "RAY_worker_maximum_startup_concurrency": "256"}
 STORE_BYTES = 100 * 2**20  # of Ray's shared memory, where we start it
 Make = Callable[[], "gymnasium.Env[Any, Any]"]
 
@@ -94,12 +97,9 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         at_once = autoreset_mode == AutoresetMode.SAME_STEP
         sizes = [n_envs // count + (index < n_envs % count) for index in range(count)]
         self._shards = [actor.remote(make, size, at_once) for size in sizes]
-        self._homes = [
-            (shard, index)
-            for shard, size in zip(self._shards, sizes, strict=True)
-            for index in range(size)
-        ]
         self._sizes = sizes
+        self.one_copy_each = count == n_envs
+        self.answers: list[Any] | None = None  # of all copies to the next step, if they are known
         spaces = self._get([self._shards[0].spaces.remote()])[0]
         self._copies = [_Copy(*spaces) for _ in range(n_envs)]
         copies = iter(self._copies)
@@ -115,10 +115,13 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         self._observations = value
 
     def step(self, actions: Any) -> Any:
-        """Step all copies at the same time."""
-        each = list(gymnasium.vector.utils.iterate(self.action_space, actions))
-        for copy, reply in zip(self._copies, self._all("step", each), strict=True):
-            copy.stepped, copy.was_reset = reply
+        """Step all copies at the same time; where they have answered already, tell that."""
+        answers, self.answers = self.answers, None
+        if answers is None:
+            each = list(gymnasium.vector.utils.iterate(self.action_space, actions))
+            answers = self._all("step", each)
+        for copy, answer in zip(self._copies, answers, strict=True):
+            copy.stepped, copy.was_reset = answer
         return super().step(actions)
 
     def reset(
@@ -148,6 +151,17 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
             values = [values] * self.num_envs
         self._all("set_attr", [(name, value) for value in values])
 
+    def employ(self, make_player: Callable[..., Any], *arguments: Any) -> None:
+        """Give each actor a player of its copies: ``make_player(shard, *arguments)``."""
+        self._get([shard.employ.remote(make_player, *arguments) for shard in self._shards])
+
+    def play(self, common: Any, orders: Sequence[Any]) -> list[Any]:
+        """Let all players play at the same time: ``player.play(common, order)``, an order each."""
+        shared = self._ray.put(common)
+        pairs = zip(self._shards, orders, strict=True)
+        asked = [shard.play.remote(shared, order) for shard, order in pairs]
+        return self._get(asked, f"the agent that acts on {self._name}, or the copy it acts on,")
+
     def close_extras(self, **_: Any) -> None:
         """End the actors."""
         for shard in self._shards:
@@ -162,15 +176,14 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
             start += size
         return [answer for answers in self._get(asked) for answer in answers]
 
-    def _get(self, asked: list[Any]) -> list[Any]:
+    def _get(self, asked: list[Any], who: str | None = None) -> list[Any]:
         try:
             found: list[Any] = self._ray.get(asked)
             return found
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause
-            raise EnvWorkerError(
-                f"a copy of {self._name} raised {type(cause).__name__}: {cause}\n{error}"
-            ) from None
+            who = who or f"a copy of {self._name}"
+            raise EnvWorkerError(f"{who} raised {type(cause).__name__}: {cause}\n{error}") from None
         except self._ray.exceptions.RayActorError as error:
             raise EnvWorkerError(
                 f"an actor with copies of {self._name} is lost, and the state of its copies with"
@@ -206,6 +219,15 @@ class _Shard:
     def __init__(self, make: Make, size: int, at_once: bool) -> None:
         self.copies = [StatefulEnv(make()) for _ in range(size)]
         self.at_once = at_once
+        self.player: Any = None
+
+    def employ(self, make_player: Callable[..., Any], *arguments: Any) -> None:
+        """Make the player of these copies."""
+        self.player = make_player(self, *arguments)
+
+    def play(self, common: Any, order: Any) -> Any:
+        """Let it play."""
+        return self.player.play(common, order)
 
     def spaces(self) -> tuple[Any, Any, Any]:
         """Of one copy: observations, actions, metadata."""
@@ -245,7 +267,7 @@ class _Shard:
 
 def _ray_that_runs() -> Any:
     """Ray, started where it does not run yet."""
-    with environment(QUIET_RAY), warnings.catch_warnings():
+    with environment(QUIET_RAY | WANTED_RAY), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations
         try:
             import ray

@@ -37,6 +37,7 @@ def make_vector_env(
     vectorization: str = "auto",
     *,
     longest: int | None = None,
+    shards: int | None = None,
     render: bool = False,
     record: bool = False,
     autoreset: AutoresetMode = AutoresetMode.SAME_STEP,
@@ -48,9 +49,9 @@ def make_vector_env(
         n_envs: number of copies.
         vectorization: ``native`` takes the environment's own vector entry point, ``sync`` makes
             copies in this process, ``async`` copies in worker processes, ``ray`` in Ray's actors;
-            ``auto`` is native
-            where that is possible, else sync.
+            ``auto`` is native where that is possible, else sync.
         longest: cut an episode after so many steps; None for the environment's own limit.
+        shards: number of Ray's actors; None for one a core.
         render: copy 0 shows itself in a window.
         record: copy 0 gives frames to a recorder.
         autoreset: how copies that are made here begin a new episode.
@@ -82,7 +83,8 @@ def make_vector_env(
         copy = WorkerCopy(partial(make_copy, spec, longest))
         return WorkersEnv([copy] * n_envs, spec.name, autoreset)
     if vectorization == "ray":
-        return ShardsEnv(partial(make_copy, spec, longest), n_envs, spec.name, autoreset)
+        create = partial(make_copy, spec, longest)
+        return ShardsEnv(create, n_envs, spec.name, autoreset, shards)
     shown = partial(make_copy, spec, longest, render=render, record=record)
     others = partial(make_copy, spec, longest)
     # What is recorded is looked at after a step, before the reset that follows it.

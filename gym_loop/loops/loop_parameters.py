@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gym_loop.parameters import not_positive, too_small
+
 
 class LoopParameters:
     """Gives a loop its parameters: budgets, directories, and how often things are due."""
@@ -75,29 +77,13 @@ class LoopParameters:
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges: counts are positive, and directories have names."""
-        problems = {}
-        least = {
-            "episodes_per_checkpoint": 1,
-            "episodes_per_eval": 1,
-            "eval_episodes": 1,
-            "keep_checkpoints": 1,
-            "max_episode_len": 1,
-            "max_episodes": 1,
-            "max_steps": 1,
-            "random_episodes": 0,
-            "record": 0,
-            "steps_per_checkpoint": 1,
-            "eval_record": 0,
+        problems = {
+            **too_small(parameters, max_episode_len=1, max_episodes=1, max_steps=1),
+            **too_small(parameters, episodes_per_eval=1, eval_episodes=1, eval_record=0),
+            **too_small(parameters, episodes_per_checkpoint=1, steps_per_checkpoint=1),
+            **too_small(parameters, keep_checkpoints=1, random_episodes=0, record=0),
+            **not_positive(parameters, "time_per_checkpoint"),
         }
-        for name, minimum in least.items():
-            value = parameters.get(name)
-            if value is not None and value < minimum:
-                problems[name] = f"{value} is too small; it must be at least {minimum}"
-        seconds = parameters.get("time_per_checkpoint")
-        if seconds is not None and not seconds > 0:
-            problems["time_per_checkpoint"] = (
-                f"{seconds} is too small; use seconds above 0, or null"
-            )
         for name in parameters:
             if name.endswith("dir") and not parameters[name]:
                 problems[name] = "is empty; name a directory"

@@ -14,6 +14,7 @@ from gym_loop.envs.vector import make_vector_env
 from gym_loop.errors import SpaceError
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.loops.loop_parameters import LoopParameters
+from gym_loop.loops.rollouts import Rollouts
 from gym_loop.loops.taken_rows import TakenRows
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.results import EpisodeResult
@@ -50,6 +51,9 @@ class VectorLoop(LoopParameters, BaseLoop):
             record (bool or int): Record videos of the first copy, which needs copies in this
                 process: true for its episodes 0, 1, 8, 27, ... 1000, 2000, ..., a number N for
                 every N-th episode.
+            rollout_steps (int or null): With vectorization ray, let each copy play so many steps
+                on its own, with a copy of the agent that acts beside it, before all of them are
+                learnt from; null to act here, step by step. PPO's n_steps must be a multiple.
             render (bool): Show the first copy in a window, which needs copies in this process.
             vectorization ("auto" or "native" or "sync" or "async" or "ray"): native for the
                 environment's own vector entry point, sync for copies in this process, async for
@@ -63,6 +67,7 @@ class VectorLoop(LoopParameters, BaseLoop):
             "max_episodes": None,
             "max_steps": 100_000,
             "n_envs": 8,
+            "rollout_steps": None,
             "vectorization": "auto",
         }
 
@@ -72,6 +77,13 @@ class VectorLoop(LoopParameters, BaseLoop):
         problems = LoopParameters.check_parameters(parameters)
         if parameters["n_envs"] < 1:
             problems["n_envs"] = f"{parameters['n_envs']} is too small; it must be at least 1"
+        steps = parameters["rollout_steps"]
+        if steps is not None and steps < 1:
+            problems["rollout_steps"] = f"{steps} is too small; it must be at least 1"
+        if steps is not None and parameters["vectorization"] != "ray":
+            problems["rollout_steps"] = (
+                f"{steps} needs copies in Ray's actors: set vectorization to ray, or leave it null"
+            )
         if parameters["vectorization"] in ("native", "async", "ray"):
             for name in ("record", "render"):
                 if parameters[name]:
@@ -91,6 +103,7 @@ class VectorLoop(LoopParameters, BaseLoop):
             parameters["n_envs"],
             parameters["vectorization"],
             longest=parameters["max_episode_len"],
+            shards=parameters["n_envs"] if parameters["rollout_steps"] else None,
             render=render,
             record=record,
         )
@@ -141,6 +154,7 @@ class VectorLoop(LoopParameters, BaseLoop):
         of_obs, of_actions = map(row_taker, (env.single_observation_space, env.single_action_space))
         self._takers = (of_obs, of_actions, array_rows, array_rows, array_rows, of_obs)
         self.upkeep = Upkeep(self)
+        self.rollouts = Rollouts(self) if self.parameters["rollout_steps"] else None
 
     def train(self) -> None:
         """Train until ``max_steps`` or ``max_episodes``, or until the run is asked to stop."""
@@ -162,15 +176,20 @@ class VectorLoop(LoopParameters, BaseLoop):
         self.ob = self.copies.reset(seeds)
         self.returns[:] = 0.0
         self.began_at[:] = self.vector_steps
+        if self.rollouts is not None:
+            self.rollouts.forget()
 
     def play(self) -> None:
         """Step all copies until something is due."""
         # Local names: an attribute access a step is what a loop's cost consists of.
         agent, upkeep, copies, returns = self.agent, self.upkeep, self.copies, self.returns
         act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
+        sample = self.env.action_space.sample
+        if self.rollouts is not None:
+            act, sample = self.rollouts.act, self.rollouts.sample
         if self.run.stopwatch is not None:
             act, observe, update, step = self.run.stopwatch.around(act, observe, update, step)
-        random_episodes, sample = self.parameters["random_episodes"], self.env.action_space.sample
+        random_episodes = self.parameters["random_episodes"]
         everyone, count, takers = self._everyone, copies.count, self._takers
         while self.steps < upkeep.attention_at:
             episode, last_ob = self.episode, self.ob
@@ -242,8 +261,10 @@ class VectorLoop(LoopParameters, BaseLoop):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters and the episodes under way."""
+        rollouts = {} if self.rollouts is None else {"rollouts": self.rollouts.state_dict()}
         return {
             **super().state_dict(),
+            **rollouts,
             "ob": self.ob,
             "returns": self.returns,
             "vector_steps": self.vector_steps,
@@ -263,6 +284,11 @@ class VectorLoop(LoopParameters, BaseLoop):
         self.first_copy_episode = state["first_copy_episode"]
         self.copies.over = state["over"]
         self.upkeep.load_state_dict(state["upkeep"])
+        rollouts = state.get("rollouts")
+        if rollouts and self.rollouts is not None:
+            self.rollouts.load_state_dict(rollouts)
+        elif rollouts and rollouts["played"]:  # and no rollouts any more: the copies are ahead
+            self.begin_new_episode()
 
     def begin_new_episode(self) -> None:
         """Give up the episodes under way; the next ones start with a reset."""

@@ -188,7 +188,7 @@ def project_atoms(probs: Array, rewards: Array, discounts: Array, atoms: Array) 
     count, last = len(probs), len(atoms) - 1
     moved = rewards[:, None] + discounts[:, None] * atoms
     places = xp.clip((moved - atoms[0]) / (atoms[1] - atoms[0]), 0, last)  # [B, K]
-    below = xp.clip(xp.floor(places), 0, last - 1)
+    below = xp.clip(xp.floor(places), None, last - 1)
     upper = probs * (places - below)  # the part for the atom above
     cells = xp.asarray(below, dtype=xp.int64) + arange(count, probs)[:, None] * len(atoms)
     flat = cells.reshape(-1)

@@ -9,7 +9,7 @@ of that range for good.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 from gym_loop.networks.namespace import Array, namespace_of
 
@@ -47,14 +47,6 @@ def follow(target: Array, parameters: Array, mix: float, scratch: Array) -> None
     namespace_of(parameters).multiply(parameters, mix, out=scratch)
     target *= 1.0 - mix
     target += scratch
-
-
-class Optimizer(Protocol):
-    """Changes a parameter vector along its gradient."""
-
-    def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
-        """Take one step, in place."""
-        ...
 
 
 class _Moments:

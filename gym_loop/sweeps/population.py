@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from gym_loop.state_tree import capture, restore
 from gym_loop.sweeps.space import Parameter, Random, Space, Values
 
 META = "members.json"
+_COPY = re.compile(r"\.e\d+(r\d+)?$")  # the end of a copy's id
 FACTORS = (0.8, 1.25)  # that a number is multiplied by
 
 
@@ -89,6 +91,22 @@ def _near(one: Parameter, value: Any, rng: Random) -> Any:
     return int(np.clip(round(near), low, high)) if one.is_integer else float(
         np.clip(near, low, high)
     )  # fmt: skip
+
+
+def copy_of(run: str, when: int, resumes: int) -> str:
+    """The id of what a run becomes as a copy of another: no other copy has ever had it.
+
+    Args:
+        run: the run, which may be a copy itself.
+        when: number of evaluations of what is copied.
+        resumes: how often the sweep was resumed: what was cut off may be made once more.
+    """
+    return f"{original(run)}.e{when}" + (f"r{resumes}" if resumes else "")
+
+
+def original(run: str) -> str:
+    """The id that a run had before it became a copy."""
+    return _COPY.sub("", run)
 
 
 def save_members(place: Path, runs: Mapping[int, str], checkpoints: Path, when: int) -> None:

@@ -75,6 +75,7 @@ class SweepDirectory:
         self._home = home
         self.id = home.run_id
         self.path = home.logs
+        self.resumes = 0
 
     @classmethod
     def create(cls, stem: str, name: str | None, facts: Mapping[str, Any]) -> SweepDirectory:
@@ -109,8 +110,9 @@ class SweepDirectory:
         _check_unchanged(name, home.manifest(), facts)
         home.lock()
         made = cls(home)
+        made.resumes = home.manifest().get("resumes", 0) + 1
         (made.path / STOP).unlink(missing_ok=True)
-        home.note(status="running", **facts)
+        home.note(status="running", resumes=made.resumes, **facts)
         return made
 
     def close(self, status: str) -> None:

@@ -90,11 +90,12 @@ def _train(job: dict[str, Any], talk: Talk) -> None:
 
     def ready(experiment: Experiment) -> None:
         loop, run = experiment.loop, experiment.run
-        talk.send(run=job["run"], steps=loop.steps, history=history(job["run"], parents))
+        before = history(job["run"], parents, loop.steps)
+        talk.send(run=job["run"], steps=loop.steps, history=before)
 
         def tell(result: EvaluationResult) -> None:
             talk.send(steps=loop.steps, scalars=evaluation_scalars(result))
-            if job["in_step"]:
+            if job["in_step"] and not loop.upkeep.is_used_up():
                 loop.upkeep.save("periodic")
                 talk.send(saved=loop.steps)
                 talk.wait()
@@ -146,8 +147,8 @@ def _has_begun(run_id: str, parents: dict[str, Path]) -> bool:
     return False
 
 
-def history(run_id: str, parents: dict[str, Path]) -> list[dict[str, Any]]:
-    """The periodic evaluations that the run has left so far, in their order."""
+def history(run_id: str, parents: dict[str, Path], until: int) -> list[dict[str, Any]]:
+    """The periodic evaluations that the run has left until a step, in their order."""
     if "eval_logdir" not in parents:
         return []
     found = []
@@ -157,7 +158,8 @@ def history(run_id: str, parents: dict[str, Path]) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):  # cut off in the middle: it comes again
             continue
         found.append({"steps": int(path.stem.removeprefix("step-")), "scalars": scalars})
-    return found
+    # What came after the checkpoint comes again.
+    return [one for one in found if one["steps"] <= until]
 
 
 def _scalars(content: dict[str, Any]) -> dict[str, float]:

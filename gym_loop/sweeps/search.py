@@ -73,7 +73,7 @@ class Search:
         self._tell = tell
         self.records = {one.cell: one for one in directory.records()}
         self.cells: dict[str, Cell] = {}
-        self._under_way: dict[str, TrialRecord] = {}  # by Ray's name of the trial
+        self.under_way: dict[str, TrialRecord] = {}  # by Ray's name of the trial
         self._replayed: set[str] = set()
         self._rng = np.random.default_rng(sweep.seed)
         study.forget_unknown({one.number for one in self.records.values()})
@@ -87,7 +87,7 @@ class Search:
             return None
         found = next(self._coming, None)
         if found is not None:
-            self._under_way[trial] = found[0]
+            self.under_way[trial] = found[0]
         return found
 
     def left(self) -> int:
@@ -174,7 +174,7 @@ class Search:
 
     def reported(self, trial: str, result: dict[str, Any]) -> None:
         """An evaluation of all seeds, with more to come."""
-        record = self._under_way[trial]
+        record = self.under_way[trial]
         if record.cell in self._replayed:
             return
         _adopt(record, result)
@@ -183,7 +183,7 @@ class Search:
 
     def ended(self, trial: str, result: dict[str, Any] | None, *, lost: bool) -> None:
         """The end of a trial: by itself, by the scheduler, or because its node died too often."""
-        record = self._under_way.pop(trial)
+        record = self.under_way.pop(trial)
         if record.cell in self._replayed:
             return
         if lost or result is None:
@@ -235,9 +235,13 @@ class Search:
 
 
 def _adopt(record: TrialRecord, result: dict[str, Any]) -> None:
-    """Note how far a trial is, and the runs and values that a member of a population has now."""
+    """Note how far a trial is, and the runs and values that a member of a population has now.
+
+    A copy counts from its first evaluation on: one that was stopped or failed before may not
+    have begun.
+    """
     record.steps, record.seconds = result["steps"], result["seconds"]
-    if "chosen" in result:
+    if "chosen" in result and result["status"] in ("running", "finished"):
         record.values = dict(result["chosen"])
         record.runs = {int(seed): run for seed, run in result["runs"].items()}
 

@@ -182,6 +182,7 @@ class _Sweeping:
             reports=scheduled,
             in_step=asked.scheduler.name == "pbt",
             retries=asked.retries,
+            resumes=self.directory.resumes,
         )
 
     def _tell(self, record: TrialRecord) -> None:

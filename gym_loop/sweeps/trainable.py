@@ -6,13 +6,12 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 from gym_loop.runs.training_run import directories
-from gym_loop.sweeps.population import load_members, save_members
+from gym_loop.sweeps.population import copy_of, load_members, original, save_members
 from gym_loop.sweeps.records import STOP
 from gym_loop.sweeps.trial import Nursery, Order, Trial
 from gym_loop.yaml_file import read_yaml
@@ -20,7 +19,6 @@ from gym_loop.yaml_file import read_yaml
 LONGEST_START = 20.0  # seconds that an actor may take
 PARCEL = "gym_loop_parcel"  # the package that a sweep's files travel in
 CONTENTS = "contents.json"
-_EXPLOITED = re.compile(r"\.e\d+$")  # the end of a run's id: at which evaluation it was copied
 
 
 def trainable_class() -> type[Any]:
@@ -135,11 +133,12 @@ def member_class() -> type[Any]:
         def load_checkpoint(self, checkpoint: Any) -> None:
             """Go on from checkpoints: our own runs' as they are, another's as a copy."""
             runs, checkpoints, when = load_members(Path(checkpoint))
-            ours = {seed: _EXPLOITED.sub("", run) for seed, run in self.order.runs.items()}
-            if ours == {seed: _EXPLOITED.sub("", run) for seed, run in runs.items()}:
+            ours = self.order.runs
+            if {*map(original, ours.values())} == {*map(original, runs.values())}:
                 self.order.runs = runs
                 return
-            self.order.runs = {seed: f"{run}.e{when}" for seed, run in ours.items()}
+            resumes = self.order.resumes
+            self.order.runs = {seed: copy_of(run, when, resumes) for seed, run in ours.items()}
             self.origins = {
                 seed: {"run": runs[seed], "checkpoint": os.fspath(checkpoints[seed])}
                 for seed in runs

@@ -51,6 +51,7 @@ class Order:
         reports: whether evaluations in between are asked for.
         in_step: whether the runs wait after each evaluation, with a checkpoint.
         retries: how often a run that fails is begun again.
+        resumes: how often the sweep was resumed.
     """
 
     cell: str
@@ -69,6 +70,7 @@ class Order:
     reports: bool = False
     in_step: bool = False
     retries: int = 0
+    resumes: int = 0
 
 
 @dataclass

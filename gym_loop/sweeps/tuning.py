@@ -27,6 +27,7 @@ QUIET = {
     **QUIET_RAY,
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # else 15: any other program would go before the runs
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # what a sweep goes on from is our own
@@ -151,6 +152,37 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
     """Options of Tune for population-based training, its callbacks, and the members."""
     from ray import tune as ray_tune
     from ray.tune.schedulers import PopulationBasedTraining
+    from ray.tune.search import BasicVariantGenerator
+
+    class Members(BasicVariantGenerator):  # type: ignore[misc]
+        """Not finished before they are: Tune would end the actor of every member that waits."""
+
+        def __init__(self, search: Search) -> None:
+            super().__init__()
+            self.search = search
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def is_finished(self) -> bool:
+            return super().is_finished() and not self.search.under_way
+
+        def save_to_dir(self, dirpath: str, session_str: str) -> None:
+            """Nothing: what there is to keep is in the sweep's own directory."""
+
+    class Population(PopulationBasedTraining):  # type: ignore[misc]
+        """Goes on when all members wait: for one that has ended, or since they began unequal.
+
+        Tune's own looks again only when another result comes in, and then none ever would.
+        """
+
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            living = tune_controller.get_live_trials()
+            found = super().choose_trial_to_run(tune_controller)
+            if found is None and living and all(one.status == "PAUSED" for one in living):
+                self._next_perturbation_sync += self._perturbation_interval
+                found = super().choose_trial_to_run(tune_controller)
+            return found
 
     class Listener(ray_tune.Callback):  # type: ignore[misc]
         """Tells our `Search` what became of the members."""
@@ -194,14 +226,15 @@ def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[An
     ]
     options = sweep.scheduler.options
     asked = {
-        "scheduler": PopulationBasedTraining(
+        "search_alg": Members(search),
+        "scheduler": Population(
             time_attr="evaluation",
             perturbation_interval=options["interval"],
             quantile_fraction=options["quantile"],
             custom_explore_fn=Explore(search),
             log_config=False,
             synch=True,  # a member that ran ahead of the others would have nobody to learn from
-        )
+        ),
     }
     return asked, [Listener(search)], ray_tune.grid_search(starts)
 

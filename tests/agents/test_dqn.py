@@ -399,7 +399,7 @@ def test_every_parameter_is_documented_and_its_default_is_right() -> None:
         ("discount", 1.5, "1.5 must be from 0 to 1"),
         ("priority_exponent", -0.1, "must be from 0 to 1"),
         ("target_mix", 1.1, "must be from 0 to 1"),
-        ("max_gradient_norm", 0, "use a number above 0, or null"),
+        ("max_gradient_norm", 0, "must be above 0"),
         ("epsilon", 1.5, "1.5 must be from 0.0 to 1.0"),
         ("epsilon", {"linear": [2.0, 0.0], "steps": 9}, "2.0 must be from 0.0 to 1.0"),
         ("priority_correction", -1.0, "must be from 0.0 to 1.0"),

@@ -130,9 +130,9 @@ def test_metrics_are_what_people_look_at() -> None:
 @pytest.mark.parametrize(
     ("name", "bad", "message"),
     [
-        ("first_temperature", 0, "use a number above 0"),
-        ("temperature", -0.1, "-0.1 is negative"),
-        ("state_dependent_exploration", 0, "at least 1, or null"),
+        ("first_temperature", 0, "must be above 0"),
+        ("temperature", -0.1, "-0.1 is too small; it must be at least 0"),
+        ("state_dependent_exploration", 0, "at least 1"),
         ("discount", 2.0, "from 0 to 1"),
     ],
 )

@@ -146,7 +146,7 @@ def test_metrics_are_what_people_look_at() -> None:
     ("name", "bad", "message"),
     [
         ("policy_delay", 0, "at least 1"),
-        ("target_noise", -0.1, "-0.1 is negative"),
+        ("target_noise", -0.1, "-0.1 is too small; it must be at least 0"),
         ("target_noise_clip", -0.1, "at least 0"),
         ("noise_std", {"linear": [0.1, -0.1], "steps": 9}, "at least 0"),
         ("noise", "gausian", "did you mean gaussian"),

@@ -40,6 +40,17 @@ def test_one_step_is_what_was_added() -> None:
     assert replay.batch(np.arange(4)).actions.tolist() == [0, 1, 2, 0]
 
 
+def test_observations_come_back_as_they_were() -> None:
+    example = np.zeros((2, 3), np.int16)
+    replay = Replay(8, 1, example, np.zeros(2, np.float32))
+    for number in range(4):
+        replay.add(example[None] + number, np.zeros((1, 2)), 0, 0, 0, example[None] + number + 1)
+    batch = replay.batch(np.array([1, 3]))
+    assert batch.observations.dtype == batch.next_observations.dtype == np.int16
+    np.testing.assert_array_equal(batch.observations, [example + 1, example + 3])
+    np.testing.assert_array_equal(batch.next_observations, [example + 2, example + 4])
+
+
 def test_three_steps_by_hand() -> None:
     replay = make(n_steps=3)
     for number in range(1, 5):
@@ -153,7 +164,7 @@ def test_goes_on_from_its_state(steps: int) -> None:
 
     one, other = grown(steps), grown(5)
     state = one.state_dict()
-    assert len(state["rewards"]) == min(steps, 8)
+    assert len(state["rewards"]) == len(state["store"]["before"]) == min(steps, 8)
     other.load_state_dict(restore(None, capture(state)))
     for number in range(steps, steps + 3):
         add(one, number)
@@ -173,5 +184,8 @@ def test_saving_copies_nothing() -> None:
 
 @pytest.mark.parametrize(("capacity", "n_envs", "what"), [(9, 1, "slots"), (8, 2, "n_envs")])
 def test_a_buffer_of_another_size_is_refused(capacity: int, n_envs: int, what: str) -> None:
-    with pytest.raises(StateError, match=f"has {what} . now, but had . when it was saved"):
+    remedy = "give it the capacity and the number of environments of then"
+    with pytest.raises(
+        StateError, match=rf"has {what} . now, but had . when it was saved; {remedy}$"
+    ):
         make(capacity, n_envs).load_state_dict(make().state_dict())

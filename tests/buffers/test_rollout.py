@@ -48,6 +48,29 @@ def test_advantages_by_hand(terminated: list, truncated: list, wanted: list) -> 
     np.testing.assert_array_equal(VALUES[:, 0], [10, 20, 30])
 
 
+def test_memory_is_that_of_the_examples_and_of_single_precision() -> None:
+    rollout = RolloutBuffer(3, 2, np.zeros(4, np.uint8), np.zeros(2, np.int64))
+    assert (rollout.observations.dtype, rollout.observations.shape) == (np.uint8, (3, 2, 4))
+    assert (rollout.actions.dtype, rollout.actions.shape) == (np.int64, (3, 2, 2))
+    for column in (rollout.rewards, rollout.bootstraps, rollout.last_values):
+        assert column.dtype == np.float32
+    for flags in (rollout.held, rollout.terminated, rollout.truncated):
+        assert flags.dtype == bool
+
+
+def test_advantages_are_summed_in_the_precision_of_the_values() -> None:
+    rng = np.random.default_rng(0)
+    values, rewards = rng.standard_normal((2, 40, 1)).astype(np.float32)
+    rollout = make(40)
+    fill(rollout, list(rewards[:, 0]), [0] * 40, [0] * 40, [0] * 40)
+    found = rollout.advantages(values, rewards, 0.99, 0.95)
+    carry, wanted = np.float32(0.99 * 0.95), found.copy()
+    for step in range(38, -1, -1):
+        error = values[step + 1] * np.float32(0.99) + rewards[step] - values[step]
+        wanted[step] = error + carry * wanted[step + 1]
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_environments_do_not_mix() -> None:
     rng = np.random.default_rng(0)
     rewards, values = (rng.standard_normal((20, 3)).astype(np.float32) for _ in range(2))
@@ -84,6 +107,10 @@ def test_keeps_what_was_seen_and_knows_when_it_is_full() -> None:
     assert not rollout.pending
     rollout.begin(np.ones((1, 2)), np.array([4]))
     assert rollout.pending
+    rollout.finish(1.0, False, True)  # cut, and nobody says what would have followed
+    assert not rollout.pending
+    assert rollout.bootstraps[0] == 0.0
+    rollout.begin(np.ones((1, 2)), np.array([4]))
     rollout.clear()
     assert not rollout.pending
     fill(rollout, [1.0, 2.0], [0, 1], [0, 0], [0, 0])
@@ -121,8 +148,12 @@ def test_continues_from_its_state() -> None:
     first, second = make(), make()
     fill(first, [1.0, 2.0], [0, 1], [0, 0], [0, 0])
     columns = second.rewards
-    fill(second, [9.0, 9.0, 9.0], [1, 1, 1], [0, 0, 0], [0, 0, 0])
+    fill(second, [9.0, 9.0], [1, 1], [0, 0], [0, 0])
+    second.begin(np.ones((1, 2)), np.array([1]))
+    first.last_values[:] = 7.0
     restore(second, capture(first))
+    assert not second.pending
+    assert second.last_values.tolist() == [7.0]
     assert second.rewards is columns
     assert second.step == 2
     assert second.terminated[:2, 0].tolist() == [False, True]

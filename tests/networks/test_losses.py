@@ -50,6 +50,10 @@ def test_clipped_policy_loss() -> None:
     assert exact > 0
 
 
+def test_a_ratio_at_the_limit_is_not_outside() -> None:
+    assert losses.clip_fraction(np.array([0.5, 1.0, 1.5, 1.75]), 0.5) == 0.25
+
+
 @pytest.mark.parametrize("limit", [None, 0.3])
 def test_value_loss(limit: float | None) -> None:
     values, returns, old = (RNG.standard_normal(B) for _ in range(3))
@@ -61,7 +65,8 @@ def test_value_loss(limit: float | None) -> None:
         moved = torch.tensor(old) + (leaf - torch.tensor(old)).clamp(-limit, limit)
         return torch.max(plain, (moved - torch.tensor(returns)) ** 2).mean()
 
-    check(losses.value_loss, theirs, values, returns, old, limit)
+    found = check(losses.value_loss, theirs, values, returns, old, limit)
+    np.testing.assert_array_equal(found.errors, values - returns)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -82,10 +87,17 @@ def test_td_loss(weighted: bool, huber: float | None) -> None:
     np.testing.assert_allclose(found.errors, np.abs(values - targets))
 
 
+@pytest.mark.parametrize("loss", [losses.td_loss, losses.quantile_huber_loss])
+def test_losses_are_linear_from_an_error_of_1_on(loss: Callable[..., Any]) -> None:
+    one, five = np.array([[1.0]]), np.array([[5.0]])
+    np.testing.assert_allclose(loss(five, 0 * five).gradient, loss(one, 0 * one).gradient)
+    assert loss(five, 0 * five).value == pytest.approx(9 * loss(one, 0 * one).value)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_categorical_td_loss(weighted: bool) -> None:
     logits = RNG.standard_normal((B, 11))
-    targets = RNG.dirichlet(np.ones(11), B)
+    targets = RNG.dirichlet(np.ones(11), B) * RNG.random((B, 1))  # no need to sum to 1
     weights = RNG.random(B) if weighted else None
 
     def theirs(leaf: torch.Tensor) -> torch.Tensor:
@@ -112,7 +124,9 @@ def test_quantile_huber_loss(weighted: bool, huber: float) -> None:
         each = (tilt * size / huber).sum(1).mean(1)
         return (each if weights is None else each * torch.tensor(weights)).mean()
 
-    check(losses.quantile_huber_loss, theirs, quantiles, targets, weights, huber)
+    found = check(losses.quantile_huber_loss, theirs, quantiles, targets, weights, huber)
+    sizes = np.abs(targets[:, None, :] - quantiles[:, :, None]).mean(axis=(1, 2))
+    np.testing.assert_allclose(found.errors, sizes)
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
@@ -121,6 +135,17 @@ def test_quantiles_of_single_precision_are_not_widened(library: str) -> None:
     quantiles, targets = arrays if library == "numpy" else torch.tensor(arrays)
     found = losses.quantile_huber_loss(quantiles, targets)
     assert {found.gradient.dtype, found.value.dtype, found.errors.dtype} == {quantiles.dtype}
+
+
+@pytest.mark.parametrize(("reward", "atom"), [(9.0, 4), (3.0, 4), (-2.0, 0), (-9.0, 0)])
+@pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_returns_outside_the_atoms_count_for_the_nearest(
+    reward: float, atom: int, convert: Callable[..., Any]
+) -> None:
+    atoms, probs = np.linspace(-2.0, 3.0, 5), np.full((2, 5), 0.2)
+    arrays = probs, np.full(2, reward), np.zeros(2), atoms
+    found = losses.project_atoms(*map(convert, arrays))
+    np.testing.assert_allclose(found, np.eye(5)[[atom, atom]])
 
 
 def test_atoms_are_projected_one_by_one() -> None:

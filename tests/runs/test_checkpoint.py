@@ -113,6 +113,18 @@ def test_a_run_that_went_back_drops_the_future_it_left(store: CheckpointStore) -
     assert again.newest().step == 35
 
 
+def test_the_future_that_was_left_is_the_last_resort(
+    store: CheckpointStore, warnings: list[str]
+) -> None:
+    for step in (10, 20):
+        save(store, step, best=step == 20)
+    save(store, 15)  # resumed from step 10
+    for step in (10, 15):
+        (store.path(step) / "state.json").write_text("")
+    assert store.newest().step == 20
+    assert len(warnings) == 2
+
+
 def test_a_best_note_that_is_damaged_is_no_note(store: CheckpointStore) -> None:
     save(store, 1, best=True)
     for content in ("", "[]", '{"step": "1"}', "[" * 100_000):
@@ -121,9 +133,18 @@ def test_a_best_note_that_is_damaged_is_no_note(store: CheckpointStore) -> None:
             store.best()
 
 
-@pytest.mark.parametrize("which", ["latest", "best", "step-000000009"])
-def test_nothing_there_is_said_with_a_remedy(store: CheckpointStore, which: str) -> None:
-    with pytest.raises(CheckpointMissingError, match=r"train first|episodes_per_eval|give latest"):
+@pytest.mark.parametrize(
+    ("which", "remedy"),
+    [
+        ("latest", "there is none; train first, or give another run"),
+        ("best", "set loop.parameters.episodes_per_eval, or ask for the latest"),
+        ("step-000000009", "give latest, best, or a step-... directory"),
+    ],
+)
+def test_nothing_there_is_said_with_a_remedy(
+    store: CheckpointStore, which: str, remedy: str
+) -> None:
+    with pytest.raises(CheckpointMissingError, match=f"{remedy}$"):
         store.find(which)
     assert store.steps() == []
     assert not store.directory.exists()

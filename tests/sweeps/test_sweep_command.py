@@ -18,12 +18,18 @@ SLOW = {
     "env": {"name": "Flat-v0", "imports": ["flat.py"]},
     "loop": {
         "parameters": {
-            "max_episodes": 40,
-            "episodes_per_eval": 5,
+            "max_episodes": 24,
+            "episodes_per_eval": 4,
             "eval_episodes": 1,
             "episodes_per_checkpoint": 1,
         }
     },
+}
+POPULATION = {
+    "parameters": {SKILL: {"uniform": [0.0, 100.0]}},
+    "trials": 2,
+    "searcher": "random",
+    "scheduler": {"pbt": {"interval": 1, "quantile": 0.5, "resample": 0.0}},
 }
 COMMAND = [sys.executable, "-m", "gym_loop", "sweep", "-c", "run.yaml", "-s", "sweep.yaml"]
 
@@ -40,48 +46,77 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def manifests() -> dict[str, dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in Path("logs").glob("*/manifest.json")]
+    return {facts["run"]: facts for facts in found}
+
+
 def under_way() -> bool:
-    """Two trials have ended, and another one is in the middle of its training."""
-    logs = [json.loads(path.read_text()) for path in Path("logs").glob("*/manifest.json")]
-    running = [one["run"] for one in logs if one["status"] == "running"]
+    """A trial has finished, and another one is in the middle of its training."""
+    running = [run for run, facts in manifests().items() if facts["status"] == "running"]
     saved = [run for run in running if list(Path("checkpoints", run).glob("step-*"))]
-    return len(trials()) > 2 and trials()[0]["status"] == "finished" and bool(saved)
+    return "finished" in [one["status"] for one in trials()] and bool(saved)
 
 
-@pytest.mark.parametrize(
-    "signum",
-    [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.learning)],
-    ids=["ctrl-c", "kill"],
-)
-def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
-    write_files({"parameters": {SKILL: [1.0, 2.0, 3.0, 4.0]}, "seeds": 2}, SLOW)
+def copied() -> bool:
+    """A member of a population trains as a copy of another one."""
+    return any(".e" in run and facts["status"] == "running" for run, facts in manifests().items())
+
+
+def cut_off(signum: int, when: Callable[[], bool]) -> None:
+    """Send a sweep a signal, as a terminal does to all of its group."""
     process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(under_way)
-    os.killpg(process.pid, signum)  # as a terminal sends it: to all of the group
+    wait_for(when)
+    os.killpg(process.pid, signum)
     _, said = process.communicate(timeout=60)
     if signum == signal.SIGINT:
         assert process.returncode == 130
         assert "resume:          gym-loop sweep -c run.yaml -s sweep.yaml --resume sweep-1" in said
         assert "Traceback" not in said
-    finished = {
-        run: json.loads(Path("logs", run, "manifest.json").read_text())
-        for one in trials()
-        if one["status"] == "finished"
-        for run in one["runs"].values()
-    }
-    assert finished
+
+
+def resumed() -> list[dict[str, Any]]:
+    """The trials of a sweep that was cut off, after it has been resumed."""
     done = subprocess.run([*COMMAND, "--resume", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert [(one["value"], one["status"]) for one in result["trials"]] == [
-        (value, "finished") for value in (4.0, 3.0, 2.0, 1.0)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["trials"]
+    return found
+
+
+signals = pytest.mark.parametrize(
+    "signum",
+    [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.learning)],
+    ids=["ctrl-c", "kill"],
+)
+
+
+@signals
+def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
+    write_files({"parameters": {SKILL: [1.0, 2.0, 3.0]}, "seeds": 2}, SLOW)
+    cut_off(signum, under_way)
+    over = [one for one in trials() if one["status"] == "finished"]
+    before = {run: manifests()[run] for one in over for run in one["runs"].values()}
+    assert [(one["value"], one["status"]) for one in resumed()] == [
+        (value, "finished") for value in (3.0, 2.0, 1.0)
     ]
-    for run, facts in finished.items():
-        assert json.loads(Path("logs", run, "manifest.json").read_text()) == facts
-    resumed = [
-        json.loads(path.read_text())["resumes"] for path in Path("logs").glob("*/manifest.json")
-    ]
-    assert any(one and one[0]["step"] > 0 for one in resumed)
+    after = manifests()
+    assert {run: after[run] for run in before} == before
+    assert any(one["resumes"] and one["resumes"][0]["step"] > 0 for one in after.values())
+
+
+@signals
+def test_a_population_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
+    write_files(POPULATION, SLOW)
+    cut_off(signum, copied)
+    found = resumed()
+    assert [one["status"] for one in found] == ["finished"] * 2
+    for one in found:
+        skill = one["values"][SKILL]
+        assert one["value"] == pytest.approx(skill, rel=1e-5)
+        (run,) = one["runs"]
+        facts = manifests()[run]
+        assert (facts["overrides"][SKILL], facts["steps"]) == (skill, 96)
+        assert len(list(Path("eval_logs", run).glob("step-*.json"))) == 6
 
 
 def test_a_dry_run_begins_nothing(workdir: Path, gym_loop_command: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ from gym_loop.bridges.native.link import Link
 from gym_loop.bridges.native.values import Malformed, Unsendable
 from gym_loop.bridges.remote_env import InstanceGoneError
 from gym_loop.bridges.transport import persist
-from gym_loop.errors import BridgeConnectionError, BridgeProtocolError, SampleError, StateError
+from gym_loop.errors import BridgeProtocolError, SampleError, StateError
 
 Fields = dict[str, Any]
 
@@ -31,8 +31,6 @@ class Client:
     def __init__(self, link: Link) -> None:
         self.link = link
         self._number = 0
-        self._posted: set[int] = set()
-        self._early: dict[int, Fields] = {}
         self._steps = codec.Repeated()
 
     def ask(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
@@ -68,35 +66,6 @@ class Client:
             persist(self.link, lambda: self._exchange(number, message), repeat=False)
         )
 
-    # -- several requests under way --------------------------------------------------------------
-
-    def post(self, op: str, **fields: Any) -> int:
-        """Send a request, and let its reply come later.
-
-        Returns:
-            The number to `wait` for.
-
-        Raises:
-            BridgeConnectionError: the connection is lost.
-        """
-        number = self._next()
-        message = codec.write(number, {"op": op, **fields})
-        persist(self.link, lambda: self.link.send(message), repeat=False)
-        self._posted.add(number)
-        return number
-
-    def wait(self, number: int) -> Fields:
-        """Wait for the reply to a posted request; see `ask` for what it raises."""
-        if number not in self._posted:
-            raise BridgeProtocolError(f"nothing was posted under the number {number}")
-        try:
-            return self._checked(persist(self.link, lambda: self._reply(number), repeat=False))
-        except BridgeConnectionError:
-            self._posted.clear()
-            raise
-        finally:
-            self._posted.discard(number)
-
     def close(self) -> None:
         """End the connection."""
         self.link.close()
@@ -110,9 +79,7 @@ class Client:
         return self._reply(number)
 
     def _reply(self, number: int) -> Fields:
-        """The reply of this number; those of posted requests are put aside."""
-        if number in self._early:
-            return self._early.pop(number)
+        """The reply of this number; an earlier one is late, to a request that was given up."""
         while True:
             try:
                 found, fields = codec.read(self.link.receive())
@@ -122,9 +89,6 @@ class Client:
                 ) from None
             if found == number:
                 return fields
-            if found in self._posted:
-                self._early[found] = fields
-            # What is left is the late reply to a request that was given up.
 
     def _checked(self, fields: Fields) -> Fields:
         if "error" not in fields:

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 
 from gym_loop.bridges.listening import run_in_loop
@@ -17,9 +16,8 @@ from gym_loop.bridges.native.problems import said
 from gym_loop.bridges.native.serving import Exchange, run
 from gym_loop.bridges.native.settings import NativeNatsSettings
 from gym_loop.bridges.native.values import Malformed
-from gym_loop.bridges.nats.address import Address, parse_url
+from gym_loop.bridges.nats.address import Address
 from gym_loop.bridges.nats.client import NatsClient, RefusedError
-from gym_loop.bridges.nats.embedded import EmbeddedServer
 from gym_loop.bridges.nats.wire import Message, WireError
 from gym_loop.errors import BridgeConnectionError
 
@@ -45,16 +43,7 @@ def serve(
         BridgeConnectionError: the NATS server cannot be reached, or is gone for longer than
             ``timeout``.
     """
-    with ExitStack() as stack:
-        url = stack.enter_context(EmbeddedServer()).url if settings.embedded else settings.url
-        address = parse_url(
-            url,
-            user=settings.user,
-            password=settings.password,
-            token=settings.token,
-            credentials=settings.credentials,
-            tls_ca=settings.tls_ca,
-        )
+    with settings.address() as address:
         transport = _Subject(settings, address)
         run_in_loop(lambda: run(settings, transport, ready, stop))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from gym_loop.bridges.nats.connection import NatsConnection
 from gym_loop.bridges.settings import ServerSettings, load_settings
 from gym_loop.errors import ConfigError, Finding
 from gym_loop.yaml_file import read_yaml
@@ -67,41 +68,24 @@ class NativeZmqSettings(NativeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NativeNatsSettings(NativeSettings):
+class NativeNatsSettings(NatsConnection, NativeSettings):
     """The options of ``gym-loop serve nats --native``.
 
     Args:
         native: serve the native protocol.
         subject: that requests are answered on.
-        url: the NATS server, ``nats://HOST:PORT`` or ``tls://HOST:PORT``.
-        user: user name for the NATS server.
-        password: the user's password.
-        token: authentication token for the NATS server.
-        credentials: path of a ``.creds`` file.
-        tls_ca: file of the certificates to trust; the system's where none is given.
-        embedded: start a NATS server on a free loopback port, which ends with this process.
-        timeout: seconds after which a lost NATS server that did not come back ends this one.
     """
 
     server_module: ClassVar[str] = "gym_loop.bridges.native.nats_server"
 
     native: bool = True
     subject: str = "gym-loop.native"
-    url: str = "nats://127.0.0.1:4222"
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    credentials: str | None = None
-    tls_ca: str | None = None
-    embedded: bool = False
-    timeout: float = 60.0
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option."""
-        found = super().problems()
+        found = NativeSettings.problems(self) | NatsConnection.problems(self)
         if problem := subject_problem(self.subject):
             found["subject"] = problem
-        if not self.timeout > 0:
-            found["timeout"] = f"{self.timeout} must be greater than 0"
         return found
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from gym_loop.bridges.catalogue import Catalogue
-from gym_loop.bridges.nats.address import Address, parse_url
+from gym_loop.bridges.nats.address import Address
 from gym_loop.bridges.nats.client import NatsClient, RefusedError
-from gym_loop.bridges.nats.embedded import EmbeddedServer
 from gym_loop.bridges.nats.settings import NatsSettings
 from gym_loop.bridges.nats.system import System
 from gym_loop.bridges.nats.wire import Message, WireError
@@ -48,15 +47,7 @@ def serve(
     """
     stop = stop or threading.Event()
     with ExitStack() as stack:
-        url = stack.enter_context(EmbeddedServer()).url if settings.embedded else settings.url
-        address = parse_url(
-            url,
-            user=settings.user,
-            password=settings.password,
-            token=settings.token,
-            credentials=settings.credentials,
-            tls_ca=settings.tls_ca,
-        )
+        address = stack.enter_context(settings.address())
         workers = [
             _Worker(system, address, settings.timeout, stop) for system in _systems(settings)
         ]

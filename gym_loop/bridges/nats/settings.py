@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from gym_loop.bridges.native.settings import NativeNatsSettings, load_native
 from gym_loop.bridges.nats.codec import prefix_problem, subjects
+from gym_loop.bridges.nats.connection import NatsConnection
 from gym_loop.bridges.settings import load_settings
 
 _OWN = (
@@ -18,24 +19,16 @@ _OWN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class NatsSettings:
+class NatsSettings(NatsConnection):
     """The options of ``gym-loop serve nats``.
 
     Args:
         env: ids of the environments to serve, each alone or as ``PREFIX=ID``: the prefix and a
             dot are put before its subjects, so that several can be served at once.
-        url: the NATS server, ``nats://HOST:PORT`` or ``tls://HOST:PORT``.
-        user: user name for the NATS server.
-        password: the user's password.
-        token: authentication token for the NATS server.
-        credentials: path of a ``.creds`` file.
-        tls_ca: file of the certificates to trust; the system's where none is given.
-        embedded: start a NATS server on a free loopback port, which ends with this process.
         imports: modules or ``.py`` files that register environments.
         make: class string of ``get_env(env_id, seed=None)``, which makes the environments
             instead of Gymnasium's registry.
         seed: of the first episode; drawn where none is given.
-        timeout: seconds after which a lost NATS server that did not come back ends this one.
         queue: refused; see the documentation for why a system has no queue group.
         replace_old_versions: serve an id whose version is gone by the newest of that name.
         native: serve the native protocol instead of gym-nats; ``env`` then holds patterns.
@@ -47,17 +40,9 @@ class NatsSettings:
     own_options: ClassVar[tuple[str, ...]] = _OWN
 
     env: tuple[str, ...] = ()
-    url: str = "nats://127.0.0.1:4222"
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    credentials: str | None = None
-    tls_ca: str | None = None
-    embedded: bool = False
     imports: tuple[str, ...] = ()
     make: str | Callable[..., Any] | None = None
     seed: int | None = None
-    timeout: float = 60.0
     queue: str | None = None
     replace_old_versions: bool = True
     native: bool = False
@@ -79,7 +64,7 @@ class NatsSettings:
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option."""
-        found = {}
+        found = super().problems()
         prefixes = [prefix for prefix, _ in self.systems()]
         updates = {subjects(prefix).update for prefix in prefixes}
         if not self.env:
@@ -96,8 +81,6 @@ class NatsSettings:
                 " another member, and every member holds a different state; serve several"
                 " systems under prefixes instead"
             )
-        if not self.timeout > 0:
-            found["timeout"] = f"{self.timeout} must be greater than 0"
         if self.seed is not None and self.seed < 0:
             found["seed"] = f"{self.seed} is no seed; use an integer from 0 on"
         return found

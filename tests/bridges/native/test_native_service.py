@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from gym_loop.bridges.native import codec
-from gym_loop.bridges.native.client import Client
-from gym_loop.bridges.native.link import Access, open_link
 from gym_loop.bridges.native.vector_env import NativeVectorEnv
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError, EnvParametersError
 from tests.bridges import bad_envs
@@ -85,18 +83,6 @@ def test_replies_carry_their_numbers_and_may_be_pipelined(raw: Raw) -> None:
         action = np.zeros(2, np.int64)
         raw.send(codec.write(number, {"op": "step", "instance": at, "action": action}))
     assert [codec.read(raw.receive())[0] for _ in range(10)] == list(range(100, 110))
-
-
-def test_the_client_posts_and_waits(server: str) -> None:
-    client = Client(open_link(Access(url=server)))
-    instances = [client.ask("make", env_id="CartPole-v1")["instance"] for _ in range(2)]
-    numbers = [client.post("reset", instance=one, seed=3) for one in instances]
-    client.ask("ping")
-    replies = [client.wait(number) for number in reversed(numbers)]
-    assert (replies[0]["observation"] == replies[1]["observation"]).all()
-    with pytest.raises(BridgeProtocolError, match="nothing was posted"):
-        client.wait(numbers[0])
-    client.close()
 
 
 BAD_REQUESTS: list[tuple[str, dict[str, Any]]] = [
