@@ -1,5 +1,6 @@
 # Targets for people and for CI; `make help` lists them.
 PYTHON ?= python3
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
@@ -19,6 +20,11 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/core
 
+$(VENV)/test: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
 train: $(VENV)/core  ## Install, then train PPO on CartPole-v1, evaluate it and record it.
 	test -f run.yaml || $(BIN)/gym-loop create-default --preset ppo/CartPole-v1 -c run.yaml
 	$(BIN)/gym-loop train -c run.yaml
@@ -27,6 +33,16 @@ train: $(VENV)/core  ## Install, then train PPO on CartPole-v1, evaluate it and 
 test: lint types  ## Lint, types, tests and documentation, each with warnings as errors.
 	$(BIN)/python -m pytest -n $(JOBS)
 	$(MAKE) docs
+
+test-all:  ## The tests on every Python of PYTHONS, each in an environment of its own without PyTorch.
+	for python in $(PYTHONS); do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	        || { echo "$$python is not installed: left out"; continue; }; \
+	    $(MAKE) test-one PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done
+
+test-one: $(VENV)/test
+	$(BIN)/python -m pytest -n $(JOBS)
 
 test-browser: $(VENV)/dev  ## Tests of the pages in a real Chromium (apt-get install chromium).
 	$(BIN)/python -m pytest -m browser tests/browser
@@ -82,4 +98,4 @@ bench-runs: $(VENV)/dev  ## Measure reports, sweeps, and copies in Ray's actors.
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
-.PHONY: help train test test-browser coverage mutation lint types docs learning bench bench-agents bench-serving bench-runs clean
+.PHONY: help train test test-all test-one test-browser coverage mutation lint types docs learning bench bench-agents bench-serving bench-runs clean

@@ -6,11 +6,12 @@ import sys
 import traceback
 from typing import Any
 
+from gym_loop.class_loader import import_summary
 from gym_loop.config import RunConfig
 from gym_loop.contract import explained
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.state import Verdict, keep_state, prove
-from gym_loop.errors import GymLoopError, SpaceError
+from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import seed_global_streams
 
@@ -86,6 +87,8 @@ class Experiment:
             )
         except GymLoopError:
             raise
+        except ModuleNotFoundError as error:
+            raise ModuleMissingError(f"{agent.class_name}: {import_summary(error)}") from error
         except Exception as error:
             raise SpaceError(
                 f"the agent {agent.class_name} could not be made for {spaces['observation_space']}"

@@ -165,7 +165,7 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[unique]
         raise ModuleBrokenError(
-            f"{name} failed while it was imported: {_summary(error)}",
+            f"{name} failed while it was imported: {import_summary(error)}",
             _own_traceback(error, str(path)),
         ) from error
     return module
@@ -184,11 +184,13 @@ def _load_installed(name: str) -> ModuleType:
                 " (install its package, or name a file: path/to/file.py)"
             ) from None
         raise ModuleBrokenError(
-            f"{name} failed while it was imported: {_summary(error)}", _own_traceback(error, name)
+            f"{name} failed while it was imported: {import_summary(error)}",
+            _own_traceback(error, name),
         ) from error
     except (Exception, SystemExit) as error:
         raise ModuleBrokenError(
-            f"{name} failed while it was imported: {_summary(error)}", _own_traceback(error, name)
+            f"{name} failed while it was imported: {import_summary(error)}",
+            _own_traceback(error, name),
         ) from error
 
 
@@ -198,7 +200,8 @@ def _make_importable(directory: Path) -> None:
         sys.path.append(str(directory))
 
 
-def _summary(error: BaseException) -> str:
+def import_summary(error: BaseException) -> str:
+    """What was raised by an import, and for some modules that are missing what to install."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return f"{type(error).__name__}: {error}{_REMEDIES.get(missing or '', '')}"
 

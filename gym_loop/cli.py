@@ -343,4 +343,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:
-    return f"warning: {message}\n"
+    # Gymnasium colours its own, whether or not a terminal reads them.
+    plain = str(message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m")
+    return f"warning: {plain}\n"

@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Serve environments to others over HTTP, WebSocket, ZeroMQ or NATS.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # that of gym-loop is all there is
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -38,7 +39,7 @@ COMMANDS = {
     "zmq": (
         "Stream an environment in real time over ZeroMQ, as gymz does.",
         "gym-loop serve zmq -c config.json",
-        "gym-loop serve zmq --env MountainCar-v0 --speed max",
+        "gym-loop serve zmq --env MountainCar-v0 --speed max --no-render",
         "gym-loop serve zmq --native --env 'CartPole-*' --port 5000",
     ),
     "nats": (

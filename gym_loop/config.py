@@ -20,7 +20,7 @@ from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.seeding import MAX_SEED
-from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml, write_yaml
+from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml_file, write_yaml
 
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
@@ -206,17 +206,10 @@ def load_config(
 
 
 def _read_file(path: Path) -> Document:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            [Finding("", "there is no such file; make one with gym-loop create-default", str(path))]
-        ) from None
-    except IsADirectoryError:
-        raise ConfigError([Finding("", "is a directory, not a run file", str(path))]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Finding("", f"cannot be read: {error}", str(path))]) from None
-    return read_yaml(text, str(path))
+    if not path.exists():
+        problem = "there is no such file; make one with gym-loop create-default"
+        raise ConfigError([Finding("", problem, str(path))])
+    return read_yaml_file(path)
 
 
 def _copy(value: Any) -> Any:

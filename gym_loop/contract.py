@@ -7,7 +7,7 @@ each is told in one sentence what to write now.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gym_loop.agents.base_agent import BaseAgent
@@ -57,7 +57,7 @@ def check_contract(cls: type[Any]) -> type[Any]:
     Raises:
         WrongClassError: with everything that it lacks or expects in vain.
     """
-    problems = _static(cls)
+    problems = _static(cls) or _defaults(cls)
     if issubclass(cls, BaseAgent):
         problems += _agent_problems(cls, problems)
     elif issubclass(cls, BaseLoop):
@@ -75,6 +75,13 @@ def _static(cls: type[Any]) -> list[str]:
         for name, method in zip(names, made, strict=True)
         if inspect.isfunction(method)
     ]
+
+
+def _defaults(cls: type[Any]) -> list[str]:
+    defaults = cls.get_default_parameters()
+    if isinstance(defaults, Mapping):
+        return []
+    return [f"get_default_parameters() must return a dictionary, not {defaults!r}"]
 
 
 def _agent_problems(cls: type[BaseAgent], before: list[str]) -> list[str]:
@@ -126,6 +133,8 @@ def explained(error: BaseException) -> str:
         parameters = getattr(error.obj, "parameters", None)
         if isinstance(parameters, dict) and error.name in parameters:
             return f"parameters are no attributes: write self.parameters[{error.name!r}]"
+    if isinstance(error, AssertionError) and text.endswith(" invalid"):
+        return "the action does not fit the action space; gym-loop check -c FILE shows both"
     if isinstance(error, TypeError) and "BaseLoop.__init__() missing" in text:
         return "call super().__init__(agent, env, run, **parameters)"
     if isinstance(error, TypeError) and "reset() got an unexpected keyword argument" in text:

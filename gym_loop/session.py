@@ -15,7 +15,7 @@ from gym_loop.config import RunConfig, flatten, value_at
 from gym_loop.contract import explained
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state import Verdict
-from gym_loop.errors import CheckpointMissingError, GymLoopError, StateError
+from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError, StateError
 from gym_loop.results import TrainingResult
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
@@ -127,8 +127,13 @@ class _Session:
         checkpoint = self._newest() if resumed else None
         if resumed and checkpoint is None:
             self._start_over()
-        (self.directory.logs / RUN_FILE).write_text(self.config.portable().to_yaml(), "utf-8")
-        self._note_beginning(resumed, checkpoint)
+        logs = self.directory.logs
+        try:
+            (logs / RUN_FILE).write_text(self.config.portable().to_yaml(), "utf-8")
+            self._note_beginning(resumed, checkpoint)
+        except OSError as error:
+            reason = f"{error.strerror}; make room, or choose another loop.parameters.logdir"
+            raise RunError(f"{logs} cannot be written: {reason}") from None
         # Made when old logs are out of the way, for they continue what they find.
         self.run.metrics = Metrics(
             make_loggers(
@@ -226,8 +231,11 @@ class _Session:
                 path.unlink()
 
     def _warn_of_limits(self, checkpoint: Checkpoint | None) -> None:
-        """Say now, not when it is too late, what a resume will not bring back."""
-        console = self.run.console
+        """Say now, not when it is too late, what has no end or will not come back in a resume."""
+        console, parameters = self.run.console, self.config.loop.parameters
+        limits = [parameters[name] for name in ("max_episodes", "max_steps") if name in parameters]
+        if limits and not any(limits):
+            console.message("neither max_episodes nor max_steps is set: it trains until Ctrl-C")
         if not self.verdict.exact:
             console.warning(
                 f"resuming will be approximate: {self.verdict.reason}; {self.verdict.remedy}"

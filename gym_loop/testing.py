@@ -164,7 +164,10 @@ class _Game:
     def evaluate(self) -> list[str]:
         """Acting inside ``evaluating()`` must leave what was learnt alone."""
         agent: Any = self.agent
-        before = _learnt(agent)
+        try:
+            before = _learnt(agent)
+        except StateError as error:
+            return [f"state_dict() is no data: {error}"]
         with agent.evaluating() as same:
             if same is not agent:
                 return ["evaluating() must yield the agent itself"]
@@ -186,11 +189,7 @@ class _Game:
     def resume(self) -> list[str]:
         """A fresh agent that loads the state must act, and learn, as the original does."""
         original, copy = self.agent, self.check.make_agent()
-        try:
-            state = restore(None, capture(original.state_dict()))
-        except StateError as error:
-            return [f"state_dict() is no data: {error}"]
-        copy.load_state_dict(state)
+        copy.load_state_dict(restore(None, capture(original.state_dict())))
         if lost := _differing(original, copy):
             return [
                 f"after load_state_dict() {name} differs: state_dict() must carry it"
@@ -233,15 +232,15 @@ def _learnt(agent: BaseAgent) -> dict[str, Any]:
     """The agent's state without its random streams, which acting may advance."""
     streams = (np.random.Generator, np.random.RandomState, gym.Space)
     return {
-        name: capture(value)
+        name: capture(value, path=name)
         for name, value in agent.state_dict().items()
         if not isinstance(getattr(agent, name, None), streams)
     }
 
 
 def _differing(one: BaseAgent, other: BaseAgent) -> list[str]:
-    first, second = capture(one.state_dict()), capture(other.state_dict())
-    return [name for name in first if not _same(first[name], second.get(name))]
+    first, second = one.state_dict(), other.state_dict()
+    return [name for name in first if not _same(capture(first[name]), capture(second.get(name)))]
 
 
 def _is_number(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +13,9 @@ import yaml
 from gym_loop.errors import ConfigError, Finding
 
 Path_ = tuple[Any, ...]
+
+# More than any run file needs; a few aliases of aliases would otherwise fill the memory.
+MAX_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,11 +100,40 @@ def _step(target: Any, part: str, key: str) -> Any:
     return int(part)
 
 
+def read_yaml_file(path: Path) -> Document:
+    """Read the YAML document of a file.
+
+    Raises:
+        ConfigError: the file cannot be read; or as `read_yaml`.
+    """
+    return read_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file that a user wrote.
+
+    Raises:
+        ConfigError: there is none, or it holds no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        problem = "there is no such file"
+    except IsADirectoryError:
+        problem = "is a directory, not a file"
+    except UnicodeDecodeError as error:
+        problem = f"cannot be read: byte {error.start} is no UTF-8; save the file as UTF-8 text"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise ConfigError([Finding("", problem, str(path))])
+
+
 def read_yaml(text: str, source: str = "") -> Document:
     """Read one YAML document.
 
     Raises:
-        ConfigError: it is no YAML, or a mapping holds the same key twice.
+        ConfigError: it is no YAML, a mapping holds the same key twice, or there are more than
+            `MAX_VALUES` values in it, those that aliases repeat included.
     """
     findings: list[Finding] = []
     try:
@@ -118,7 +151,10 @@ def read_yaml(text: str, source: str = "") -> Document:
         problem = " ".join(part for part in (error.context, error.problem) if part)
         line = mark.line + 1 if mark else None
         raise ConfigError([Finding("", f"this is no YAML: {problem}", source, line)]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        problem = "this is no YAML: nested too deeply, or in itself"
+        raise ConfigError([Finding("", problem, source)]) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([Finding("", f"this is no YAML: {error}", source)]) from None
     if findings:
         raise ConfigError(findings)
@@ -129,6 +165,9 @@ def _note_lines(
     node: yaml.Node, path: Path_, lines: dict[Path_, int], findings: list[Finding], source: str
 ) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
+    if len(lines) > MAX_VALUES:
+        problem = f"holds more than {MAX_VALUES:,} values, its aliases written out"
+        raise ConfigError([Finding("", problem, source)])
     if isinstance(node, yaml.MappingNode):
         seen: dict[Any, int] = {}
         for key_node, value_node in node.value:
@@ -164,7 +203,8 @@ def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[s
         try:
             pairs.append((key, read_yaml(value).data))
         except ConfigError as error:
-            raise ConfigError(f"--set {text}: {error.findings[0].problem}") from None
+            shown = text if len(text) <= 80 else f"{text[:77]}..."
+            raise ConfigError(f"--set {shown}: {error.findings[0].problem}") from None
     return pairs
 
 

@@ -11,21 +11,22 @@ from typing import NamedTuple
 import gymnasium
 import pytest
 
-# `make test-all` has no PyTorch for some versions of Python: there its tests are left out.
-HAS_TORCH = find_spec("torch") is not None
+# `make test-all` installs no PyTorch, and EnvPool is not made for every Python: the tests that need
+# them are left out where they are missing.
+MISSING = [name for name in ("envpool", "torch") if find_spec(name) is None]
 LOADING_TORCH_AGENTS = ("test_docs.py", "test_workbench.py")
 
 
 def pytest_report_header() -> str | None:
     """Say at the top what is left out."""
-    return None if HAS_TORCH else "PyTorch is not installed: the tests that need it are left out"
+    return f"not installed, its tests are left out: {', '.join(MISSING)}" if MISSING else None
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the files that cannot be imported without PyTorch."""
-    if HAS_TORCH or collection_path.suffix != ".py":
+    """Leave out the files that cannot be imported without a missing package."""
+    if not MISSING or collection_path.suffix != ".py":
         return None
-    if collection_path.name in LOADING_TORCH_AGENTS:
+    if "torch" in MISSING and collection_path.name in LOADING_TORCH_AGENTS:
         return True
     modules: list[str] = []
     for statement in ast.parse(collection_path.read_bytes()).body:
@@ -33,15 +34,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
             modules += [one.name for one in statement.names]
         elif isinstance(statement, ast.ImportFrom):
             modules.append(statement.module or "")
-    return any(one.split(".")[0] == "torch" for one in modules) or None
+    return any(one.split(".")[0] in MISSING for one in modules) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that are marked ``torch`` where there is none."""
-    if not HAS_TORCH:
-        needing = [one for one in items if one.get_closest_marker("torch")]
-        items[:] = [one for one in items if one not in needing]
-        config.hook.pytest_deselected(items=needing)
+    """Leave out the tests that are marked as needing a missing package."""
+    needing = [
+        one for one in items if any(mark.args[0] in MISSING for mark in one.iter_markers("needs"))
+    ]
+    items[:] = [one for one in items if one not in needing]
+    config.hook.pytest_deselected(items=needing)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import gymnasium
@@ -20,6 +21,9 @@ class Careless(BaseAgent):
     def __init__(self, **params):
         super().__init__(**params)
         self.size = self.parameters["action_space"].shape[0]
+class Heavy(BaseAgent):
+    def __init__(self, **params):
+        import gym
 class Sound(BaseAgent):
     @staticmethod
     def get_default_parameters():
@@ -50,6 +54,12 @@ CASES = {
     "missing file": Case(None, ("run.yaml: there is no such file", "gym-loop create-default")),
     "not yaml": Case("agent: [1\nenv: 2\n", ("run.yaml:2: this is no YAML",)),
     "no text": Case(b"\x00\xff\x00", ("run.yaml: cannot be read",)),
+    "aliases of aliases": Case(
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdef")),
+        ("run.yaml: holds more than 100,000 values, its aliases written out",),
+    ),
+    "a list in itself": Case("agent: &a [*a]\n", ("nested too deeply, or in itself",)),
     "plain text": Case("hello", ("run.yaml:1: 'hello' stands where a mapping belongs",)),
     "list at the top": Case("- agent\n", ("run.yaml:1: a list stands where a mapping belongs",)),
     "list for a section": Case(
@@ -173,6 +183,10 @@ CASES = {
         ("the agent mine.py:Careless could not be made for Box", "and Discrete(2)", "IndexError",
          'mine.py", line 12'),
         own_traceback=True,
+    ),
+    "agent imports what is missing": Case(
+        "agent: {class: 'mine.py:Heavy'}\n",
+        ("mine.py:Heavy: ModuleNotFoundError: No module named 'gym'; it is Gymnasium today",),
     ),
     "directory below a file": Case(
         "loop:\n  parameters:\n    logdir: mine.py/logs\n",

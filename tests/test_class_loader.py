@@ -8,6 +8,7 @@ from gym_loop.agents import BaseAgent
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.class_loader import (
     absolute_files,
+    class_string,
     did_you_mean,
     find_file,
     load_class,
@@ -45,7 +46,17 @@ def test_file_absolute_relative_and_home(workdir: Path, monkeypatch: pytest.Monk
     ]
     assert found[0].__name__ == "MyAgent"
     assert found[0] is found[1] is found[2]  # one file is one module, however it is named
+    (workdir / "other.py").write_text(AGENT)
+    load_module("other.py")
     assert sys.path.count(str(workdir)) == 1
+
+
+def test_a_loaded_class_is_found_again_by_its_string(workdir: Path) -> None:
+    assert class_string(RandomAgent) == "gym_loop.agents.random_agent:RandomAgent"
+    (workdir / "mine.py").write_text(AGENT)
+    mine = load_class("mine.py:MyAgent")
+    assert class_string(mine) == f"{workdir / 'mine.py'}:MyAgent"
+    assert load_class(class_string(mine)) is mine
 
 
 def test_a_directory_may_have_a_colon_in_its_name(workdir: Path) -> None:

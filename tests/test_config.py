@@ -202,10 +202,10 @@ def test_not_a_file(workdir: Path) -> None:
     remedy = "make one with gym-loop create-default"
     with pytest.raises(ConfigError, match=rf"^nope.yaml: there is no such file; {remedy}$"):
         load_config("nope.yaml")
-    with pytest.raises(ConfigError, match=rf"^{workdir}: is a directory, not a run file$"):
+    with pytest.raises(ConfigError, match=rf"^{workdir}: is a directory, not a file$"):
         load_config(workdir)
     (workdir / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ConfigError, match=r"^binary.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"^binary.yaml: cannot be read: byte 0 is no UTF-8"):
         load_config("binary.yaml")
 
 

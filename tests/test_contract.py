@@ -1,5 +1,6 @@
 """What is wrong with a class is said before it is made, in one sentence."""
 
+import gymnasium
 import pytest
 
 from gym_loop.agents import BaseAgent
@@ -30,6 +31,12 @@ class Observer(Whole):
 
     def memorize(self, everything):
         pass
+
+
+class NoNames(Whole):
+    @staticmethod
+    def get_default_parameters():
+        return ["size"]
 
 
 class NotStatic(Whole):
@@ -69,6 +76,7 @@ def test_what_can_be_called_is_returned(cls: type) -> None:
             " memorize(last_ob, action, reward, done, ob): global_step and env_id are not passed"
             " any more",
         ),
+        (NoNames, "get_default_parameters() must return a dictionary, not ['size']"),
         (NotStatic, "get_default_parameters must be a @staticmethod"),
         (
             OwnSeed,
@@ -109,6 +117,14 @@ def test_a_parameter_used_as_an_attribute_is_explained() -> None:
     with pytest.raises(AttributeError) as raised:
         agent.other  # noqa: B018
     assert explained(raised.value) == ""
+
+
+def test_an_action_outside_its_space_is_explained() -> None:
+    env = gymnasium.make("CartPole-v1")
+    env.reset()
+    with pytest.raises(AssertionError) as raised:
+        env.step([1, 2, 3])
+    assert "gym-loop check" in explained(raised.value)
 
 
 def test_what_says_enough_by_itself_is_not_explained() -> None:

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import random
@@ -221,6 +222,21 @@ class TestTrain:
         assert capsys.readouterr() == ("", "")
         gym_loop.train("run.yaml", quiet=False)
         assert "run-2: seed 11, logs/run-2" in capsys.readouterr().err
+
+    def test_a_training_without_an_end_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
+        endless = {"agent.class": "agents.py:Failing", "loop.parameters.max_episodes": None}
+        with pytest.raises(KeyError):
+            gym_loop.train("run.yaml", endless, quiet=False)
+        said = "neither max_episodes nor max_steps is set: it trains until Ctrl-C"
+        assert said in capsys.readouterr().err
+
+    def test_a_full_disk_at_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_space(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_text", no_space)
+        with pytest.raises(RunError, match=r"logs/run-1 cannot be written: No space .*make room"):
+            gym_loop.train("run.yaml")
 
 
 class TestFailedTraining:

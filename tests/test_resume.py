@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import gym_loop
-from gym_loop.errors import ConfigError, RunLockedError
+from gym_loop.errors import CheckpointMissingError, ConfigError, RunError, RunLockedError
 from gym_loop.runs import checkpoint as checkpoint_module
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.directory import RunDirectory
@@ -54,6 +55,35 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path, capsys):
     assert "starts again from step 0" in capsys.readouterr().err
     assert differences(straight, broken) == []
     assert len(list((broken / "logdir" / "run-1").glob("events*"))) == 1
+
+
+def test_a_run_without_its_run_file_cannot_go_on(tmp_path):
+    path = write_run_file(tmp_path, config())
+    gym_loop.train(path)
+    (tmp_path / "logdir" / "run-1" / "run.yaml").unlink()
+    with pytest.raises(RunError, match=r"run.yaml is missing: without it run-1 cannot be cont"):
+        gym_loop.train(path, resume=True)
+
+
+def test_evaluating_what_was_not_kept_is_an_error_and_without_any_run_a_warning(tmp_path, capsys):
+    path = write_run_file(tmp_path, config())
+    assert gym_loop.evaluate(path, checkpoint="best", episodes=1).run is None
+    assert "evaluating the untrained agent: there is no run of" in capsys.readouterr().err
+    gym_loop.train(path)
+    with pytest.raises(CheckpointMissingError, match="was kept as the best one"):
+        gym_loop.evaluate(path, checkpoint="best", episodes=1)
+
+
+def test_a_checkpoint_is_evaluated_without_the_rest_of_its_run(tmp_path, capsys):
+    path = write_run_file(tmp_path, config())
+    gym_loop.train(path)
+    checkpoint = CheckpointStore(tmp_path / "checkpoint_dir" / "run-1").newest().path
+    (tmp_path / "logdir" / "run-1" / "run.yaml").write_text("agent: [")
+    gym_loop.evaluate(path, checkpoint=checkpoint, episodes=1)
+    assert "run-1: its own run file cannot be used" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "logdir" / "run-1")
+    gym_loop.evaluate(path, checkpoint=checkpoint, episodes=1)
+    assert "untrained" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])

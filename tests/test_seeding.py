@@ -81,6 +81,7 @@ def test_global_streams_are_captured() -> None:
     assert draws() == first
 
 
+@pytest.mark.needs("torch")
 def test_torch_stream_is_captured() -> None:
     import torch
 

@@ -25,7 +25,7 @@ class SAC(OffPolicyAgent):
     Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications.
     """
 
-    acts_with = (*OffPolicyAgent.acts_with, "held_for")
+    acts_with = (*OffPolicyAgent.acts_with, "held", "held_for")
     fixed = (*OffPolicyAgent.fixed, "policy", "target_entropy")
 
     @staticmethod

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from gym_loop.class_loader import absolute_files, did_you_mean
 from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.parameters import ParameterDoc, check_value
-from gym_loop.yaml_file import Document, read_yaml
+from gym_loop.yaml_file import Document, read_yaml_file
 
 _S = TypeVar("_S", bound="Settings")
 _WORDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
@@ -169,7 +169,7 @@ def load_settings(
         ConfigError: with every finding, each with its file and line or its option.
     """
     path = None if file is None else Path(file).expanduser()
-    reader = _Reader(options(cls), Document(None) if path is None else _read(path))
+    reader = _Reader(options(cls), Document(None) if path is None else read_yaml_file(path))
     values = reader.from_file([path.resolve().parent] if path else [])
     values.update(reader.given(overrides or {}))
     settings, whole = cls(**values), not reader.findings
@@ -179,14 +179,6 @@ def load_settings(
     if reader.findings:
         raise ConfigError(sorted(reader.findings, key=lambda one: one.line or 0))
     return settings
-
-
-def _read(path: Path) -> Document:
-    try:
-        return read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ConfigError([Finding("", reason, str(path))]) from None
 
 
 class _Reader:

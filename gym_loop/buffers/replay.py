@@ -132,7 +132,7 @@ class Replay:
         self.terminated = np.zeros(slots, bool)
         self.held = np.zeros(slots, bool)
         self.continues = np.zeros(slots, bool)  # the environment's next slot is its next step
-        self.going = np.zeros(n_envs, bool)  # the latest row did not end the episode
+        self.going = np.zeros(n_envs, bool)  # the latest step did not end the episode
         self.compares = frames or n_steps > 1  # else nobody asks what continues
         kept = n_envs if self.compares else 0
         self.newest = np.zeros((kept, *observation.shape), observation.dtype)
@@ -182,7 +182,6 @@ class Replay:
         self.rewards[at] = rewards
         self.terminated[at] = terminated
         self.continues[whole] = False
-        self.going[:] = False
         self.going[rows] = np.logical_not(np.logical_or(terminated, truncated))
         self._hold(at, len(last))
         self.row = (row + 1) % self.rows

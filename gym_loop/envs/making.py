@@ -123,11 +123,22 @@ def check_registered(spec: EnvSpec) -> None:
             raise EnvUnknownError(_unknown(spec.name, error)) from None
 
 
+def registered_versions(name: str) -> list[str]:
+    """The ids in the registry that are this one but for their version, the newest last."""
+    base = name.rpartition("-v")[0] or name
+    parts = {known: known.rpartition("-v") for known in gym.registry}
+    versions = {
+        known: int(version)
+        for known, (before, _, version) in parts.items()
+        if before == base and version.isdecimal()
+    }
+    return sorted(versions, key=versions.__getitem__)
+
+
 def _unknown(name: str, error: gym.error.Error) -> str:
     """One sentence: what is wrong with the name and what is near it."""
     base = name.rpartition("-v")[0] or name
-    versions = sorted(known for known in gym.registry if known.rpartition("-v")[0] == base)
-    if versions:
+    if versions := registered_versions(name):
         return f"there is no environment {name}; use {versions[-1]}"
     if isinstance(error, gym.error.NamespaceNotFound):
         namespace = name.partition("/")[0]

@@ -18,7 +18,7 @@ from gym_loop.envs.replay import ReplayMethod
 from gym_loop.envs.single_state import RESTART
 from gym_loop.errors import StateError
 from gym_loop.seeding import capture_global_streams, restore_global_streams
-from gym_loop.state_tree import capture
+from gym_loop.state_tree import capture, first_difference
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
@@ -117,7 +117,7 @@ def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, s
         tree = _copy_of_data(original.snapshot())
         streams = capture_global_streams()
         expected = player.go_on(original.env, steps)
-        if copies_method(method) == ReplayMethod.name and _differs(streams, before):
+        if copies_method(method) == ReplayMethod.name and first_difference(streams, before):
             return (
                 "it draws from the global random streams, which the agent draws from too, so "
                 "that a replay would draw other numbers"
@@ -198,53 +198,6 @@ def _info_note(info: Any) -> Any:
         return capture(info)
     except StateError:
         return None
-
-
-def first_difference(want: Any, have: Any, place: str = "") -> str:
-    """Where two trees differ first, in words; empty if they are equal bit for bit."""
-    if type(want) is not type(have):
-        return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
-    if isinstance(want, dict):
-        if want.keys() != have.keys():
-            return f"{place or 'it'} has the keys {sorted(have)} instead of {sorted(want)}"
-        below = ((f"{place}.{key}".lstrip("."), want[key], have[key]) for key in want)
-        return next(filter(None, (first_difference(w, h, at) for at, w, h in below)), "")
-    if isinstance(want, (list, tuple)):
-        if len(want) != len(have):
-            return f"{place or 'it'} has {len(have)} items instead of {len(want)}"
-        items = enumerate(zip(want, have, strict=True))
-        return next(
-            filter(None, (first_difference(w, h, f"{place}[{i}]") for i, (w, h) in items)), ""
-        )
-    if isinstance(want, (np.ndarray, np.generic)):
-        return _array_difference(np.asarray(want), np.asarray(have), place)
-    if want == have if type(want) is not float else repr(want) == repr(have):
-        return ""
-    return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
-
-
-def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:
-    if want.dtype != have.dtype or want.shape != have.shape:
-        return (
-            f"{place} has dtype {have.dtype} and shape {have.shape} instead of {want.dtype} and "
-            f"{want.shape}"
-        )
-    if want.tobytes() == have.tobytes():
-        return ""
-    for index in np.ndindex(want.shape):
-        if want[index].tobytes() != have[index].tobytes():
-            where = f"[{', '.join(map(str, index))}]" if index else ""
-            return f"{place}{where} is {have[index].item()!r} instead of {want[index].item()!r}"
-    return ""
-
-
-def _differs(one: Any, other: Any) -> bool:
-    return bool(first_difference(one, other))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _copy_of_data(tree: Any) -> Any:

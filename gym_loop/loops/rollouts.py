@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
@@ -15,9 +15,6 @@ from gym_loop.envs.shards import ShardsEnv
 from gym_loop.errors import ConfigError, EnvParametersError, StateError
 from gym_loop.seeding import seed_everything
 from gym_loop.state_tree import capture
-
-if TYPE_CHECKING:
-    from gym_loop.loops.vector_loop import VectorLoop
 
 
 class Order(NamedTuple):
@@ -59,13 +56,14 @@ class Rollouts:
     of the environment then returns what the copies have answered already.
 
     Args:
-        loop: the loop; its parameters, agent, environment, observations and counters are read.
+        loop: the `VectorLoop`; its parameters, agent, environment, observations and counters are
+            read.
 
     Raises:
         ConfigError: the agent would learn from steps of an older policy, and must not.
     """
 
-    def __init__(self, loop: VectorLoop) -> None:
+    def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.length: int = loop.parameters["rollout_steps"]
         self.asked = 0  # rollouts, over the whole training

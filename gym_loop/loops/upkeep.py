@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gym_loop.errors import ContractError
 from gym_loop.loops.episode_row import EpisodeRow
 from gym_loop.results import EvaluationResult, to_json
 
@@ -191,6 +192,11 @@ class Upkeep:
     def _log_episodes(self, step: int, scalars: dict[str, float]) -> None:
         scalars["train/steps_per_second"] = self.steps_per_second
         metrics = self._agent_metrics(self.loop.episode) or {}  # None is easily returned
+        if not isinstance(metrics, Mapping):
+            raise ContractError(
+                f"metrics() of {type(self.loop.agent).__name__} must return numbers by name, in a"
+                f" dictionary, not {metrics!r}"
+            )
         for name, value in metrics.items():
             scalars["agent/" + name] = value
         if "updates" in metrics:

@@ -13,8 +13,7 @@ import numpy as np
 from gym_loop.bootstrap import Floats
 from gym_loop.errors import RunError, UsageError
 from gym_loop.report.content import Content, make_content
-from gym_loop.report.reading import EVALUATION, RETURN
-from gym_loop.report.scores import run_scores, uses_evaluation
+from gym_loop.report.scores import curve_metric, score_of
 from gym_loop.report.statistics import (
     Estimate,
     Welch,
@@ -127,18 +126,16 @@ def compare_runs(
 
 def _environments(content: Content) -> list[EnvComparison]:
     first, second = content.groups
-    evaluation = uses_evaluation(content.runs)
+    score = score_of(content.runs)
     found = []
     common = [env for env in dict.fromkeys(run.env for run in first.runs) if second.of(env)]
     for env in common:
-        theirs, ours = (
-            run_scores(group.of(env), evaluation=evaluation) for group in (first, second)
-        )
+        theirs, ours = (score.of_all(group.of(env)) for group in (first, second))
         if not len(ours) or not len(theirs):
             continue
         test = welch(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
         improvement = probability_of_improvement([ours], [theirs])
-        curves = _curves(content, env, EVALUATION if evaluation else RETURN)
+        curves = _curves(content, env, curve_metric(content.runs))
         found.append(EnvComparison(env, ours, theirs, curves, improvement, test))
     if not found:
         theirs_in, ours_in = (

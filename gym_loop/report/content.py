@@ -17,7 +17,7 @@ from gym_loop.report.grouping import (
     shown,
 )
 from gym_loop.report.reading import RunData, read_runs
-from gym_loop.report.scores import Scores, Summary, compare_groups, score_name, summaries
+from gym_loop.report.scores import Scores, Summary, compare_groups, score_of, summaries
 from gym_loop.report.statistics import few_seeds
 
 SHOWN_AT_FIRST = 12  # groups
@@ -91,7 +91,7 @@ def make_content(
         runs,
         made,
         _hidden(made, rows),
-        score_name(runs),
+        score_of(runs).name,
         rows,
         threshold,
         curve_charts(made, ends, envs_together="env" in by),

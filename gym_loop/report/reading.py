@@ -17,7 +17,7 @@ from gym_loop.bootstrap import Floats
 from gym_loop.errors import ConfigError, RunError
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.yaml_file import read_yaml
+from gym_loop.yaml_file import read_yaml_file
 
 BINS = 200
 RETURN = "train/episode_return"
@@ -67,6 +67,7 @@ class RunData:
         evaluation: mean return of the last periodic evaluation.
         best_evaluation: the highest of any.
         evaluated: mean return and number of episodes of the newest ``gym-loop evaluate``.
+        final_evaluation: the same mean, of the newest one that evaluated the final agent.
         seconds_of: where the time went, by part; empty if it was not measured.
         videos: files, oldest first.
         problems: what was wrong with its files.
@@ -88,6 +89,7 @@ class RunData:
     evaluation: float = math.nan
     best_evaluation: float = math.nan
     evaluated: tuple[float, int] = (math.nan, 0)
+    final_evaluation: float = math.nan
     seconds_of: dict[str, float] = field(default_factory=dict)
     videos: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -141,7 +143,7 @@ def _read_facts(logs: Path) -> RunData:
     run.episodes = int(_number(manifest.get("episodes")))
     run.seconds = _number(manifest.get("seconds"))
     run.videos = _videos(run)
-    run.evaluated = _evaluated(run)
+    _read_evaluations(run)
     return run
 
 
@@ -158,8 +160,8 @@ def _config(run: RunData) -> dict[str, Any]:
     """The resolved run file, flat; nothing that it names is imported."""
     path = run.logs / RUN_FILE
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
-    except (OSError, UnicodeDecodeError, ConfigError):
+        data = read_yaml_file(path).data
+    except ConfigError:
         run.problems.append("its run.yaml is missing or cannot be read")
         return {}
     return _flat(data) if isinstance(data, Mapping) else {}
@@ -181,16 +183,23 @@ def _videos(run: RunData) -> list[Path]:
     return [path for one in directories if one for path in sorted(one.glob("*.mp4"))]
 
 
-def _evaluated(run: RunData) -> tuple[float, int]:
-    """Mean return and number of episodes of the newest ``gym-loop evaluate``."""
+def _read_evaluations(run: RunData) -> None:
+    """What ``gym-loop evaluate`` has left: of whichever checkpoint, and of the final one."""
     directory = _directory(run, "eval_logdir")
-    newest = -1
+    found = {}
     for path in directory.glob("evaluate-*.json") if directory else ():
-        number = path.stem.removeprefix("evaluate-")
-        newest = max(newest, int(number) if number.isdecimal() else -1)
-    if directory is None or newest < 0:
-        return NAN, 0
-    content = read_manifest(directory / f"evaluate-{newest}.json")
+        if (number := path.stem.removeprefix("evaluate-")).isdecimal():
+            found[int(number)] = read_manifest(path)
+    newest = [content for _, content in sorted(found.items(), reverse=True)]
+    last = f"step-{run.steps:09}"
+    final = [one for one in newest if Path(_text(one.get("checkpoint"))).name == last]
+    if newest:
+        run.evaluated = _mean_and_episodes(newest[0])
+    if final:
+        run.final_evaluation, _ = _mean_and_episodes(final[0])
+
+
+def _mean_and_episodes(content: Mapping[str, Any]) -> tuple[float, int]:
     returns = content.get("return")
     mean = returns.get("mean") if isinstance(returns, Mapping) else None
     if isinstance(mean, bool) or not isinstance(mean, (int, float)) or abs(mean) > LARGEST:

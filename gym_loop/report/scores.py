@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,34 +54,45 @@ class Scores:
     of: dict[str, GroupScores]
 
 
-def uses_evaluation(runs: Sequence[RunData]) -> bool:
-    """Whether every run with metrics was evaluated: then that is its score."""
+class Score(NamedTuple):
+    """What a run is judged by: its name, and how to get it from a run; NaN if it has none."""
+
+    name: str
+    of: Callable[[RunData], float]
+
+    def of_all(self, runs: Sequence[RunData]) -> Floats:
+        """The scores of those runs that have one."""
+        values = [self.of(run) for run in runs]
+        return np.array([value for value in values if math.isfinite(value)])
+
+
+FINAL_EVALUATION = Score("evaluation of the final agent", lambda run: run.final_evaluation)
+LAST_EVALUATION = Score("last evaluation", lambda run: run.evaluation)
+LAST_RETURNS = Score("return of the last 100 episodes", lambda run: run.final_return)
+
+
+def score_of(runs: Sequence[RunData]) -> Score:
+    """The first of the three that every run with metrics has; else the last."""
+    have_all = (one for one in (FINAL_EVALUATION, LAST_EVALUATION) if _has_every(runs, one))
+    return next(have_all, LAST_RETURNS)
+
+
+def curve_metric(runs: Sequence[RunData]) -> str:
+    """The metric whose curves show how these runs learned."""
+    return EVALUATION if _has_every(runs, LAST_EVALUATION) else RETURN
+
+
+def _has_every(runs: Sequence[RunData], score: Score) -> bool:
     with_metrics = [run for run in runs if run.curves]
-    return bool(with_metrics) and all(math.isfinite(run.evaluation) for run in with_metrics)
-
-
-def score_name(runs: Sequence[RunData]) -> str:
-    """What the score of these runs is, in words."""
-    if uses_evaluation(runs):
-        return "last evaluation"
-    return "return of the last 100 episodes"
-
-
-def run_scores(runs: Sequence[RunData], *, evaluation: bool) -> Floats:
-    """The scores of those runs that have one."""
-    values = [run.evaluation if evaluation else run.final_return for run in runs]
-    return np.array([value for value in values if math.isfinite(value)])
+    return bool(with_metrics) and len(score.of_all(with_metrics)) == len(with_metrics)
 
 
 def compare_groups(groups: Sequence[Group]) -> Scores:
     """Scores of all groups; those of several environments are brought to one scale, 0 to 1."""
     runs = [run for group in groups for run in group.runs]
-    evaluation, envs = uses_evaluation(runs), environments(runs)
-    what = score_name(runs)
-    raw = {
-        group.name: [run_scores(group.of(env), evaluation=evaluation) for env in envs]
-        for group in groups
-    }
+    score, envs = score_of(runs), environments(runs)
+    what = score.name
+    raw = {group.name: [score.of_all(group.of(env)) for env in envs] for group in groups}
     raw = {name: strata for name, strata in raw.items() if all(map(len, strata))}
     if len(envs) > 1 and raw:
         what = f"{what}, normalized"
@@ -128,15 +140,15 @@ def summaries(
 ) -> list[Summary]:
     """One row a group and environment."""
     everyone = [run for group in groups for run in group.runs]
-    evaluation = uses_evaluation(everyone)
-    metric = EVALUATION if evaluation else RETURN
+    score = score_of(everyone)
+    metric = curve_metric(everyone)
     rows = []
     for env in environments(everyone):
         for group in groups:
             runs = group.of(env)
             if not runs:
                 continue
-            scores = run_scores(runs, evaluation=evaluation)
+            scores = score.of_all(runs)
             curves = [_known(run, metric, ends[env]) for run in runs if metric in run.curves]
             areas = [area_under_curve(*curve) for curve in curves]
             rows.append(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.class_loader import did_you_mean
-from gym_loop.errors import ConfigError, RunError
+from gym_loop.errors import RunError
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.yaml_file import read_yaml
+from gym_loop.yaml_file import read_yaml_file
 
 LOGDIR = Path("logs")
 _METRICS = "metrics.csv"
@@ -110,10 +110,7 @@ def _runs_of_file(path: Path) -> list[Path]:
 
 
 def _logdir_of(path: Path) -> Path:
-    try:
-        data: Any = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+    data: Any = read_yaml_file(path).data
     for key in ("loop", "parameters", "logdir"):
         data = data.get(key) if isinstance(data, dict) else None
     return Path(data).expanduser() if isinstance(data, str) else LOGDIR

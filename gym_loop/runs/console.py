@@ -12,6 +12,7 @@ from typing import TextIO
 REDRAW_SECONDS = 0.1
 FIRST_LINE_SECONDS = 5.0  # without a terminal: the first line, then twice as long each time
 LINE_SECONDS = 30.0
+LONGEST_LEFT = 365 * 86_400.0  # seconds; beyond a year the end is anyone's guess
 ERASE = "\r\x1b[K"
 YELLOW, NO_COLOUR = "\x1b[33m", "\x1b[0m"
 
@@ -170,7 +171,7 @@ def _progress_line(
         decimals = 1 if abs(mean_return) >= 10 else 3
         parts.append(f"return(100) {mean_return:,.{decimals}f}")
     parts.append(f"{format_count(steps_per_second)} steps/s")
-    if seconds_left is not None and math.isfinite(seconds_left):
+    if seconds_left is not None and seconds_left < LONGEST_LEFT:
         parts.append(f"{format_duration(max(0.0, seconds_left))} left")
     return "  ".join(parts)
 

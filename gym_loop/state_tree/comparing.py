@@ -25,8 +25,8 @@ def first_difference(want: Any, have: Any, place: str = "") -> str:
         )
     if isinstance(want, (np.ndarray, np.generic)):
         return _array_difference(np.asarray(want), np.asarray(have), place)
-    if want == have or (want != want and have != have):
-        return ""
+    if want == have if type(want) is not float else repr(want) == repr(have):
+        return ""  # -0.0 is another number than 0.0, and NaN is itself
     return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
 
 
@@ -41,7 +41,7 @@ def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], pl
     for index in np.ndindex(want.shape):
         if want[index].tobytes() != have[index].tobytes():
             where = f"[{', '.join(map(str, index))}]" if index else ""
-            return f"{place}{where} is {have[index]!r} instead of {want[index]!r}"
+            return f"{place}{where} is {have[index].item()!r} instead of {want[index].item()!r}"
     return ""
 
 

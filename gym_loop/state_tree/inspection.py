@@ -60,11 +60,10 @@ def hides_state(value: Any, kind: type) -> bool:
         return True
     content: type = object
     for base in kind.__mro__:
-        if not base.__flags__ & _HEAP_TYPE:
-            if base not in _OPEN_BASES:
-                return True
-            if content is object:
-                content = base
+        if base in _OPEN_BASES:
+            content = base if content is object else content
+        elif not base.__flags__ & _HEAP_TYPE:
+            return True
     slots = slot_names(kind)
     if content is object and not hasattr(value, "__dict__") and not slots:
         return "__slots__" not in vars(kind)

@@ -90,8 +90,7 @@ def _train(job: dict[str, Any], talk: Talk) -> None:
 
     def ready(experiment: Experiment) -> None:
         loop, run = experiment.loop, experiment.run
-        before = history(job["run"], parents, loop.steps)
-        talk.send(run=job["run"], steps=loop.steps, history=before)
+        talk.send(run=job["run"], steps=loop.steps, history=history(job["run"], parents))
 
         def tell(result: EvaluationResult) -> None:
             talk.send(steps=loop.steps, scalars=evaluation_scalars(result))
@@ -147,8 +146,8 @@ def _has_begun(run_id: str, parents: dict[str, Path]) -> bool:
     return False
 
 
-def history(run_id: str, parents: dict[str, Path], until: int) -> list[dict[str, Any]]:
-    """The periodic evaluations that the run has left until a step, in their order."""
+def history(run_id: str, parents: dict[str, Path]) -> list[dict[str, Any]]:
+    """The periodic evaluations that the run has left so far, in their order."""
     if "eval_logdir" not in parents:
         return []
     found = []
@@ -158,8 +157,7 @@ def history(run_id: str, parents: dict[str, Path], until: int) -> list[dict[str,
         except (ValueError, KeyError, TypeError):  # cut off in the middle: it comes again
             continue
         found.append({"steps": int(path.stem.removeprefix("step-")), "scalars": scalars})
-    # What came after the checkpoint comes again.
-    return [one for one in found if one["steps"] <= until]
+    return found
 
 
 def _scalars(content: dict[str, Any]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from gym_loop.errors import ConfigError, Finding
 from gym_loop.seeding import MAX_SEED
 from gym_loop.sweeps.scheduler_options import SCHEDULERS, SchedulerOptions
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
-from gym_loop.yaml_file import Document, is_plain, read_yaml
+from gym_loop.yaml_file import Document, is_plain, read_yaml_file
 
 METRICS = (
     "eval/return_mean",
@@ -88,13 +88,7 @@ def load_sweep(path: str | Path, config: RunConfig) -> Sweep:
         ConfigError: with every finding, each with its file, line and dotted path.
     """
     path = Path(path).expanduser()
-    try:
-        document = read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise ConfigError([Finding("", "there is no such file", str(path))]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Finding("", f"cannot be read: {error}", str(path))]) from None
-    return _Reader(document, path, config).sweep()
+    return _Reader(read_yaml_file(path), path, config).sweep()
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +14,12 @@ from typing import Any
 from gym_loop.envs.shards import QUIET_RAY, environment, start_ray
 from gym_loop.errors import SweepError
 from gym_loop.many_seeds import cores
-from gym_loop.sweeps.cells import Cell
+from gym_loop.sweeps.members import MakeOrder, population
 from gym_loop.sweeps.parcel import pack
-from gym_loop.sweeps.records import TrialRecord
 from gym_loop.sweeps.scheduler_options import SchedulerOptions
 from gym_loop.sweeps.search import Search
 from gym_loop.sweeps.sweep_file import Sweep
 from gym_loop.sweeps.trainable import member_class, trainable_class
-from gym_loop.sweeps.trial import Order
 
 QUIET = {
     **QUIET_RAY,
@@ -35,8 +33,6 @@ QUIET = {
 }
 KEPT = 4  # of a member's checkpoints: others may be about to copy them
 NODE_LOSSES = 5  # how often a trial may lose its node
-
-MakeOrder = Callable[[TrialRecord, Cell], Order]
 
 
 def require_ray() -> None:
@@ -128,7 +124,7 @@ def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, nam
     options["failure_config"] = ray_tune.FailureConfig(max_failures=NODE_LOSSES)
     if sweep.scheduler.name == "pbt":
         trainable = member_class()
-        asked, options["callbacks"], space = _population(sweep, search, make_order)
+        asked, options["callbacks"], space = population(sweep, search, make_order)
         options["checkpoint_config"] = ray_tune.CheckpointConfig(num_to_keep=KEPT)
     else:
         trainable, space = trainable_class(), None
@@ -146,101 +142,6 @@ def tune(sweep: Sweep, search: Search, make_order: MakeOrder, storage: Path, nam
             tune_config=ray_tune.TuneConfig(metric="value", mode="max", reuse_actors=True, **asked),
             run_config=ray_tune.RunConfig(**options),
         ).fit()
-
-
-def _population(sweep: Sweep, search: Search, make_order: MakeOrder) -> tuple[Any, Any, Any]:
-    """Options of Tune for population-based training, its callbacks, and the members."""
-    from ray import tune as ray_tune
-    from ray.tune.schedulers import PopulationBasedTraining
-    from ray.tune.search import BasicVariantGenerator
-
-    class Members(BasicVariantGenerator):  # type: ignore[misc]
-        """Not finished before they are: Tune would end the actor of every member that waits."""
-
-        def __init__(self, search: Search) -> None:
-            super().__init__()
-            self.search = search
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-        def is_finished(self) -> bool:
-            return super().is_finished() and not self.search.under_way
-
-        def save_to_dir(self, dirpath: str, session_str: str) -> None:
-            """Nothing: what there is to keep is in the sweep's own directory."""
-
-    class Population(PopulationBasedTraining):  # type: ignore[misc]
-        """Goes on when all members wait: for one that has ended, or since they began unequal.
-
-        Tune's own looks again only when another result comes in, and then none ever would.
-        """
-
-        def choose_trial_to_run(self, tune_controller: Any) -> Any:
-            living = tune_controller.get_live_trials()
-            found = super().choose_trial_to_run(tune_controller)
-            if found is None and living and all(one.status == "PAUSED" for one in living):
-                self._next_perturbation_sync += self._perturbation_interval
-                found = super().choose_trial_to_run(tune_controller)
-            return found
-
-    class Listener(ray_tune.Callback):  # type: ignore[misc]
-        """Tells our `Search` what became of the members."""
-
-        def __init__(self, search: Search) -> None:
-            self.search = search
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-        def on_trial_result(
-            self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
-        ) -> None:
-            if not result["done"]:
-                self.search.reported(_member(trial), result)
-
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            self.search.ended(_member(trial), trial.last_result, lost=False)
-
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            self.search.ended(_member(trial), None, lost=True)
-
-    class Explore:
-        """Puts values near its own into a copy of a good member's config."""
-
-        def __init__(self, search: Search) -> None:
-            self.search = search
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-        def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
-            return self.search.explore(config)
-
-    members: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    while (found := search.next(f"member {len(members)}")) is not None:
-        members.append((asdict(make_order(*found)), found[0].values))
-    orders = [order for order, _ in members]
-    starts = [
-        {"orders": orders, "config": order["config"], "chosen": values} for order, values in members
-    ]
-    options = sweep.scheduler.options
-    asked = {
-        "search_alg": Members(search),
-        "scheduler": Population(
-            time_attr="evaluation",
-            perturbation_interval=options["interval"],
-            quantile_fraction=options["quantile"],
-            custom_explore_fn=Explore(search),
-            log_config=False,
-            synch=True,  # a member that ran ahead of the others would have nobody to learn from
-        ),
-    }
-    return asked, [Listener(search)], ray_tune.grid_search(starts)
-
-
-def _member(trial: Any) -> str:
-    return f"member {int(trial.trial_id.rpartition('_')[2])}"
 
 
 def _searcher(search: Search, make_order: MakeOrder, crew: int) -> Any:

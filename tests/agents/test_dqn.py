@@ -100,6 +100,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("distribution", [None, "categorical", "quantile"])
+@pytest.mark.needs("torch")
 def test_learns_with_a_module_of_the_users(workdir: Path, distribution: str | None) -> None:
     (workdir / "net.py").write_text(NET)
     game = Identity(spaces.Discrete(3), 4)
@@ -110,6 +111,7 @@ def test_learns_with_a_module_of_the_users(workdir: Path, distribution: str | No
     assert reward_in_evaluation(agent, game) > 0.9
 
 
+@pytest.mark.needs("torch")
 def test_plays_pictures_with_the_convolutional_network() -> None:
     rng = np.random.default_rng(0)
     game = Identity(spaces.Discrete(2), 2)
@@ -424,6 +426,7 @@ def test_spaces_that_it_cannot_handle_are_refused() -> None:
         DQN(observation_space=nested, action_space=spaces.Discrete(2))
 
 
+@pytest.mark.needs("torch")
 def test_noise_needs_our_network() -> None:
     with pytest.raises(ConfigError, match=r"noisy: true needs .*mlp:MLP, not "):
         DQN(

@@ -108,6 +108,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.needs("torch")
 @each_agent
 def test_learns_with_a_module_that_takes_a_dictionary(workdir: Path, agent_class: type) -> None:
     (workdir / "net.py").write_text(NET)

@@ -79,6 +79,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("space", [SPACES[1], SPACES[3]], ids=str)
+@pytest.mark.needs("torch")
 def test_learns_with_a_module_of_the_users(workdir: Path, space: spaces.Space) -> None:
     (workdir / "net.py").write_text(NET)
     game = Identity(space, 8)
@@ -88,6 +89,7 @@ def test_learns_with_a_module_of_the_users(workdir: Path, space: spaces.Space) -
     assert reward_in_evaluation(agent, game) > 0.85
 
 
+@pytest.mark.needs("torch")
 def test_plays_images_with_the_convolutional_network() -> None:
     game = Identity(spaces.Discrete(2), 2)
     game.observation_space = spaces.Box(0, 255, (36, 36, 3), np.uint8)

@@ -162,6 +162,18 @@ def test_copies_that_are_reset_in_place_of_a_step() -> None:
         assert len(replay) >= min(step, 4)
 
 
+def test_a_copy_that_is_left_out_for_long() -> None:
+    game = Stacks(0, n_envs=2)
+    replay = make(game, 12)
+    for _ in range(40):  # many laps with one copy alone
+        before = game.see()[:1]
+        game.windows[0] = np.stack([*game.windows[0][1:], game.frame()])
+        replay.add(before, 0, 0.0, False, False, game.see()[:1], np.array([0]))
+    assert replay.held.nonzero()[0].tolist() == [0, 2, 4, 6, 8, 10]
+    game.play(replay, 6)
+    assert len(replay) == 12
+
+
 def test_what_was_lost_is_never_drawn_by_priority() -> None:
     game = Stacks(0)
     replay = make(game, 30, PrioritizedReplay)

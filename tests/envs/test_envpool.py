@@ -15,6 +15,8 @@ from gym_loop.envs.vector import make_vector_env
 from gym_loop.errors import EnvParametersError
 from gym_loop.loops.vector_loop import VectorLoop
 
+pytestmark = pytest.mark.needs("envpool")
+
 SPEC = EnvSpec("envpool:make_gymnasium", parameters={"task_id": "CartPole-v1"})
 LIMITS = np.array([2.4, np.inf, 12 * 2 * np.pi / 360, np.inf])
 CONFIG: dict[str, Any] = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scripted import STEP, TERMINATE, TRUNCATE, JournalAgent, ScriptedEnv, kinds
 
+from gym_loop.errors import ContractError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.upkeep import _Rate
 from gym_loop.runs.directory import RunDirectory
@@ -257,6 +258,16 @@ class TestLogging:
         assert [row["agent/updates"] for row in rows] == [30.0, 50.0, 30.0, 50.0]
         speeds = [row.get("train/updates_per_second", 0.0) > 0 for row in rows]
         assert speeds == [True, True, False, True]  # a resumed run measures from its first row on
+
+    def test_what_is_no_metrics_is_refused(self) -> None:
+        class Countless(JournalAgent):
+            def metrics(self, episode_num: int) -> Any:
+                return 3
+
+        agent = Countless([], action_space=None)
+        loop = DefaultLoop(agent, ScriptedEnv(EPISODES, []), max_episodes=1)
+        with pytest.raises(ContractError, match=r"Countless must return numbers by name, .* not 3"):
+            loop.train()
 
     def test_speeds_are_those_of_the_last_one_to_two_seconds(self) -> None:
         rate = _Rate(10.0, 5)

@@ -3,6 +3,7 @@
 Most actors are in this process, for Ray takes seconds to start one; a last test has real ones.
 """
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from local_ray import LocalRay
 from scripted_copies import BatchJournal, ScriptedCopy, expected
 
 import gym_loop
+from gym_loop.agents import BaseAgent
 from gym_loop.agents.ppo import PPO
 from gym_loop.envs import shards
 from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvWorkerError
@@ -28,6 +30,14 @@ from gym_loop.state_tree import capture, first_difference, restore
 LOOP = "gym_loop.loops.vector_loop:VectorLoop"
 PPO_SMALL = {"n_steps": 16, "batch_size": 32, "epochs": 2}
 SMALL = {"learning_starts": 50, "batch_size": 16, "network_parameters": {"hidden": [16]}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray_is_left() -> Iterator[None]:
+    yield
+    import ray
+
+    ray.shutdown()
 
 
 @pytest.fixture
@@ -274,22 +284,27 @@ def test_a_run_without_rollouts_begins_new_episodes_where_the_copies_are_ahead(
 MINE = "from gym_loop.agents.ppo import PPO\n\n\nclass Mine(PPO):\n    pass\n"
 
 
-@pytest.fixture
-def _ray_ends() -> Iterator[None]:
-    yield
-    import ray
+class TestRealActors:
+    def test_ray_gives_what_actors_in_this_process_give(self, workdir: Path) -> None:
+        (workdir / "mine.py").write_text(MINE)
+        file = run_file("mine.py:Mine", PPO_SMALL, max_steps=96)
+        there = gym_loop.train(file, seed=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards, "_ray_that_runs", LocalRay)
+            here = gym_loop.train(file, seed=1)
+        # Copies in this process share its random streams, which nobody draws from here.
+        for part in ("agent", "loop"):
+            assert first_difference(state(here.run)[part], state(there.run)[part]) == ""
 
-    ray.shutdown()
+    def test_an_actor_that_dies_is_said_to_be_lost(self) -> None:
+        class Deadly(BaseAgent):  # in here: an actor cannot import this file
+            supports_batch = True
 
+            def act(self, state: Any, episode_num: int) -> Any:
+                os._exit(1)
 
-@pytest.mark.usefixtures("_ray_ends")
-def test_ray_gives_what_actors_in_this_process_give(workdir: Path) -> None:
-    (workdir / "mine.py").write_text(MINE)
-    file = run_file("mine.py:Mine", PPO_SMALL, max_steps=96)
-    there = gym_loop.train(file, seed=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "_ray_that_runs", LocalRay)
-        here = gym_loop.train(file, seed=1)
-    # Copies in this process share its random streams, which nobody draws from here.
-    for part in ("agent", "loop"):
-        assert first_difference(state(here.run)[part], state(there.run)[part]) == ""
+        make = partial(gymnasium.make, "CartPole-v1")
+        env = shards.ShardsEnv(make, 1, "CartPole-v1", AutoresetMode.SAME_STEP, shards=1)
+        with pytest.raises(EnvWorkerError, match=r"an actor with copies of CartPole-v1 is lost"):
+            VectorLoop(Deadly(), env, rollout_steps=4, max_steps=9).train()
+        env.close()

@@ -8,6 +8,8 @@ from gym_loop.networks.building import make_network
 from gym_loop.networks.nesting import Shapes, flat_size, split
 from gym_loop.networks.protocol import Network
 
+pytestmark = pytest.mark.needs("torch")
+
 MODULE = """
 from torch import nn
 

@@ -8,7 +8,7 @@ from gym_loop.errors import RunError
 from gym_loop.report.content import make_content
 from gym_loop.report.figures import BINS, mean_line
 from gym_loop.report.selection import select_runs
-from tests.report.written import returns, rising, two_groups, write_run
+from tests.report.written import returns, rising, two_groups, write_evaluation, write_run
 
 
 def test_one_line_a_group_with_an_interval_over_seeds(workdir: Path) -> None:
@@ -35,6 +35,20 @@ def test_groups_are_summed_up_by_their_evaluations(workdir: Path) -> None:
     assert high.reached is not None
     assert low.reached is not None
     assert (low.reached.reached, high.reached.reached) == (0, 5)
+
+
+def test_what_evaluate_said_of_every_final_agent_is_the_score(workdir: Path) -> None:
+    two_groups()
+    for name, mean in (("low", 30.0), ("high", 25.0)):
+        for number in range(1, 6):
+            write_evaluation(f"{name}-{number}", 1, 1000, mean)
+    content = make_content(select_runs(["logs"]), threshold=15.0)
+    assert content.score == "evaluation of the final agent"
+    low, high = content.summaries
+    assert (low.mean.value, high.mean.value) == (30.0, 25.0)
+    assert low.area.value < high.area.value  # still of the periodic evaluations
+    Path("eval_logs/low-3/evaluate-1.json").unlink()
+    assert make_content(select_runs(["logs"])).score == "last evaluation"
 
 
 def test_training_returns_are_the_score_where_a_run_has_no_evaluation(workdir: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gym_loop.report.reading import BINS, RunData, centres, read_runs
-from tests.report.written import returns, write_run
+from tests.report.written import returns, write_evaluation, write_run
 
 
 def read(logs: Path) -> RunData:
@@ -140,6 +140,16 @@ def test_the_newest_evaluation_is_found(workdir: Path) -> None:
     for content in ('{"return": {"mean": null}}', '{"return": 3}', "[]", "{"):
         (directory / "evaluate-10.json").write_text(content)
         assert read(logs).evaluated[1] == 0
+
+
+def test_only_the_final_agents_evaluation_is_its_score(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0, 2.0]))
+    assert math.isnan(read(logs).final_evaluation)
+    write_evaluation("a-1", 1, 20, 3.0)
+    write_evaluation("a-1", 2, 20, 4.0)
+    write_evaluation("a-1", 3, 10, 9.0)
+    run = read(logs)
+    assert (run.final_evaluation, run.evaluated[0]) == (4.0, 9.0)
 
 
 def test_videos_are_found_beside_the_logs(workdir: Path) -> None:

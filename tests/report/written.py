@@ -64,6 +64,15 @@ def write_metrics(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
+def write_evaluation(run: str, number: int, step: int, mean: float) -> None:
+    """What ``gym-loop evaluate`` leaves, for the agent of a checkpoint."""
+    path = Path("eval_logs", run, f"evaluate-{number}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = f"checkpoints/{run}/step-{step:09}"
+    content = {"checkpoint": checkpoint, "return": {"mean": mean}, "episodes": 20}
+    path.write_text(json.dumps(content))
+
+
 def returns(values: Sequence[float], every: int = 10, **others: float) -> list[Row]:
     """One row an episode of so many steps."""
     return [

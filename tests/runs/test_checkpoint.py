@@ -80,7 +80,32 @@ def test_the_last_ones_and_the_best_are_kept(store: CheckpointStore) -> None:
     assert (store.newest().step, store.best().step) == (5, 2)
     save(store, 6, best=True)
     assert store.steps() == [5, 6]
-    assert store.find("best").step == 6
+    assert store.find("best").step == store.newest().step == 6
+
+
+@pytest.mark.parametrize(("keep", "kept"), [({}, 3), ({"keep": 1}, 1), ({"keep": 0}, 1)])
+def test_how_many_are_kept(tmp_path: Path, keep: dict[str, int], kept: int) -> None:
+    store = CheckpointStore(tmp_path, **keep)
+    for step in range(5):
+        save(store, step)
+    assert store.steps() == list(range(5 - kept, 5))
+
+
+def test_directories_above_are_made(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints" / "run-1")
+    save(store, 1)
+    assert store.steps() == [1]
+
+
+def test_one_that_was_replaced_stands_in_only_where_the_new_one_is_missing(
+    store: CheckpointStore,
+) -> None:
+    new, old = (store.directory / f"{start}step-000000007" for start in ("", ".replaced-"))
+    assert store.path(7) == new
+    old.mkdir(parents=True)
+    assert store.path(7) == old
+    new.mkdir()
+    assert store.path(7) == new
 
 
 def test_names_sort_beyond_nine_digits(store: CheckpointStore) -> None:

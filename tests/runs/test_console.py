@@ -144,6 +144,12 @@ def test_a_dumb_terminal_gets_plain_lines(clock, monkeypatch):
     assert stream.getvalue() == f"{LINE}\n"
 
 
+def test_an_end_beyond_a_year_is_left_out(clock):
+    stream = io.StringIO()
+    Console(stream, clock=clock).progress(1, 5, None, 3.0, 4e7, last=True)
+    assert "left" not in stream.getvalue()
+
+
 def test_what_is_not_known_is_left_out(clock):
     stream = io.StringIO()
     console = Console(stream, clock=clock)

@@ -128,6 +128,7 @@ def test_scalars_of_other_types_become_plain_numbers(logger, warnings_heard, val
     assert warnings_heard == []
 
 
+@pytest.mark.needs("torch")
 def test_a_torch_scalar_with_its_graph_becomes_a_plain_number(logger, warnings_heard):
     import torch
 

@@ -1,5 +1,6 @@
-"""Run files and sweep files that the tests of sweeps share."""
+"""Run files and sweep files that the tests of sweeps share, and what their runs left."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,16 @@ def write_files(sweep: dict[str, Any], run: dict[str, Any] | None = None) -> Non
     Path("flat.py").write_text(ENV)
     Path("run.yaml").write_text(write_yaml(run or RUN))
     Path("sweep.yaml").write_text(write_yaml(sweep))
+
+
+def manifest(run: str) -> dict[str, Any]:
+    """What a run's ``manifest.json`` says."""
+    return dict(json.loads(Path("logs", run, "manifest.json").read_text()))
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """The same of every run, by its id."""
+    return {
+        path.parent.name: manifest(path.parent.name)
+        for path in Path("logs").glob("*/manifest.json")
+    }

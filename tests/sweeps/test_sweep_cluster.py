@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, write_files
+from sweeping_files import RUN, SKILL, manifests, write_files
 
 from gym_loop.sweeps import sweeping
 from gym_loop.sweeps.tuning import QUIET
@@ -34,13 +34,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         made.second = made.add_node(num_cpus=1)
         yield made
         made.shutdown()
-
-
-def manifests() -> dict[str, dict[str, Any]]:
-    found = {}
-    for path in Path("logs").glob("*/manifest.json"):
-        found[path.parent.name] = json.loads(path.read_text())
-    return found
 
 
 def finished() -> dict[str, dict[str, Any]]:

@@ -1,12 +1,11 @@
 """Sweeps from files to results, Ray's part being played by a loop."""
 
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import SKILL, write_files
+from sweeping_files import SKILL, manifest, write_files
 from without_ray import InTurn
 
 import gym_loop
@@ -31,10 +30,6 @@ def swept(file: dict[str, Any], run: dict[str, Any] | None = None, **options: An
 
 def by_value(result: SweepResult, path: str = SKILL) -> dict[Any, Any]:
     return {one.values[path]: one for one in result.records}
-
-
-def manifest(run: str) -> dict[str, Any]:
-    return dict(json.loads(Path("logs", run, "manifest.json").read_text()))
 
 
 def state(run: str) -> Any:

@@ -1,12 +1,11 @@
 """Sweeps on a real Ray: one instance for all tests of this file."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, write_files
+from sweeping_files import RUN, SKILL, manifest, write_files
 
 from gym_loop.errors import SweepError
 from gym_loop.runs.listing import list_runs
@@ -40,10 +39,6 @@ def _here(workdir: Path) -> None:
 def swept(file: dict[str, Any], run: dict[str, Any] | None = None) -> SweepResult:
     write_files(file, run)
     return sweep("run.yaml", "sweep.yaml")
-
-
-def manifest(run: str) -> dict[str, Any]:
-    return dict(json.loads(Path("logs", run, "manifest.json").read_text()))
 
 
 def test_trials_are_ordinary_runs_and_one_that_fails_stops_no_other() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gym_loop.sweeps.members import MakeOrder
 from gym_loop.sweeps.search import Search
 from gym_loop.sweeps.sweep_file import Sweep
 from gym_loop.sweeps.trial import Nursery, Trial
-from gym_loop.sweeps.tuning import MakeOrder
 
 
 @contextmanager

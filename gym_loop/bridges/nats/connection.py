@@ -36,7 +36,12 @@ class NatsConnection:
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option."""
-        return {} if self.timeout > 0 else {"timeout": f"{self.timeout} must be greater than 0"}
+        found = {}
+        if self.timeout <= 0:
+            found["timeout"] = f"{self.timeout} must be greater than 0"
+        if self.embedded and self.url != NatsConnection.url:
+            found["url"] = f"{self.url} and embedded exclude each other: one server is enough"
+        return found
 
     @contextmanager
     def address(self) -> Iterator[Address]:

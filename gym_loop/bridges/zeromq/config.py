@@ -14,7 +14,7 @@ from gym_loop.bridges.settings import is_loopback
 from gym_loop.bridges.zeromq.sections import SECTIONS, Section, ZeroMQConfig, nearest
 from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.parameters import ParameterDoc, check_value
-from gym_loop.yaml_file import Document, read_overrides, read_yaml
+from gym_loop.yaml_file import Document, read_overrides, read_text, read_yaml
 
 _WORDS = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
 # What Python's json module writes, and YAML would take for text.
@@ -65,11 +65,7 @@ def demand_keys(config: ZeroMQConfig) -> None:
 
 
 def _read(path: Path) -> Document:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ConfigError([Finding("", reason, str(path))]) from None
+    text = read_text(path)
     if path.suffix.lower() != ".json":
         return read_yaml(text, str(path))
     # JSON is YAML, but for tabs and the names of three numbers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,15 @@ from gym_loop.bridges.problems import Problem
 from gym_loop.bridges.zeromq.codec import SpaceCodec, encode_reward
 from gym_loop.bridges.zeromq.report import Report
 from gym_loop.bridges.zeromq.sections import Env, ZeroMQConfig
-from gym_loop.envs.making import EnvSpec, check_window, close_quietly, describe, make_visible_env
+from gym_loop.envs.making import (
+    EnvSpec,
+    check_window,
+    close_quietly,
+    describe,
+    import_env_modules,
+    make_visible_env,
+    registered_versions,
+)
 from gym_loop.errors import BridgeError, ConfigError, GymLoopError, UsageError
 
 log = logging.getLogger(__name__)
@@ -149,6 +158,8 @@ def _make(config: ZeroMQConfig) -> Any:
         max_episode_steps=env.env_params.get("max_episode_steps"),
         search=[config.directory],
     )
+    import_env_modules(spec)
+    spec = replace(spec, name=_served(env.env))
     if env.render:
         window = make_visible_env(spec, render=True)
         try:
@@ -164,6 +175,15 @@ def _make(config: ZeroMQConfig) -> Any:
     if not env.render:
         return recorded
     return gymnasium.wrappers.HumanRendering(_unhurried(recorded))
+
+
+def _served(name: str) -> str:
+    """The id that is asked for, or the newest of its versions where that one is gone."""
+    versions = registered_versions(name)
+    if name in gymnasium.registry or not versions:
+        return name
+    log.warning("%s is gone: %s is streamed in its place", name, versions[-1])
+    return versions[-1]
 
 
 def _unhurried(env: Any) -> Any:

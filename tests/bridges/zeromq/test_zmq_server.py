@@ -318,6 +318,14 @@ def test_seeds(seed: int | None, expected: int | None) -> None:
     made.close()
 
 
+def test_a_version_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    gone = {"Env.env": "Pendulum-v0", "Env.inter_trial_observation": [0.0, 0.0, 0.0]}
+    world = World(load_config(None, gone))
+    assert world.start()[0].count("value") == 3
+    assert "Pendulum-v0 is gone: Pendulum-v1 is streamed in its place" in caplog.text
+    world.close()
+
+
 def test_environment_parameters() -> None:
     settings = {"Env.env_params": {"max_episode_steps": 2, "kwargs": {"length": 9}}}
     made = world(**settings)

@@ -1,0 +1,143 @@
+"""What `gym_loop.testing.check_agent` refuses; our own agents pass it in their tests."""
+
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from gym_loop.agents import BaseAgent
+from gym_loop.agents.random_agent import RandomAgent
+from gym_loop.errors import ContractError
+from gym_loop.testing import check_agent
+
+
+class Counting(RandomAgent):
+    """Keeps every promise, and has something that it learns."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.seen = 0
+
+    def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
+        self.seen += 1
+
+
+class OutOfSpace(Counting):
+    def act(self, state: Any, episode_num: int) -> Any:
+        return 7
+
+
+class Unseeded(Counting):
+    def act(self, state: Any, episode_num: int) -> Any:
+        return int(np.random.default_rng().integers(2))
+
+
+class TextMetrics(Counting):
+    def metrics(self, episode_num: int) -> Any:
+        return {"mood": "good"}
+
+
+class LearnsWhileEvaluated(Counting):
+    def act(self, state: Any, episode_num: int) -> Any:
+        self.seen += 1
+        return super().act(state, episode_num)
+
+
+class YieldsNothing(Counting):
+    @contextmanager
+    def evaluating(self) -> Any:
+        yield None
+
+
+class StaysInTraining(Counting):
+    @contextmanager
+    def evaluating(self) -> Any:
+        yield self
+
+
+class StaysInEvaluation(Counting):
+    @contextmanager
+    def evaluating(self) -> Any:
+        self.training = False
+        yield self
+
+
+class Forgetful(Counting):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict({**state, "seen": 0})
+
+
+class NoData(Counting):
+    def state_dict(self) -> dict[str, Any]:
+        return {"lock": threading.Lock()}
+
+
+class ActsDifferently(Counting):
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lost = True
+
+    def act(self, state: Any, episode_num: int) -> Any:
+        return int(hasattr(self, "lost"))
+
+
+class LearnsDifferently(Counting):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.memorize = lambda *step: None
+
+
+class SharedDefault(Counting):
+    LAYERS = [64]  # noqa: RUF012 - the fault that is looked for
+
+    @staticmethod
+    def get_default_parameters() -> dict[str, Any]:
+        return {"layers": SharedDefault.LAYERS}
+
+
+class NoDefaults(Counting):
+    @staticmethod
+    def get_default_parameters() -> Any:
+        return None
+
+
+def test_an_agent_that_keeps_its_promises_passes() -> None:
+    check_agent(Counting, steps=40)
+    with gymnasium.make("CartPole-v1") as env:
+        check_agent(Counting, env, steps=40)
+        env.reset()  # it is the caller's, and still open
+
+
+@pytest.mark.parametrize(
+    ("agent", "problem"),
+    [
+        (dict, "it must derive from gym_loop.agents.BaseAgent"),
+        (NoDefaults, r"get_default_parameters\(\) must return a dict"),
+        (SharedDefault, "the default of layers is shared by all agents: make it anew"),
+        (OutOfSpace, r"act\(\) gave 7, which is not in Discrete\(2\)"),
+        (Unseeded, "the same seed gave other actions: draw random numbers|acts differently"),
+        (TextMetrics, r"metrics\(\) gave 'mood': 'good'; it must give numbers by name"),
+        (LearnsWhileEvaluated, r"state_dict\(\)\['seen'\] changed while the agent was evaluated"),
+        (YieldsNothing, r"evaluating\(\) must yield the agent itself"),
+        (StaysInTraining, r"training must be False inside evaluating\(\)"),
+        (StaysInEvaluation, r"training must be True again after evaluating\(\)"),
+        (Forgetful, r"after load_state_dict\(\) seen differs: state_dict\(\) must carry it"),
+        (NoData, r"state_dict\(\) is no data: lock: a _thread"),
+        (ActsDifferently, "acts differently, 0 steps later"),
+        (LearnsDifferently, "learns differently: seen differs"),
+    ],
+)
+def test_a_broken_promise_is_named(agent: type[BaseAgent], problem: str) -> None:
+    with pytest.raises(ContractError, match=problem) as error:
+        check_agent(agent, steps=40)
+    assert "breaks the agent contract:" in str(error.value).splitlines()[0]
+
+
+def test_parameters_are_checked_first() -> None:
+    with pytest.raises(ContractError, match=r"parameters.speed: unknown; there are no parameters"):
+        check_agent(Counting, parameters={"speed": 1})
