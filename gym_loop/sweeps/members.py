@@ -75,6 +75,14 @@ def _scheduler(sweep: Sweep, search: Search) -> Any:
                 found = super().choose_trial_to_run(tune_controller)
             return found
 
+        def _checkpoint_or_exploit(
+            self, trial: Any, tune_controller: Any, upper_quantile: Any, lower_quantile: Any
+        ) -> None:
+            # Tune's own draws the member to copy from Python's global stream, which nobody seeds.
+            if trial in lower_quantile:
+                upper_quantile = [self._custom_explore_fn.search.drawn(upper_quantile)]
+            super()._checkpoint_or_exploit(trial, tune_controller, upper_quantile, lower_quantile)
+
     class Explore:
         """Puts values near its own into a copy of a good member's config."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep
 from gym_loop.sweeps.trial import WORST
 
+T = TypeVar("T")
 MOST_REPEATS = 1_000  # points in a row that are known already: the space is used up
 
 
@@ -159,6 +160,10 @@ class Search:
         record = TrialRecord(number, f"invalid-{number}", values, {}, "failed", error=problem)
         self.records[record.cell] = record
         self._finish(record)
+
+    def drawn(self, members: Sequence[T]) -> T:
+        """One of the good members, to be copied, by the sweep's seed."""
+        return members[int(self._rng.integers(len(members)))]
 
     def explore(self, config: dict[str, Any]) -> dict[str, Any]:
         """Give a copy of a member's config values near its own, if they go together."""

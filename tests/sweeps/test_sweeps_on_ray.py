@@ -103,3 +103,16 @@ def test_a_population_copies_its_best_members_and_changes_their_values() -> None
         assert [manifest(run)["overrides"][SKILL] for run in one.runs.values()] == [
             one.values[SKILL]
         ] * 2
+
+
+def test_a_population_is_the_same_with_the_same_seed() -> None:
+    limits = {"max_episodes": 3, "episodes_per_eval": 1, "eval_episodes": 1}
+    run = {**RUN, "loop": {"parameters": limits}}
+    file = {
+        "parameters": {SKILL: {"uniform": [0.0, 100.0]}},
+        "trials": 4,
+        "searcher": "random",
+        "scheduler": {"pbt": {"interval": 1, "quantile": 0.5, "resample": 0.5}},
+    }
+    first, second = ([one.values for one in swept(file, run).records] for _ in range(2))
+    assert first == second
