@@ -114,13 +114,19 @@ class Experiment:
             "action_space": getattr(env, "single_action_space", env.action_space),
         }
 
-    def keep_environment_state(self) -> Verdict:
-        """Find out how the environment's state can be saved, prove it, and arrange for it."""
+    def keep_environment_state(self, method: str | None = None) -> Verdict:
+        """Find out how the environment's state can be saved, prove it, and arrange for it.
+
+        Args:
+            method: that a checkpoint was saved with; None for the best one that can be proved.
+        """
         parameters = dict(self.config.loop.parameters)
         if parameters.get("n_envs", 1) > 2:
             parameters["n_envs"] = 2  # two copies prove as much as many, and start sooner
         verdict = prove(
-            lambda: self.config.loop.cls.make_env(self.config.env, parameters), self.run.seeds.seed
+            lambda: self.config.loop.cls.make_env(self.config.env, parameters),
+            self.run.seeds.seed,
+            method=method,
         )
         state = keep_state(self.env, verdict.method)
         self.run.env_state, self.loop.env = state, state.env

@@ -59,7 +59,8 @@ def train_prepared(
     )
     try:
         # Whatever the user can have got wrong comes first: nothing has been created yet.
-        verdict = experiment.keep_environment_state()
+        method = _method_so_far(directory, changed) if directory else None
+        verdict = experiment.keep_environment_state(method)
         _check_pictures(config)
         logger_classes(parameters.get("loggers", []), config.env.search)
         resumed = directory is not None
@@ -75,6 +76,13 @@ def train_prepared(
             directory.unlock()
     finally:
         close_quietly(experiment.env)
+
+
+def _method_so_far(directory: RunDirectory, changed: Sequence[str]) -> str | None:
+    """How the run's checkpoints keep the environment; None if it is another environment now."""
+    method = directory.manifest().get("resume", {}).get("method")
+    other_env = any(key.startswith("env.") for key in changed)
+    return None if other_env or not isinstance(method, str) else method
 
 
 def _check_pictures(config: RunConfig) -> None:

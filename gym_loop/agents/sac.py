@@ -12,6 +12,7 @@ from gym_loop.buffers.replay import Batch
 from gym_loop.networks.namespace import Array, namespace_of
 from gym_loop.networks.squashed import SquashedPolicy, TanhGaussian, TanhStateGaussian
 from gym_loop.parameters import not_positive, too_small
+from gym_loop.schedules import schedule, schedule_problem
 
 FEATURES = 64  # of the observation that state-dependent noise is a function of
 
@@ -26,7 +27,7 @@ class SAC(OffPolicyAgent):
     """
 
     acts_with = (*OffPolicyAgent.acts_with, "held", "held_for")
-    fixed = (*OffPolicyAgent.fixed, "policy", "target_entropy")
+    fixed = (*OffPolicyAgent.fixed, "policy", "temperature", "target_entropy")
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -41,8 +42,9 @@ class SAC(OffPolicyAgent):
                 smooth. null for noise that is drawn for each step.
             target_entropy (float or null): Of the policy, when the temperature is found; null for
                 minus the number of dimensions of an action.
-            temperature (float or null): Weight of the entropy beside the reward (alpha); null to
-                find the one that leads to target_entropy.
+            temperature (float or dict or null): Weight of the entropy beside the reward (alpha); a
+                number, a schedule, {linear: [0.3, 0.02], steps: 100000}, in environment steps, or
+                null to find the one that leads to target_entropy.
         """
         return {
             **OffPolicyAgent.get_default_parameters(),
@@ -56,11 +58,15 @@ class SAC(OffPolicyAgent):
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
         """Ranges, those of `OffPolicyAgent` included."""
-        return {
+        problems = {
             **OffPolicyAgent.check_parameters(parameters),
             **not_positive(parameters, "first_temperature"),
-            **too_small(parameters, temperature=0, state_dependent_exploration=1),
+            **too_small(parameters, state_dependent_exploration=1),
         }
+        fixed = parameters["temperature"]
+        if fixed is not None and (problem := schedule_problem(fixed, 0.0)):
+            problems["temperature"] = problem
+        return problems
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
@@ -68,7 +74,8 @@ class SAC(OffPolicyAgent):
         self.policy: SquashedPolicy = TanhGaussian(size)
         if p["state_dependent_exploration"]:
             self.policy = TanhStateGaussian(size, FEATURES)
-        wanted = p["target_entropy"]
+        fixed, wanted = p["temperature"], p["target_entropy"]
+        self.temperature = None if fixed is None else schedule(fixed, "temperature")
         self.target_entropy = float(-size if wanted is None else wanted)
         # The logarithm of the temperature is the last number beside the actor's layers, so that
         # one optimiser step changes both.
@@ -80,9 +87,10 @@ class SAC(OffPolicyAgent):
 
     def _temperature(self) -> Any:
         """The temperature: a number, or ``[1]`` where it is found."""
-        fixed = self.parameters["temperature"]
+        if self.temperature is not None:
+            return self.temperature(self.steps)
         log = self.actor.extra[-1:]
-        return namespace_of(log).exp(log) if fixed is None else fixed
+        return namespace_of(log).exp(log)
 
     # -- acting ----------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class SAC(OffPolicyAgent):
         actor.backward((by_outputs,))
         if by_extra is not None:
             actor.extra_gradient[: policy.extra] = by_extra
-        if self.parameters["temperature"] is None:
+        if self.temperature is None:
             actor.extra_gradient[-1:] = -log_probs.mean() - self.target_entropy
         self.actor_optimizer.step(actor.parameters, actor.gradients, rate)
         return temperature * log_probs - values, log_probs

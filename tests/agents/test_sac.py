@@ -56,6 +56,15 @@ def test_a_fixed_temperature_stays() -> None:
     assert agent.actor.extra.tolist() == [0.0]
 
 
+def test_a_temperature_may_follow_a_schedule() -> None:
+    played = game()
+    agent = make(SAC, played, **QUICK | {"temperature": {"linear": [0.4, 0.2], "steps": 1000}})
+    play(agent, played, 60)
+    early = agent.metrics(0)["temperature"]
+    assert 0.2 < early < 0.4
+    assert early == pytest.approx(0.4 - 0.2 * agent.steps / 1000, abs=0.01)
+
+
 def test_targets_by_hand(monkeypatch: Any) -> None:
     played = game()
     agent = make(SAC, played, **QUICK | {"temperature": 0.3})
@@ -131,7 +140,8 @@ def test_metrics_are_what_people_look_at() -> None:
     ("name", "bad", "message"),
     [
         ("first_temperature", 0, "must be above 0"),
-        ("temperature", -0.1, "-0.1 is too small; it must be at least 0"),
+        ("temperature", -0.1, "-0.1"),
+        ("temperature", {"linear": [0.1, -0.1], "steps": 9}, "-0.1"),
         ("state_dependent_exploration", 0, "at least 1"),
         ("discount", 2.0, "from 0 to 1"),
     ],
