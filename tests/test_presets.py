@@ -84,7 +84,8 @@ class TestEveryPreset:
 
     def test_schedules_last_as_long_as_the_training(self, name: str) -> None:
         steps = {key: value for key, value in own_values(name).items() if key.endswith(".steps")}
-        exploration = steps.pop("agent.parameters.epsilon.steps", 0)
+        exploring = [f"agent.parameters.{name}.steps" for name in ("epsilon", "temperature")]
+        exploration = max(steps.pop(key, 0) for key in exploring)
         budget = preset_config(name).loop.parameters["max_steps"]
         assert all(value == budget for value in steps.values()), steps
         assert exploration <= budget
