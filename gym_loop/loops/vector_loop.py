@@ -17,6 +17,7 @@ from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.rollouts import Rollouts
 from gym_loop.loops.taken_rows import TakenRows
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
+from gym_loop.parameters import too_small
 from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
@@ -77,9 +78,8 @@ class VectorLoop(LoopParameters, BaseLoop):
         problems = LoopParameters.check_parameters(parameters)
         if parameters["n_envs"] < 1:
             problems["n_envs"] = f"{parameters['n_envs']} is too small; it must be at least 1"
+        problems |= too_small(parameters, rollout_steps=1)
         steps = parameters["rollout_steps"]
-        if steps is not None and steps < 1:
-            problems["rollout_steps"] = f"{steps} is too small; it must be at least 1"
         if steps is not None and parameters["vectorization"] != "ray":
             problems["rollout_steps"] = (
                 f"{steps} needs copies in Ray's actors: set vectorization to ray, or leave it null"

@@ -37,7 +37,7 @@ class NatsConnection:
     def problems(self) -> dict[str, str]:
         """What is wrong with the values, by option."""
         found = {}
-        if self.timeout <= 0:
+        if not self.timeout > 0:
             found["timeout"] = f"{self.timeout} must be greater than 0"
         if self.embedded and self.url != NatsConnection.url:
             found["url"] = f"{self.url} and embedded exclude each other: one server is enough"
