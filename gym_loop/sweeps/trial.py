@@ -91,7 +91,6 @@ class Run:
     waiting: bool = False
     final: dict[str, float] | None = None
     error: str | None = None
-    stopped: bool = False
 
 
 class Nursery:
@@ -337,7 +336,6 @@ class Trial:
         if "saved" in message:
             run.waiting = True
         if "trained" in message:
-            run.stopped = message["trained"] == "stopped"
             run.seconds = message["seconds"]
         run.error = message.get("error", run.error)
         if "final" in message and run.line is not None:
@@ -353,7 +351,6 @@ class Trial:
         run.line.close()
         run.line, run.text, run.waiting = None, b"", False
         if self.to_stop and run.error is None:
-            run.stopped = True
             return
         if run.error is None:
             run.error = f"its process {_how(self.nursery.status(run.pid))}"
