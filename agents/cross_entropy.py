@@ -4,6 +4,7 @@ Source: Szita and Lorincz, "Learning Tetris using the noisy cross-entropy method
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -20,7 +21,7 @@ class CrossEntropy(BaseAgent):
     """
 
     @staticmethod
-    def get_default_parameters():
+    def get_default_parameters() -> dict[str, Any]:
         """What a run file may set.
 
         Parameters:
@@ -32,7 +33,7 @@ class CrossEntropy(BaseAgent):
         """
         return {"elite_fraction": 0.2, "generation": 40, "initial_std": 1.0, "noise": 0.75}
 
-    def __init__(self, **params):
+    def __init__(self, **params: Any) -> None:
         super().__init__(**params)  # self.parameters: the defaults, updated by the run file
         # The runner adds the spaces. An agent that can't handle them says so, and what can.
         obs, actions = self.parameters["observation_space"], self.parameters["action_space"]
@@ -48,25 +49,25 @@ class CrossEntropy(BaseAgent):
         self.weights = self.draw()  # of the episode under way
         self.episode_return = 0.0
         self.done = True
-        self.tried = []  # (return, weights) of the generation so far
+        self.tried: list[tuple[float, np.ndarray]] = []  # (return, weights) of the generation
         self.fits = 0
 
-    def draw(self):
+    def draw(self) -> np.ndarray:
         # Draw from self.rng: it follows the run's seed and goes on where a stopped run stood.
         return self.rng.normal(self.mean, self.std)
 
-    def act(self, state, episode_num):
+    def act(self, state: Any, episode_num: int) -> int:
         # Inside an evaluation nothing is tried out: the mean is the best guess.
         weights = self.weights if self.training else self.mean
         scores = weights[:, :-1] @ np.ravel(state) + weights[:, -1]  # [A]
         return self.first_action + int(np.argmax(scores))
 
-    def memorize(self, last_ob, action, reward, done, ob):
+    def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
         # The search compares whole episodes, so it makes no difference how one ended.
         self.episode_return = float(reward) + (0.0 if self.done else self.episode_return)
         self.done = done
 
-    def update(self, episode_num):
+    def update(self, episode_num: int) -> None:
         if not self.done:
             return
         self.tried.append((self.episode_return, self.weights))
@@ -74,7 +75,7 @@ class CrossEntropy(BaseAgent):
             self.fit()
         self.weights = self.draw()
 
-    def fit(self):
+    def fit(self) -> None:
         count = max(1, round(self.parameters["elite_fraction"] * len(self.tried)))
         best = sorted(self.tried, key=lambda one: one[0], reverse=True)[:count]
         elite = np.array([weights for _, weights in best])  # [elite, A, O + 1]
@@ -83,6 +84,6 @@ class CrossEntropy(BaseAgent):
         self.std = elite.std(axis=0) + self.parameters["noise"] / self.fits
         self.tried = []
 
-    def metrics(self, episode_num):
+    def metrics(self, episode_num: int) -> dict[str, float]:
         # Logged after each episode as agent/std and agent/fits.
         return {"std": float(self.std.mean()), "fits": self.fits}

@@ -1,10 +1,13 @@
 """Tabular Q-learning: the smallest agent that learns a value (Watkins, 1989)."""
 
+from typing import Any
+
 import numpy as np
 from gymnasium.spaces import Discrete
 
 from gym_loop.agents import BaseAgent
 from gym_loop.errors import SpaceError
+from gym_loop.transition import Transition
 
 
 class QLearning(BaseAgent):
@@ -14,7 +17,7 @@ class QLearning(BaseAgent):
     """
 
     @staticmethod
-    def get_default_parameters():
+    def get_default_parameters() -> dict[str, Any]:
         """What a run file may set.
 
         Parameters:
@@ -32,7 +35,7 @@ class QLearning(BaseAgent):
             "learning_rate": 0.1,
         }
 
-    def __init__(self, **params):
+    def __init__(self, **params: Any) -> None:
         super().__init__(**params)  # self.parameters: the defaults, updated by the run file
         # The runner adds the spaces. An agent that can't handle them says so, and what can.
         states, actions = self.parameters["observation_space"], self.parameters["action_space"]
@@ -45,15 +48,15 @@ class QLearning(BaseAgent):
         # Every attribute but self.parameters is in the checkpoints: there is nothing to register.
         self.first_state, self.first_action = int(states.start), int(actions.start)
         self.values = np.zeros((int(states.n), int(actions.n)))  # [S, A]
-        self.last_step = None  # what observe() leaves for update()
+        self.last_step: Any = None  # what observe() leaves for update()
         self.td_error = 0.0
 
-    def epsilon(self, episode_num):
+    def epsilon(self, episode_num: int) -> float:
         first, last = self.parameters["epsilon"], self.parameters["final_epsilon"]
         progress = min(1.0, episode_num / max(1, self.parameters["epsilon_episodes"]))
-        return first + progress * (last - first)
+        return float(first + progress * (last - first))
 
-    def act(self, state, episode_num):
+    def act(self, state: Any, episode_num: int) -> int:
         values = self.values[state - self.first_state]
         if not self.training:  # inside an evaluation: no exploration
             action = np.argmax(values)
@@ -64,13 +67,13 @@ class QLearning(BaseAgent):
             action = self.rng.choice(np.flatnonzero(values == values.max()))
         return self.first_action + int(action)
 
-    def observe(self, transition):
+    def observe(self, transition: Transition) -> None:
         # memorize() would do too, but observe() tells a terminated episode from a truncated one.
         last_ob, action, reward, terminated, _, ob, _ = transition
         state, action = last_ob - self.first_state, action - self.first_action
         self.last_step = state, action, reward, terminated, ob
 
-    def update(self, episode_num):
+    def update(self, episode_num: int) -> None:
         state, action, reward, terminated, ob = self.last_step
         # Nothing follows a terminal state; after a time limit life would have gone on.
         future = 0.0 if terminated else self.values[ob - self.first_state].max()
@@ -79,6 +82,6 @@ class QLearning(BaseAgent):
         )
         self.values[state, action] += self.parameters["learning_rate"] * self.td_error
 
-    def metrics(self, episode_num):
+    def metrics(self, episode_num: int) -> dict[str, float]:
         # Logged after each episode as agent/epsilon and agent/td_error.
         return {"epsilon": self.epsilon(episode_num), "td_error": self.td_error}

@@ -3,6 +3,8 @@
 Source: Williams, "Simple statistical gradient-following algorithms", 1992.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
@@ -11,13 +13,14 @@ from torch.distributions import Categorical
 
 from gym_loop.agents import BaseAgent
 from gym_loop.errors import SpaceError
+from gym_loop.transition import Transition
 
 
 class TorchReinforce(BaseAgent):
     """Makes those actions likelier that were followed by more than a baseline expected."""
 
     @staticmethod
-    def get_default_parameters():
+    def get_default_parameters() -> dict[str, Any]:
         """What a run file may set.
 
         Parameters:
@@ -28,7 +31,7 @@ class TorchReinforce(BaseAgent):
         """
         return {"discount": 0.99, "episodes_per_update": 4, "hidden": 64, "learning_rate": 0.01}
 
-    def __init__(self, **params):
+    def __init__(self, **params: Any) -> None:
         super().__init__(**params)  # self.parameters: the defaults, updated by the run file
         obs, actions = self.parameters["observation_space"], self.parameters["action_space"]
         if not isinstance(obs, Box) or not isinstance(actions, Discrete):
@@ -44,23 +47,25 @@ class TorchReinforce(BaseAgent):
         weights = [*self.policy.parameters(), *self.baseline.parameters()]
         self.optimiser = torch.optim.Adam(weights, lr=self.parameters["learning_rate"])
         self.first_action = int(actions.start)
-        self.episode = []  # (observation, action, reward) of each step of the one under way
-        self.batch = []  # (observation, action, return from there on) of finished episodes
+        # (observation, action, reward) of each step of the one under way
+        self.episode: list[tuple[np.ndarray, int, float]] = []
+        # (observation, action, return from there on) of finished episodes
+        self.batch: list[tuple[np.ndarray, int, float]] = []
         self.finished = 0  # episodes in the batch
         self.loss = 0.0
 
-    def network(self, inputs, outputs):
+    def network(self, inputs: int, outputs: int) -> nn.Sequential:
         hidden = self.parameters["hidden"]
         return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
 
     @torch.no_grad()  # no graph may outlive a step: it can't be saved. update() makes its own.
-    def act(self, state, episode_num):
+    def act(self, state: Any, episode_num: int) -> int:
         logits = self.policy(torch.from_numpy(np.float32(state).ravel()))  # [A]
         action = Categorical(logits=logits).sample() if self.training else logits.argmax()
         return self.first_action + int(action)
 
     @torch.no_grad()
-    def observe(self, transition):
+    def observe(self, transition: Transition) -> None:
         last_ob, action, reward, terminated, truncated, ob, _ = transition
         self.episode.append((np.float32(last_ob).ravel(), action - self.first_action, reward))
         if terminated or truncated:
@@ -71,7 +76,7 @@ class TorchReinforce(BaseAgent):
                 self.batch.append((one_ob, one_action, after))
             self.episode, self.finished = [], self.finished + 1
 
-    def update(self, episode_num):
+    def update(self, episode_num: int) -> None:
         if self.finished < self.parameters["episodes_per_update"]:
             return
         observations, actions, returns = zip(*self.batch, strict=True)
@@ -86,5 +91,5 @@ class TorchReinforce(BaseAgent):
         self.optimiser.step()
         self.batch, self.finished, self.loss = [], 0, loss.item()
 
-    def metrics(self, episode_num):
+    def metrics(self, episode_num: int) -> dict[str, float]:
         return {"loss": self.loss}

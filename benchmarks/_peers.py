@@ -31,7 +31,7 @@ def sb3_on_policy(env_id: str, n_envs: int) -> Collect:
     actions = drawn_actions(env.action_space, n_envs)
     zeros = torch.zeros(n_envs)
 
-    class DrawnPolicy(ActorCriticPolicy):
+    class DrawnPolicy(ActorCriticPolicy):  # type: ignore[misc]
         def forward(self, obs: Any, deterministic: bool = False) -> Any:
             return torch.from_numpy(next(actions)), zeros, zeros
 
@@ -45,7 +45,7 @@ def sb3_on_policy(env_id: str, n_envs: int) -> Collect:
         before = model.num_timesteps
         while model.num_timesteps - before < steps:
             model.collect_rollouts(env, callback, model.rollout_buffer, n_rollout_steps=2048)
-        return model.num_timesteps - before
+        return int(model.num_timesteps - before)
 
     return collect
 
@@ -70,7 +70,7 @@ def sb3_off_policy(env_id: str, n_envs: int) -> Collect:
         before = model.num_timesteps
         while model.num_timesteps - before < steps:
             model.collect_rollouts(env, callback, rollout, model.replay_buffer, learning_starts=0)
-        return model.num_timesteps - before
+        return int(model.num_timesteps - before)
 
     return collect
 
@@ -94,7 +94,7 @@ def _tianshou(env_id: str, n_envs: int, random: bool) -> Collect:
     space = env.action_space[0]
     actions = drawn_actions(space, n_envs)
 
-    class DrawnPolicy(Policy):
+    class DrawnPolicy(Policy):  # type: ignore[misc]
         def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Any:
             return Batch(act=next(actions))
 
@@ -133,7 +133,7 @@ def _rllib(env_id: str, n_envs: int, random: bool) -> Collect:
     torch.set_num_threads(1)
     actions = drawn_actions(gymnasium.make(env_id).action_space, n_envs)
 
-    class DrawnModule(TorchRLModule):
+    class DrawnModule(TorchRLModule):  # type: ignore[misc]
         def _forward(self, batch: Any, **kwargs: Any) -> Any:
             return {Columns.ACTIONS: torch.from_numpy(next(actions))}
 

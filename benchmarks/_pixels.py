@@ -13,7 +13,7 @@ EPISODE = 200
 SKIPPED = 0.25  # of the records: memory is taken and kernels are chosen at first
 
 
-class Pixels(gymnasium.Env):
+class Pixels(gymnasium.Env):  # type: ignore[misc]
     """Stacks of the latest four pictures, ``(84, 84, 4)`` ``uint8``; one of six actions pays."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's way

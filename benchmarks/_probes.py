@@ -17,7 +17,7 @@ import numpy as np
 DRAWN = 1000  # actions, played in a cycle
 
 
-class Stamp(gymnasium.Wrapper):
+class Stamp(gymnasium.Wrapper):  # type: ignore[misc]
     """Appends the time of its first step to a file, one line a copy of the environment.
 
     Args:
@@ -41,7 +41,7 @@ class Stamp(gymnasium.Wrapper):
         return result
 
 
-class MemoryProbe(gymnasium.Wrapper):
+class MemoryProbe(gymnasium.Wrapper):  # type: ignore[misc]
     """Appends the resident memory of the process to a file every so many steps.
 
     Args:

@@ -91,7 +91,7 @@ def _operations(agent: Any) -> float:
     # forward and back to their inputs: both of SAC's, one of TD3's, there with every second update.
     judge, part = (critics, 1.0) if hasattr(agent, "policy") else (critics / 2, 0.5)
     passes = actor + critics + learn_critics + part * (learn_actor + 2 * judge)
-    return 2.0 * agent.parameters["batch_size"] * passes
+    return 2.0 * float(agent.parameters["batch_size"]) * passes
 
 
 def _weights(network: Any) -> tuple[int, int]:

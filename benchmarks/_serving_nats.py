@@ -24,7 +24,7 @@ SUBJECTS = ("rl.update", "rl.reward", "rl.action", "rl.reset", "rl.actions", "r.
 
 def vector(*values: float) -> bytes:
     """A vector as gym-nats codes it."""
-    return base64.b64encode(np.array(values, np.float64))
+    return base64.b64encode(np.array(values, np.float64).tobytes())
 
 
 # -- the ceiling: bytes that are known beforehand, in two round trips ------------------------
@@ -143,7 +143,7 @@ def nats_py_agent(port: int) -> Callable[[], None]:
     return step
 
 
-def gym_nats_agent(port: int) -> Callable[[], None]:
+def gym_nats_agent(port: int) -> Callable[[], Any]:
     """gym-nats's own environment, from its source on PYTHONPATH."""
     asyncio.set_event_loop(asyncio.new_event_loop())
     from gym_nats.envs.nats_env import NatsEnv
@@ -155,7 +155,7 @@ def gym_nats_agent(port: int) -> Callable[[], None]:
 # -- ours --------------------------------------------------------------------------------------
 
 
-def ours(port: int) -> Callable[[], None]:
+def ours(port: int) -> Callable[[], Any]:
     """gym_loop/Nats-v0."""
     from gym_loop.bridges.nats.env import NatsEnv
 

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 SECONDS = 0.5
 
 
-class Asleep(gym.Env[Any, Any]):
+class Asleep(gym.Env[Any, Any]):  # type: ignore[misc]
     """Waits, as for a simulator elsewhere."""
 
     observation_space = Box(0, 1, (1,))

@@ -171,7 +171,7 @@ def sb3_like(
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
 
-    class Watcher(BaseCallback):
+    class Watcher(BaseCallback):  # type: ignore[misc]
         def _on_rollout_start(self) -> None:  # the policy has learnt from the last one
             watch.check(self.num_timesteps, predict)
 

@@ -118,7 +118,8 @@ def _views(flat: Array) -> dict[str, Array]:
 
 def _log_softmax(logits: Array) -> Array:
     centred = logits - logits.max(1, keepdims=True)
-    return centred - np.log(np.exp(centred).sum(1, keepdims=True))
+    normalised: Array = centred - np.log(np.exp(centred).sum(1, keepdims=True))
+    return normalised
 
 
 def train_stacked(seeds: int, steps: int, p: dict[str, Any]) -> float:

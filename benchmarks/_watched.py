@@ -6,6 +6,7 @@ from typing import Any
 
 from _training import Watch
 
+from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
@@ -15,8 +16,10 @@ watch = Watch(None)  # set before a training: a run file cannot name it
 agents: list[Any] = []  # the last one is asked for its policy after the training
 
 
-class _Watched:
+class _Watched(BaseAgent):
     """Is evaluated now and then, after an update."""
+
+    steps: int
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)

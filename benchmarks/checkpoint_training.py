@@ -31,7 +31,9 @@ AGENTS = {
 NEVER = 10**9
 
 
-def training(name: str, steps: int, steps_per_checkpoint: int, taken: list[int]) -> Callable:
+def training(
+    name: str, steps: int, steps_per_checkpoint: int, taken: list[int]
+) -> Callable[[], float]:
     config = load_config(ROOT / f"{name}.yaml").portable().as_dict()
 
     def seconds_per_step() -> float:
@@ -70,7 +72,8 @@ def main() -> None:
     quick = parser.parse_args().quick
     rows = []
     for name, steps in AGENTS.items():
-        steps, written = steps // 5 if quick else steps, []
+        steps = steps // 5 if quick else steps
+        written: list[int] = []
         sides = {
             "without": training(name, steps, NEVER, []),
             "with": training(name, steps, 1_000, written),

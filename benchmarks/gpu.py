@@ -83,7 +83,7 @@ def sb3(algorithm: str, device: str, length: int) -> tuple[float, float]:
     pace = Pace()
     base: Any = getattr(stable_baselines3, algorithm.upper())
 
-    class Paced(base):
+    class Paced(base):  # type: ignore[misc]
         updates = 0
 
         def train(self, *arguments: Any, **keywords: Any) -> None:

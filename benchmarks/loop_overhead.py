@@ -126,7 +126,7 @@ def make_side(
         def measure() -> float:
             start = clock()
             played = collect(steps * n_envs)
-            return (clock() - start) / played
+            return float((clock() - start) / played)
 
         return measure
     import _ours

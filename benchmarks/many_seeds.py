@@ -77,7 +77,7 @@ def work(side: str, settings: str, steps: int, count: int) -> None:
     """Be the child process of one side."""
     if side == STACKED:
         p = {**PPO.get_default_parameters(), **SETTINGS[settings]}
-        found = [train_stacked(count, steps, p)]
+        found: list[float | None] = [train_stacked(count, steps, p)]
     else:
         config = run_config(settings, steps, ALONE[side])
         found = [gym_loop.train(config, seed=seed).mean_return for seed in range(count)]

@@ -48,7 +48,10 @@ def train(steps: int, every: int) -> list[tuple[int, int, int]]:
         }
     )
     lines = Path("memory").read_text().splitlines()
-    notes = [tuple(int(word) for word in line.split()) for line in lines]
+    notes = []
+    for line in lines:
+        step, present, highest = (int(word) for word in line.split())
+        notes.append((step, present, highest))
     return [*notes, (steps, *resident_memory())]
 
 

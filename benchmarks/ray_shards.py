@@ -37,7 +37,7 @@ SIDES = ("sync", "async", "ray", "rollouts")
 def make(milliseconds: float) -> gymnasium.Env:
     """An environment of 64 numbers whose step waits."""
 
-    class Waiting(gymnasium.Env):  # in here: an actor cannot import this file
+    class Waiting(gymnasium.Env):  # type: ignore[misc]  # in here: an actor cannot import this file
         observation_space = gymnasium.spaces.Box(-1, 1, (64,), np.float32)
         action_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
 

@@ -228,7 +228,8 @@ def _times(quick: Connection, slow: Connection | None, seconds: float) -> list[f
         slow.exchange(slow.reset)
         slow.socket.sendall(slow.steps[0])
         slow.socket.setblocking(False)
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     quick.exchange(quick.reset)
     while (start := time.perf_counter()) < end:
         over = quick.is_over(quick.exchange(quick.steps[len(times) & 1]))

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def compare(arguments: argparse.Namespace) -> None:
         for count in SIZES:
             here = gymnasium.make_vec("CartPole-v1", count, vectorization_mode="vector_entry_point")
             envs = {one: remote(url, "CartPole-v1", count) for one, url in urls.items()}
-            sides: dict[str, Callable[[], float]] = {"here": lambda env=here: rate(env, seconds)}
-            sides |= {one: lambda env=env: rate(env, seconds) for one, env in envs.items()}
+            sides: dict[str, Callable[[], float]] = {"here": partial(rate, here, seconds)}
+            sides |= {one: partial(rate, env, seconds) for one, env in envs.items()}
             results = take_turns(sides, turns)
             rows.append(
                 [str(count), *(f"{one.median / 1e3:.1f} ±{one.spread}" for one in results.values())]
@@ -156,7 +157,7 @@ def compare(arguments: argparse.Namespace) -> None:
             size = count * int(np.prod(_serving_native.SHAPE))
             envs = {one: remote(url, "Pictures-v0", count) for one, url in urls.items()}
             sides = {"bare socket": bare(120 + 8 * count, size + 300 + 10 * count, count, seconds)}
-            sides |= {one: lambda env=env: rate(env, seconds) for one, env in envs.items()}
+            sides |= {one: partial(rate, env, seconds) for one, env in envs.items()}
             results = take_turns(sides, turns)
             rows.append(
                 [str(count), *(f"{one.median:,.0f} ±{one.spread}" for one in results.values())]

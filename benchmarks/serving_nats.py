@@ -136,8 +136,12 @@ def main() -> None:
         )
     )
     rates = {name: one.median for name, one in results.items() if one.values}
-    wanted = ((CLIENT, RAW, 0.5), (CART_POLE, RAW, 0.5))
-    wanted += ((CART_POLE, STAND_IN, 5.0), (CART_POLE, GYM_NATS, 5.0))
+    wanted = (
+        (CLIENT, RAW, 0.5),
+        (CART_POLE, RAW, 0.5),
+        (CART_POLE, STAND_IN, 5.0),
+        (CART_POLE, GYM_NATS, 5.0),
+    )
     print()
     for mine, theirs, least in wanted:
         if mine in rates and theirs in rates:

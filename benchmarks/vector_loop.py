@@ -80,8 +80,8 @@ class BareLoop:
         resets = 0
         for _ in range(steps):
             _, _, terminated, truncated, _ = self.env.step(self.agent.act(None, 0))
-            resets += np.count_nonzero(terminated | truncated)
-        return self.env.num_envs - resets / steps
+            resets += int(np.count_nonzero(terminated | truncated))
+        return float(self.env.num_envs - resets / steps)
 
     def chunk(self) -> float:
         """Seconds an environment step."""
