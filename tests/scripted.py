@@ -1,15 +1,25 @@
 """An environment and an agent that write down every call, for tests that know every value."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 
 from gym_loop.agents import BaseAgent
+from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.runs.loggers.base import BaseLogger
+from gym_loop.runs.metrics import Metrics
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import Seeds
 
 STEP = (1.0, False, False)
 TERMINATE = (1.0, True, False)
 TRUNCATE = (1.0, False, True)
+EPISODES = [
+    [STEP, STEP, TERMINATE],
+    [(2.0, False, False), (-0.5, False, True)],
+]
 
 
 class ScriptedEnv(gymnasium.Env):
@@ -72,3 +82,30 @@ class JournalAgent(BaseAgent):
 def kinds(journal: list[Any]) -> list[str]:
     """The names of the calls, in order."""
     return [entry[0] for entry in journal]
+
+
+def make_loop(
+    episodes: Any = EPISODES, run: TrainingRun | None = None, **parameters: Any
+) -> tuple[DefaultLoop, list[Any]]:
+    """A loop that plays these episodes, and the journal of its agent and its environment."""
+    journal: list[Any] = []
+    agent = JournalAgent(journal, action_space=None)
+    loop = DefaultLoop(agent, ScriptedEnv(episodes, journal), run, **parameters)
+    return loop, journal
+
+
+class ListLogger(BaseLogger):
+    """Keeps what is logged."""
+
+    def __init__(self, directory: Path, run_id: str, **parameters: Any) -> None:
+        super().__init__(directory, run_id, **parameters)
+        self.rows: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, step: int, scalars: Any, seconds: float) -> None:
+        self.rows.append((step, dict(scalars)))
+
+
+def logged_run() -> tuple[TrainingRun, ListLogger]:
+    """A run whose one logger keeps its rows."""
+    logger = ListLogger(Path(), "run-1")
+    return TrainingRun(Seeds(3), metrics=Metrics([logger], lambda text: None)), logger

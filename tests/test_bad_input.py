@@ -59,6 +59,11 @@ CASES = {
         + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdef")),
         ("run.yaml: holds more than 100,000 values, its aliases written out",),
     ),
+    "tabs": Case("env:\n\tname: x\n", ("run.yaml:2: this is no YAML", "takes no tab there, write")),
+    "a control character": Case("seed: 1\nenv: \x07\n", ("run.yaml:2: ", "U+0007 stands there",)),
+    "no-break spaces": Case(
+        "env:\n\xa0\xa0name: x\n", ("run.yaml:2: ", "before it stand no-break spaces, write plain")
+    ),
     "a list in itself": Case("agent: &a [*a]\n", ("nested too deeply, or in itself",)),
     "plain text": Case("hello", ("run.yaml:1: 'hello' stands where a mapping belongs",)),
     "list at the top": Case("- agent\n", ("run.yaml:1: a list stands where a mapping belongs",)),

@@ -1,3 +1,5 @@
+"""Bootstrap intervals agree with theory and are reproducible."""
+
 from collections.abc import Sequence
 
 import numpy as np

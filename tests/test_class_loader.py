@@ -1,3 +1,5 @@
+"""A class string leads to its class; each way in which it cannot has an error of its own."""
+
 import sys
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The commands' output and exit statuses."""
+
 import json
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The commands that read finished runs: report, compare and runs."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""A run file is read, merged with the defaults and checked: every finding with its line."""
+
 from pathlib import Path
 from typing import Any
 

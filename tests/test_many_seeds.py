@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from gym_loop.seeding import Seeds
 from gym_loop.state_tree import first_difference
 from gym_loop.terminal import seeds_summary
 from gym_loop.verification import TIME_COLUMNS
+from tests.waiting import wait_for
 
 LEARNING = {
     "agent": {
@@ -86,13 +86,6 @@ def manifest(run: str, logs: str = "logs") -> dict[str, Any]:
 
 def runs_by_seed() -> dict[int, str]:
     return {manifest(path.name)["seed"]: path.name for path in Path("logs").iterdir()}
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.01)
 
 
 class TestSeeds:

@@ -1,3 +1,5 @@
+"""Running moments of observations and returns."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Parameters are checked against their documentation and their defaults."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Every preset is a good run file that trains."""
+
 import csv
 import re
 import subprocess

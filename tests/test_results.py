@@ -1,3 +1,5 @@
+"""Results of trainings and evaluations as data."""
+
 import json
 
 import numpy as np

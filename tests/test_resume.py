@@ -51,6 +51,7 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path, capsys):
         for file in checkpoint.iterdir():
             file.unlink()
         checkpoint.rmdir()
+    RunDirectory("run-1", {"logdir": broken / "logdir"}).note(status="running")  # as a kill does
     gym_loop.train(path, resume=True)
     assert "starts again from step 0" in capsys.readouterr().err
     assert differences(straight, broken) == []

@@ -1,3 +1,5 @@
+"""The templates of `gym-loop new` make good run files, and are written all or none."""
+
 from pathlib import Path
 
 import pytest

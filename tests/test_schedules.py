@@ -1,3 +1,5 @@
+"""Schedules of values over steps, and of updates."""
+
 import pytest
 
 from gym_loop.errors import ConfigError

@@ -1,3 +1,5 @@
+"""One seed gives every random stream, and each can be captured and restored."""
+
 import random
 from typing import Any
 

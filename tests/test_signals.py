@@ -15,6 +15,7 @@ import pytest
 import gym_loop
 from gym_loop.runs.directory import is_running
 from gym_loop.runs.signals import stop_signals
+from tests.waiting import wait_for
 
 # An agent that says when it trains, and whose update can be made to hang.
 AGENT = """
@@ -60,13 +61,6 @@ def training(request: pytest.FixtureRequest) -> Iterator["subprocess.Popen[str]"
         assert process.poll() is None, process.stderr and process.stderr.read()
         yield process
         process.kill()
-
-
-def wait_for(condition: Any) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.01)
 
 
 def manifest() -> dict[str, Any]:

@@ -1,3 +1,5 @@
+"""The number of threads of BLAS and PyTorch is limited, and the kernels are named."""
+
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController

@@ -1,3 +1,5 @@
+"""YAML is read as data with its lines, and written plainly."""
+
 import math
 
 import numpy as np

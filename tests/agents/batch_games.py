@@ -1,13 +1,22 @@
 """Tiny batches of environments for learning agents, and a driver that plays them."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import pytest
 from gymnasium import spaces
 
 from gym_loop.agents import BaseAgent
+from gym_loop.state_tree import capture, first_difference, restore
 from gym_loop.transition import Transition
+
+# For agents that learn from a buffer after 50 steps, of 100 of one copy or of 248 of four.
+each_rhythm = pytest.mark.parametrize(
+    ("train_every", "gradient_steps", "n_envs", "updates"),
+    [(4, 1, 1, 13), (4, 2, 1, 26), (10, -1, 1, 60), (1, 1, 4, 200), (3, 1, 4, 67), (8, -1, 4, 200)],
+)
 
 
 class Identity:
@@ -93,3 +102,22 @@ def play(agent: BaseAgent, game: Any, steps: int, *, single: bool = False) -> np
         agent.update(0)
         actions.append(np.array(action))
     return np.stack(actions)
+
+
+def reward_in_evaluation(agent: BaseAgent, game: Any) -> float:
+    """The mean reward of fifty steps without exploration."""
+    with agent.evaluating():
+        return float(np.mean([game.step(agent.act(game.seen, 0))[1] for _ in range(50)]))
+
+
+def assert_continues(agent: BaseAgent, other: BaseAgent, game: Any, steps: int = 40) -> None:
+    """Given the state of the one, the other plays on as the one does, bit for bit."""
+    space = game.action_space
+    saved = deepcopy(capture(agent.state_dict())), capture(space), game.seen.copy(), game.age
+    wanted = play(agent, game, steps)
+    play(other, game, steps)
+    other.load_state_dict(restore(None, saved[0]))
+    restore(space, saved[1])
+    game.seen, game.age = saved[2:]
+    np.testing.assert_array_equal(play(other, game, steps), wanted)
+    assert not first_difference(capture(agent.state_dict()), capture(other.state_dict()))

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from batch_games import make, play
+from batch_games import make, play, reward_in_evaluation
 from gymnasium import spaces
 
 from gym_loop import train
@@ -75,11 +75,6 @@ class Signposts:
     def step(self, actions: Any) -> tuple[Any, ...]:
         self.seen, *told, _ = self.env.step(np.asarray(actions))
         return self.seen, *told
-
-
-def reward_in_evaluation(agent: Any, game: Signposts) -> float:
-    with agent.evaluating():
-        return float(np.mean([game.step(agent.act(game.seen, 0))[1] for _ in range(50)]))
 
 
 @each_agent

@@ -1,10 +1,12 @@
+"""PPO learns, keeps the contract of agents, and names the parameters that it refuses."""
+
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from batch_games import Identity, Salary, make, play
+from batch_games import Identity, Salary, assert_continues, make, play, reward_in_evaluation
 from gymnasium import spaces
 
 from gym_loop.agents.ppo import PPO
@@ -31,11 +33,6 @@ ALL_OPTIONS = {
     "target_kl": 0.1,
     "value_clip_range": 0.5,
 }
-
-
-def reward_in_evaluation(agent: PPO, game: Any) -> float:
-    with agent.evaluating():
-        return float(np.mean([game.step(agent.act(game.seen, 0))[1] for _ in range(50)]))
 
 
 # -- learning ------------------------------------------------------------------------------
@@ -291,19 +288,10 @@ def test_continues_bit_for_bit_from_the_middle_of_a_rollout(
 ) -> None:
     parameters = QUICK | options
     game = Identity(space, 3)
-    agent = make(PPO, game, **parameters)
+    agent, other = (make(PPO, game, **parameters) for _ in range(2))
     play(agent, game, 77)
-    saved = capture(agent.state_dict()), capture(space), game.seen.copy(), game.age
-    wanted = play(agent, game, 100)
-
-    other = make(PPO, game, **parameters)
-    play(other, game, 40)
     flat, first = other.network.parameters, other.network.named_parameters
-    other.load_state_dict(restore(None, saved[0]))
-    restore(space, saved[1])
-    game.seen, game.age = saved[2:]
-    np.testing.assert_array_equal(play(other, game, 100), wanted)
-    assert not first_difference(capture(agent.state_dict()), capture(other.state_dict()))
+    assert_continues(agent, other, game, steps=100)
     assert other.network.parameters is flat
     assert all(np.shares_memory(view, flat) for view in first.values() if view.size)
 

@@ -1,3 +1,5 @@
+"""The random agent samples any space, and continues from its state."""
+
 import gymnasium
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""What SAC alone has: its temperature, its targets, and noise that depends on the state."""
+
 import math
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""What TD3 alone has: delayed updates, smoothed targets, and its kinds of noise."""
+
 import math
 from typing import Any
 

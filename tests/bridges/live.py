@@ -160,6 +160,7 @@ class WebSocketClient:
         while True:
             opcode, payload = self.receive_frame()
             if opcode == 8:
+                assert len(payload) <= 125, "more than a close frame holds"
                 code = int.from_bytes(payload[:2], "big") if payload else 1005
                 raise Refused(code, payload[2:].decode())
             if opcode == 1:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.bridges.fuzzing import CODECS, SERVERS, fuzz, under_fire
+from tests.bridges.fuzz_codecs import CODECS
+from tests.bridges.fuzz_servers import SERVERS, under_fire
+from tests.bridges.fuzzing import fuzz
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -14,6 +16,5 @@ def test_codecs(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*calling 'step.*")
 @pytest.mark.parametrize("name", SERVERS)
 def test_servers(name: str) -> None:
-    protocol, inputs = SERVERS[name]
-    with under_fire(protocol) as check:
-        fuzz(check, inputs, 60)
+    with under_fire(name) as check:
+        fuzz(check, SERVERS[name], 60)

@@ -1,3 +1,5 @@
+"""A server gives back the memory that only circles of references hold."""
+
 import gc
 import weakref
 from collections.abc import Iterator

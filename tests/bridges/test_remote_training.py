@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 from live import live
-from old_servers import old_gymie, old_http
+from remote_worlds import IDS, OLD
 
 import gym_loop
 
-IDS = {"http": "gym_loop/Http-v0", "websocket": "gym_loop/WebSocket-v0"}
-OLD: dict[str, Any] = {"http": old_http, "websocket": old_gymie}
 QUICK = {"batch_size": 32, "epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
 
 

@@ -126,6 +126,18 @@ class Client:
         raise AssertionError(f"a reply: {text}")
 
 
+def get(address: str, path: str, **headers: str) -> tuple[int, bytes]:
+    """Fetch a page as a browser does."""
+    host, port = address.removeprefix("ws://").removesuffix("/gym").split(":")
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        with connection.makefile("rb") as reader:
+            head, _, body = reader.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
 @contextmanager
 def running(**options: Any) -> Iterator[str]:
     """The address of a server that lives as long as the block."""

@@ -1,3 +1,5 @@
+"""The replay buffer: what goes in comes out, in one step or several, never across an end."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Stacks of frames in the replay buffer are stored frame by frame and come back whole."""
+
 from itertools import pairwise
 from typing import Any
 

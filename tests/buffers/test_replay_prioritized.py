@@ -1,3 +1,5 @@
+"""Prioritised replay: the tree of sums, what is drawn, and the weights that undo the bias."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The rollout buffer: what it keeps, and advantages by hand."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Environments are made with parameters, limits and wrappers, or refused in words."""
+
 from pathlib import Path
 from typing import Any
 

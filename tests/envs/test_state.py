@@ -1,3 +1,5 @@
+"""An environment that is saved and restored continues bit for bit."""
+
 import gymnasium as gym
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Episodes that end close together share a row of the logs."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""A transition of some of the copies is like any other, though its rows are taken late."""
+
 import copy
 import pickle
 from typing import Any

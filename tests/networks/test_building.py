@@ -1,3 +1,5 @@
+"""Networks named by a config are built, or refused in words."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Distributions of actions, compared with PyTorch's."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Losses and their gradients, compared with automatic differentiation and with values by hand."""
+
 import math
 from collections.abc import Callable
 from typing import Any

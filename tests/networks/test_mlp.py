@@ -1,3 +1,5 @@
+"""The NumPy network: outputs, gradients, first weights and state."""
+
 import copy
 import math
 

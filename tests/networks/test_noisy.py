@@ -1,3 +1,5 @@
+"""The noisy network: its noise, its gradients, and how it is settled."""
+
 import numpy as np
 import pytest
 import torch

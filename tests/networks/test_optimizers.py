@@ -1,3 +1,5 @@
+"""Optimisers and clipping, compared with PyTorch's, and targets that follow."""
+
 from collections.abc import Callable
 from typing import Any
 

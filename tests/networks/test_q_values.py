@@ -1,3 +1,5 @@
+"""Q-values from duelling streams and from distributions of returns, and their gradients."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Observations become inputs of a network, and its outputs actions of the space."""
+
 import math
 from typing import Any
 

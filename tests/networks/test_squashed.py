@@ -1,3 +1,5 @@
+"""Tanh-squashed Gaussians: densities, gradients, and noise that depends on the state."""
+
 import numpy as np
 import pytest
 import torch

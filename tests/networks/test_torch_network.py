@@ -1,3 +1,5 @@
+"""A PyTorch module behind the protocol of networks."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""Two sides of runs compared: a clear difference, none, or doubt."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Runs are grouped by what differs in their configs, or by what is asked for."""
+
 from pathlib import Path
 from typing import Any
 

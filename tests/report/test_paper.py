@@ -1,3 +1,5 @@
+"""Figures and tables as files of their own, and the ticks and numbers in them."""
+
 import csv
 import sys
 import xml.etree.ElementTree as ET

@@ -1,3 +1,5 @@
+"""What a report says of runs: lines, scores, and what a reader must know."""
+
 import math
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The report's page needs nothing else, runs no foreign script, and overwrites only reports."""
+
 import base64
 import hashlib
 import json

@@ -1,3 +1,5 @@
+"""A run's files are read, whole or damaged."""
+
 import json
 import math
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Words of a command become runs."""
+
 from pathlib import Path
 
 import pytest

@@ -161,7 +161,7 @@ def test_a_best_note_that_is_damaged_is_no_note(store: CheckpointStore) -> None:
 @pytest.mark.parametrize(
     ("which", "remedy"),
     [
-        ("latest", "there is none; train first, or give another run"),
+        ("latest", "there is no such directory; train first, or give another run"),
         ("best", "set loop.parameters.episodes_per_eval, or ask for the latest"),
         ("step-000000009", "give latest, best, or a step-... directory"),
     ],

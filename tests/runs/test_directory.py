@@ -1,3 +1,5 @@
+"""A run's directory: its id, its lock, and places that cannot be written."""
+
 import os
 import signal
 import subprocess

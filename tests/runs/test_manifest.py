@@ -1,3 +1,5 @@
+"""The manifest is written whole or not at all, and says where a run was made."""
+
 import json
 import re
 import subprocess

@@ -1,6 +1,8 @@
 """The fan-out: what reaches the loggers, and that none of them stops a training."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -304,6 +306,21 @@ def test_csv_and_tensorboard_are_always_there(tmp_path):
         CsvLogger,
         TensorBoardLogger,
     ]
+
+
+def test_nothing_heavy_is_imported_before_the_first_metrics(tmp_path):
+    script = (
+        "import sys, pathlib; from gym_loop.runs.metrics import Metrics, make_loggers;"
+        f"metrics = Metrics(make_loggers(pathlib.Path({str(tmp_path)!r}), 'run-1'), print);"
+        "metrics.start({'seed': 1});"
+        "print([name for name in ('tensorboard', 'google.protobuf', 'numpy', 'torch')"
+        " if name in sys.modules]);"
+        "metrics.log(1, {'x': 1.0}, 0.0); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.splitlines() == ["[]", "False False"]
 
 
 def test_a_run_file_adds_loggers_by_class_string(tmp_path, plug_in):

@@ -1,3 +1,5 @@
+"""Curves of block characters, where the terminal has them."""
+
 import io
 import math
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Where a training's time went."""
+
 import csv
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""The first difference of two trees of state, with its place."""
+
 import math
 from typing import Any
 

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sweeping_files import RUN, SKILL, manifests, write_files
+
+from tests.waiting import wait_for
 
 SLOW = {
     "agent": {"class": "agent.py:Skilled", "parameters": {"seconds": 0.015}},
@@ -39,13 +40,6 @@ def trials() -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: one["number"])
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.02)
-
-
 def under_way() -> bool:
     """A trial has finished, and another one is in the first quarter of its training."""
     running = [run for run, facts in manifests().items() if facts["status"] == "running"]
@@ -60,15 +54,16 @@ def copied() -> bool:
 
 
 def cut_off(signum: int, when: Callable[[], bool]) -> None:
-    """Send a sweep a signal, as a terminal does to all of its group."""
+    """Send a sweep a signal: to all of its group as a terminal does, SIGTERM to it alone."""
     process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(when)
-    os.killpg(process.pid, signum)
+    wait_for(when, seconds=120.0)
+    (os.kill if signum == signal.SIGTERM else os.killpg)(process.pid, signum)
     _, said = process.communicate(timeout=60)
-    if signum == signal.SIGINT:
-        assert process.returncode == 130
+    if signum != signal.SIGKILL:
+        assert process.returncode == 128 + signum
         assert "resume:          gym-loop sweep -c run.yaml -s sweep.yaml --resume sweep-1" in said
         assert "Traceback" not in said
+        assert "SIGTERM" not in said  # Ray's own word for it
 
 
 def resumed() -> list[dict[str, Any]]:
@@ -79,14 +74,10 @@ def resumed() -> list[dict[str, Any]]:
     return found
 
 
-signals = pytest.mark.parametrize(
-    "signum",
-    [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.learning)],
-    ids=["ctrl-c", "kill"],
-)
+killed = pytest.param(signal.SIGKILL, marks=pytest.mark.learning, id="kill")
 
 
-@signals
+@pytest.mark.parametrize("signum", [pytest.param(signal.SIGINT, id="ctrl-c"), killed])
 def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     write_files({"parameters": {SKILL: [1.0, 2.0, 3.0]}}, SLOW)
     cut_off(signum, under_way)
@@ -100,7 +91,7 @@ def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     assert any(one["resumes"] and one["resumes"][0]["step"] > 0 for one in after.values())
 
 
-@signals
+@pytest.mark.parametrize("signum", [pytest.param(signal.SIGTERM, id="sigterm"), killed])
 def test_a_population_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     write_files(POPULATION, SLOW)
     cut_off(signum, copied)

@@ -1,3 +1,5 @@
+"""Actions and numbers as the page that watches an agent shows them."""
+
 from typing import Any
 
 import gymnasium as gym

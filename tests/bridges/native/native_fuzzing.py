@@ -1,5 +1,6 @@
-"""What is nearly a native message, for `tests.bridges.fuzzing`."""
+"""What is nearly a native message, and what may come of it, for `tests.bridges.fuzzing`."""
 
+import json
 import struct
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from gym_loop.bridges.native import codec
 from gym_loop.bridges.native.values import _TAGS, Malformed
 from gym_loop.bridges.problems import Problem
+from tests.bridges.fuzz_inputs import mutated
 from tests.bridges.live import frame
 
 INSTANCES: list[str] = ["0" * 32]  # those open in the live server that is fuzzed
@@ -38,8 +40,6 @@ _instances = st.builds(lambda at: INSTANCES[at % len(INSTANCES)], st.integers(0,
 
 
 def _message(number: int, header: Any, body: bytes) -> bytes:
-    import json
-
     text = json.dumps(header).encode("utf-8", "surrogatepass")
     head = codec.MAGIC + struct.pack("<IQ", len(text), number)
     return head + text + bytes(-len(text) % 8) + body
@@ -68,17 +68,12 @@ WRITTEN = st.sampled_from(
         codec.write(3, {"a": np.ones(3, bool), "o": np.array([None, 2**70, "x"], object)}),
     ]
 )
-
-
-def inputs(mutated: Any) -> st.SearchStrategy[bytes]:
-    """Messages for the codec."""
-    return MESSAGES | mutated(MESSAGES | WRITTEN) | st.binary(max_size=60)
-
-
-def frames(mutated: Any) -> st.SearchStrategy[list[bytes]]:
-    """Messages for the server, in frames."""
-    messages = _STEPS | MESSAGES | mutated(MESSAGES | _STEPS)
-    return st.lists(messages.map(lambda data: frame(data, 2)), min_size=1, max_size=4)
+INPUTS = MESSAGES | mutated(MESSAGES | WRITTEN) | st.binary(max_size=60)  # for the codec
+FRAMES = st.lists(  # for the server
+    (_STEPS | MESSAGES | mutated(MESSAGES | _STEPS)).map(lambda data: frame(data, 2)),
+    min_size=1,
+    max_size=4,
+)
 
 
 def read(data: bytes) -> None:

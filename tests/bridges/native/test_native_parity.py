@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import gym_loop.bridges
 from tests.bridges import bad_envs
-from tests.bridges.fuzzing import Nested
+from tests.bridges.fuzz_servers import Nested
 from tests.bridges.native.native_serving import native, same
 
 REMOTE = "gym_loop/Remote-v0"

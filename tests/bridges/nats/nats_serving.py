@@ -3,8 +3,7 @@
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from gym_loop.bridges.nats import wire
 from gym_loop.bridges.nats.embedded import find_server
 from gym_loop.bridges.serving import serve
+from tests.waiting import wait_for
 
 PATIENCE = 20.0  # seconds after which what does not come has failed
 
@@ -45,7 +45,7 @@ class NatsServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_for(lambda: is_listening(self.port), "nats-server did not start")
+        wait_for(lambda: is_listening(self.port), "nats-server did not start", PATIENCE)
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -69,18 +69,10 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition: Callable[[], Any], complaint: str, patience: float = PATIENCE) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, complaint
-        time.sleep(0.005)
-
-
 def wait_for_system(url: str) -> None:
     """Wait until somebody answers, after a restart of the server."""
     raw = Raw(url)
-    wait_for(lambda: raw.ask("rl.update").payload, "the system did not come back")
+    wait_for(lambda: raw.ask("rl.update").payload, "the system did not come back", PATIENCE)
     raw.close()
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import nats_serving
 import pytest
-from nats_serving import PATIENCE, is_listening, system, wait_for
+from nats_serving import PATIENCE, is_listening, system
 
 from gym_loop.bridges.nats.env import NatsEnv
 from gym_loop.experiment import train
+from tests.waiting import wait_for
 
 COMMAND = [sys.executable, "-m", "gym_loop", "serve", "nats"]
 

@@ -10,7 +10,6 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from zmq_serving import register
 
 from gym_loop.bridges.zeromq.codec import (
     BadCommandError,
@@ -177,7 +176,6 @@ def test_a_reading_of_gymz_itself() -> None:
 @pytest.mark.parametrize("file", sorted(TRANSCRIPTS.glob("*.json")), ids=lambda file: file.stem)
 def test_transcript(file: Path) -> None:
     """Each tick: the command's bytes, if one came, and the bytes on both streams after it."""
-    register()
     script = json.loads(file.read_text(encoding="utf-8"))
     world = World(load_config(None, {**script["config"], "Env.render": False}))
     try:

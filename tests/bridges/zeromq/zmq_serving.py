@@ -21,6 +21,14 @@ from gym_loop.bridges.zeromq.config import load_config
 from gym_loop.bridges.zeromq.server import Addresses, serve
 
 WAIT_MS = 5000
+QUICK = {
+    "EnvRunner.update_interval": 0.004,
+    "EnvRunner.inter_trial_duration": 0.012,
+    "ObservationSender.update_interval": 0.002,
+    "RewardSender.update_interval": 0.002,
+}
+LOCK_STEP = {"EnvRunner.speed": "max"}
+BOUNDS = {"observation_low": [0, -1], "observation_high": [1e6, 9]}  # of `Counting`, as parameters
 
 
 def free_port() -> int:
@@ -28,6 +36,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def free_ports() -> dict[str, int]:
+    """One for each stream and one for commands, as parameters of ZeroMQEnv."""
+    return {f"{name}_port": free_port() for name in ("observation", "reward", "command")}
 
 
 class Counting(gymnasium.Env):
@@ -58,6 +71,11 @@ class Counting(gymnasium.Env):
 def register() -> None:
     """Let servers make `Counting`."""
     gymnasium.register("ZmqCounting-v0", Counting, disable_env_checker=True)
+
+
+def kwargs(**parameters: Any) -> dict[str, Any]:
+    """What `Counting` is made with, as a setting."""
+    return {"Env.env_params": {"kwargs": parameters}}
 
 
 class Served:
