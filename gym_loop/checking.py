@@ -103,13 +103,11 @@ class _Checker:
         yield from results
         if not made:
             return
-        experiment = made[0]
-        yield CheckResult(
-            "ok",
-            "spaces",
-            f"observations {experiment.env.observation_space},"
-            f" actions {experiment.env.action_space}",
-        )
+        experiment, env = made[0], made[0].env
+        # Of a vector environment those of one copy: the bounds of all fill the screen.
+        seen = getattr(env, "single_observation_space", env.observation_space)
+        done = getattr(env, "single_action_space", env.action_space)
+        yield CheckResult("ok", "spaces", f"observations {seen}, actions {done}")
         with _collected() as results:
             _attempt(results, "one step", lambda: _one_step(experiment))
             _attempt(results, "agent state", lambda: run.state_of(experiment.loop))

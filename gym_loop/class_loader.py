@@ -122,6 +122,13 @@ def class_string(cls: type) -> str:
     return f"{module.__file__ if from_file else cls.__module__}:{cls.__name__}"
 
 
+def module_name(name: str) -> str:
+    """A module's name, for comparison; of a file's, wherever the file is, the name of the file."""
+    if not name.startswith(_FILE_MODULE):
+        return name
+    return Path(getattr(sys.modules.get(name), "__file__", None) or name).name
+
+
 def find_file(path: str, search: Sequence[Path]) -> Path | None:
     """The first existing file: as written, then below each directory of ``search``."""
     wanted = Path(path).expanduser()

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: typer would take 3 ms to evaluate them again.
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -120,7 +121,7 @@ def create_default(
     else:
         text = preset_run_file(preset, {"--agent": agent, "--loop": loop, "--env": env})
     write_new({run_config: text}, force=force)
-    typer.echo(f"wrote {run_config}; next: gym-loop train -c {run_config}")
+    typer.echo(f"wrote {run_config}; next: gym-loop train -c {shlex.quote(str(run_config))}")
 
 
 app.command()(train)
@@ -187,6 +188,8 @@ def evaluate(
         print_json(result.as_dict())
     else:
         typer.echo(evaluation_table(result))
+    if not result.complete:
+        raise typer.Exit(1)
 
 
 app.command()(watch)
@@ -231,7 +234,7 @@ def new(
     write_new(files, force=force)
     *_, run_file = files
     names = " and ".join(str(file) for file in files)
-    typer.echo(f"wrote {names}; next: gym-loop train -c {run_file}")
+    typer.echo(f"wrote {names}; next: gym-loop train -c {shlex.quote(str(run_file))}")
 
 
 @app.command()
@@ -336,8 +339,11 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the agent's, the environment's or our own failure
-        from gym_loop.terminal import their_traceback
+        from gym_loop.terminal import place_problem, their_traceback
 
+        if problem := place_problem(error):
+            typer.echo(f"gym-loop: {problem}", err=True)
+            sys.exit(2)
         typer.echo(their_traceback(error), err=True)
         sys.exit(1)
 

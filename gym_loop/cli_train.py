@@ -90,6 +90,8 @@ def train(
         typer.echo(training_summary(result, run_config), err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
+    if not result.complete:
+        raise typer.Exit(1)
 
 
 def _train_many(
@@ -114,5 +116,5 @@ def _train_many(
         typer.echo(seeds_summary(result, run_config, seeds), err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
-    if any(one.error for one in result.outcomes):
+    if any(one.error or (one.result and not one.result.complete) for one in result.outcomes):
         raise typer.Exit(1)

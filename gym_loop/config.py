@@ -19,6 +19,7 @@ from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import check_parameters, documentation
+from gym_loop.runs.origin import follow
 from gym_loop.seeding import MAX_SEED
 from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml_file, write_yaml
 
@@ -209,7 +210,9 @@ def _read_file(path: Path) -> Document:
     if not path.exists():
         problem = "there is no such file; make one with gym-loop create-default"
         raise ConfigError([Finding("", problem, str(path))])
-    return read_yaml_file(path)
+    document = read_yaml_file(path)
+    document.data = follow(document.data, path)
+    return document
 
 
 def _copy(value: Any) -> Any:
@@ -286,6 +289,8 @@ class _Reader:
         for key in data:
             if key not in known:
                 hint = did_you_mean(str(key), known) or f"; known are {', '.join(known)}"
+                if "\N{NO-BREAK SPACE}" in str(key):
+                    hint = "; before it stand no-break spaces, write plain ones"
                 self.find((*path, key), former_key((*path, key)) or f"unknown{hint}")
         return data
 

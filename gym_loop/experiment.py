@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,7 +16,7 @@ from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import check_seeds, train_seeds
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RunDirectory
+from gym_loop.runs.directory import RunDirectory, refuse_obstacles
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
@@ -120,6 +122,7 @@ def train_config(
     from gym_loop.resume import find_run, resumed_config
 
     directory = find_run(config, None if resume is True else resume)
+    refuse_obstacles(map(directory.path, directory.parents), "make it writable, or resume a copy")
     directory.lock()
     try:
         config, changed = resumed_config(config, directory)
@@ -189,26 +192,38 @@ def evaluate(
             f"{config.stem}-untrained", directories(parameters)
         )
         training_run.prepare_evaluation(lambda: experiment.env, recorded)
+        played = experiment.loop.evaluate()
+        complete = _finish_videos(training_run)
         result = EvaluationResult(
-            experiment.loop.evaluate(),
+            played,
             run=directory.run_id if directory else None,
             checkpoint=str(found.path) if found else None,
         )
-        _write(training_run, result)
-        if recorded and "eval_record_dir" in training_run.directory.parents:
-            console.message(f"videos: {training_run.directory.path('eval_record_dir')}")
-        return result
+        complete &= _write(training_run, result)
+        return replace(result, complete=complete)
     finally:
         training_run.close("finished")
         close_quietly(experiment.env)
 
 
-def _write(run: TrainingRun, result: EvaluationResult) -> None:
+def _finish_videos(run: TrainingRun) -> bool:
+    """Say where they are; False if one could not be written."""
+    recorder = run.evaluation_recorder
+    if recorder is None or run.directory is None:
+        return True
+    recorder.close()
+    if not recorder.failed:
+        run.console.message(f"videos: {run.directory.path('eval_record_dir')}")
+    return not recorder.failed
+
+
+def _write(run: TrainingRun, result: EvaluationResult) -> bool:
     """Leave the evaluation beside those of the training, under the next free number."""
     if run.directory is None or "eval_logdir" not in run.directory.parents:
-        return
+        return True
     directory = run.directory.path("eval_logdir")
     number = 1
-    while (directory / f"evaluate-{number}.json").exists():
+    while os.path.exists(directory / f"evaluate-{number}.json"):
         number += 1
-    write_evaluation(directory / f"evaluate-{number}.json", result, run.console.warning)
+    path = directory / f"evaluate-{number}.json"
+    return write_evaluation(path, result, run.console.warning)

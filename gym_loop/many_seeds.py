@@ -21,7 +21,9 @@ from gym_loop.config import RunConfig
 from gym_loop.errors import UsageError
 from gym_loop.results import Statistics, TrainingResult
 from gym_loop.runs.console import Console
+from gym_loop.runs.directory import refuse_obstacles
 from gym_loop.runs.signals import stop_signals
+from gym_loop.runs.training_run import directories
 from gym_loop.seeding import check_seed
 
 MOST_SEEDS = 10_000
@@ -161,11 +163,14 @@ def train_seeds(
 
     Raises:
         UsageError: a seed was set beside the file, or ``jobs`` is too small.
+        RunError: a directory of the run file cannot be written.
     """
     if "seed" in config.overridden:
         raise UsageError("seed was set beside the file, and --seeds sets it too: leave one out")
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs} is too small; at least one process has to work")
+    parents = directories(config.loop.parameters).values()
+    refuse_obstacles(parents, "choose another directory in the run file")
     with tempfile.TemporaryDirectory(prefix="gym-loop-") as replies:
         crew = _Crew(config, Path(replies), len(seeds), resume=resume, quiet=quiet)
         return crew.train(seeds, min(jobs or cores(), len(seeds)))
@@ -309,7 +314,8 @@ class _Crew:
             self._write(who, f"{which}{outcome.status}, {self.ended} of {self.total}")
         if outcome.run and outcome.status != "finished":
             path = shlex.quote(str(self.config.path)) if self.config.path else "its own run.yaml"
-            self._write(who, f"resume with gym-loop train -c {path} --resume {outcome.run}")
+            run = shlex.quote(outcome.run)
+            self._write(who, f"resume with gym-loop train -c {path} --resume {run}")
 
 
 def _training_result(reply: dict[str, Any]) -> TrainingResult:

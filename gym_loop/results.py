@@ -85,11 +85,13 @@ class EvaluationResult:
         episodes: at least one.
         run: id of the run that was evaluated, or None for an untrained agent.
         checkpoint: its checkpoint, or None for an untrained agent.
+        complete: False if its file or a video could not be written, which was warned about.
     """
 
     episodes: Sequence[EpisodeResult]
     run: str | None = None
     checkpoint: str | None = None
+    complete: bool = True
 
     @property
     def returns(self) -> Statistics:
@@ -130,6 +132,8 @@ class TrainingResult:
         best_evaluation: best mean return of a periodic evaluation, None without one.
         directories: where the run's files are, by parameter name.
         checkpoint: the last checkpoint.
+        signal: number of the signal that stopped it.
+        complete: False if the last checkpoint could not be written, which was warned about.
     """
 
     run: str
@@ -142,6 +146,7 @@ class TrainingResult:
     directories: dict[str, Path] = field(default_factory=dict)
     checkpoint: Path | None = None
     signal: int | None = None
+    complete: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop train --json`` prints."""

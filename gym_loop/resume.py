@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.config import RunConfig, flatten, load_config
-from gym_loop.errors import CheckpointMissingError, ConfigError, RunError
+from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
+from gym_loop.runs.origin import is_from
 from gym_loop.runs.training_run import directories
 
 # Where files go, and what is shown, may differ without changing what a run computes.
@@ -39,9 +40,11 @@ def find_run(config: RunConfig, run_id: str | None) -> RunDirectory:
         return RunDirectory.open(run_id, parents)
     newest = _newest(config, parents["logdir"])
     if newest is None:
+        others = run_ids(parents["logdir"])
+        hint = f", or name one of those there, such as {others[-1]}" if others else ""
         raise RunError(
             f"there is no run of {config.path or 'this config'} in {parents['logdir']};"
-            " train one first"
+            f" train one first{hint}"
         )
     return RunDirectory.open(newest, parents)
 
@@ -51,8 +54,8 @@ def _newest(config: RunConfig, logdir: Path) -> str | None:
     if path is not None and path.name == RUN_FILE and path.parent.parent == logdir.resolve():
         return path.parent.name  # the run's own resolved file
     for run_id in reversed(run_ids(logdir)):
-        made_from = RunDirectory(run_id, {"logdir": logdir}).manifest().get("config")
-        if made_from == (str(path) if path else None):
+        run = RunDirectory(run_id, {"logdir": logdir})
+        if is_from(run.manifest(), path, run.logs):
             return run_id
     return None
 
@@ -104,8 +107,25 @@ def _resolved(directory: RunDirectory) -> dict[str, Any]:
     """The flat values of the run's own resolved file."""
     path = directory.logs / RUN_FILE
     if not path.is_file():
-        raise RunError(f"{path} is missing: without it {directory.run_id} cannot be continued")
-    return flatten(load_config(path).as_dict())
+        raise RunError(
+            f"{path} is missing: without it {directory.run_id} cannot be continued; copy it from"
+            " where the run was trained, or start a new run"
+        )
+    return flatten(_own_config(directory).as_dict())
+
+
+def _own_config(directory: RunDirectory) -> RunConfig:
+    """What the run's own resolved file says.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    path = directory.logs / RUN_FILE
+    config = load_config(path)
+    if config.seed is None:  # stands in the last line
+        problem = "is cut off; copy it once more from where the run was trained"
+        raise ConfigError([Finding("", problem, str(path))])
+    return config
 
 
 def trained_config(
@@ -174,7 +194,7 @@ def _with_trained_agent(
     config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]
 ) -> RunConfig:
     try:
-        trained = load_config(directory.logs / RUN_FILE)
+        trained = _own_config(directory)
     except ConfigError as error:
         warn(f"{directory.run_id}: its own run file cannot be used ({error}); using {config.path}")
         return config

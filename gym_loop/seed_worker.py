@@ -22,6 +22,7 @@ from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.results import TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, run_ids
+from gym_loop.runs.origin import is_from
 from gym_loop.runs.training_run import directories
 from gym_loop.yaml_file import read_yaml
 
@@ -102,10 +103,10 @@ def described(text: str, path: str | None, overridden: list[str]) -> RunConfig:
 def run_of_seed(config: RunConfig) -> str | None:
     """The newest run of this file that has the config's seed."""
     parents = directories(config.loop.parameters)
-    made_from = str(config.path.resolve()) if config.path else None
     for run_id in reversed(run_ids(parents["logdir"])):
-        facts = RunDirectory(run_id, parents).manifest()
-        if facts.get("config") == made_from and facts.get("seed") == config.seed:
+        run = RunDirectory(run_id, parents)
+        facts = run.manifest()
+        if facts.get("seed") == config.seed and is_from(facts, config.path, run.logs):
             return run_id
     return None
 

@@ -21,6 +21,7 @@ from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
+from gym_loop.runs.origin import origin, origin_now
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.training_run import TrainingRun, directories
@@ -159,12 +160,15 @@ class _Session:
         self._surroundings.start()
 
     def _newest(self) -> Checkpoint | None:
+        """The newest checkpoint; None for a run that has not come to its first."""
         store = self.run.checkpoints
         assert store is not None
         try:
             return store.newest()
         except CheckpointMissingError:
-            if store.steps():  # all damaged: that is for the user to judge
+            # Where they are damaged or have been there, starting over would delete the logs.
+            finished = self.directory.manifest().get("status") == "finished"
+            if finished or store.steps() or store.obstacle():
                 raise
             return None
 
@@ -194,14 +198,16 @@ class _Session:
         if resumed:
             step = checkpoint.step if checkpoint else 0
             again = {"at": manifest.now(), "step": step, "command": sys.argv}
-            facts["resumes"] = [*directory.manifest().get("resumes", []), again]
+            before = directory.manifest()
+            facts["resumes"] = [*before.get("resumes", []), again]
+            facts["config"] = origin_now(before, directory.logs)  # as run.yaml is written anew
             directory.note(**facts)
             self.run.console.message(f"{directory.run_id}: resumed at step {step:,}")
             return
         directory.note(
             run=directory.run_id,
             command=sys.argv,
-            config=str(config.path.resolve()) if config.path else None,
+            **origin(config.path, directory.logs),
             agent=config.agent.class_name,
             loop=config.loop.class_name,
             env=config.env.name,
@@ -301,7 +307,7 @@ class _Session:
             with stop_signals(run.request_stop):
                 loop.train()
                 reason = "stopped" if run.stop_requested else "finished"
-                run.save(loop, reason=reason)
+                complete = run.save(loop, reason=reason)
         except Exception as error:
             self._fail(error)
             raise
@@ -310,7 +316,7 @@ class _Session:
             self._end("killed")
             raise
         self._end(reason)
-        return self._result(reason)
+        return self._result(reason, complete)
 
     def _fail(self, error: Exception) -> None:
         """Save what can be saved of a training that raised, and write down why."""
@@ -345,7 +351,7 @@ class _Session:
         except OSError as error:
             run.console.warning(f"the manifest could not be written: {error}")
 
-    def _result(self, reason: str) -> TrainingResult:
+    def _result(self, reason: str, complete: bool) -> TrainingResult:
         run, loop, directory = self.run, self.loop, self.directory
         upkeep = getattr(loop, "upkeep", None)
         returns = list(upkeep.last_returns) if upkeep is not None else []
@@ -365,6 +371,7 @@ class _Session:
             },
             checkpoint=run.checkpoints.path(saved[-1]) if run.checkpoints and saved else None,
             signal=run.stop_signal,
+            complete=complete,
         )
 
 

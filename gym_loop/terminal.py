@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def training_summary(result: TrainingResult, run_config: Path) -> str:
     """What a training came to, and the exact commands that come next."""
-    config = shlex.quote(str(run_config))
+    config, run = shlex.quote(str(run_config)), shlex.quote(result.run)
     lines = [
         f"{result.run} {result.exit_reason}: {format_count(result.episodes)} episodes,"
         f" {format_count(result.steps)} steps, {format_duration(result.seconds)}"
@@ -32,8 +32,8 @@ def training_summary(result: TrainingResult, run_config: Path) -> str:
     if result.best_evaluation is not None:
         lines[0] += f", best evaluation: {result.best_evaluation:.1f}"
     if result.exit_reason == "stopped":
-        lines.append(f"  resume:    gym-loop train -c {config} --resume {result.run}")
-    lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {result.run}")
+        lines.append(f"  resume:    gym-loop train -c {config} --resume {run}")
+    lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {run}")
     if "logdir" in result.directories:
         lines.append(f"  curves:    tensorboard --logdir {_parent(result.directories['logdir'])}")
     if "record_dir" in result.directories:
@@ -99,7 +99,7 @@ def evaluation_table(result: EvaluationResult) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         for row in rows
     )
-    who = f"{result.run}, {result.checkpoint}" if result.checkpoint else "the untrained agent"
+    who = ", ".join(filter(None, (result.run, result.checkpoint))) or "the untrained agent"
     count = len(result.episodes)
     return f"{count} episode{'s' if count != 1 else ''} of {who}\n{table}"
 
@@ -163,6 +163,25 @@ def verification_report(result: Verification) -> str:
             "  (expected: the environment's state cannot be saved, see the run's manifest)"
         )
     return "\n".join(lines)
+
+
+def place_problem(error: Exception) -> str | None:
+    """One line about a file that gym-loop itself may not look at; None for any other error.
+
+    Even asking whether a path exists fails below a directory of somebody else's, or where a name
+    is too long.
+    """
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    library, package = os.path.dirname(os.__file__), os.path.dirname(__file__)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(package):
+            return f"{error.filename} cannot be used: {error.strerror}; name another path"
+        # What is installed stands in Python's own directory too, but is not part of Python.
+        installed = "-packages" in frame.filename
+        if installed or not frame.filename.startswith((library, "<frozen")):
+            break
+    return None
 
 
 def their_traceback(error: Exception) -> str:

@@ -207,10 +207,10 @@ def _note_at_checkpoint(experiment: Experiment, place: Path) -> None:
     """Write the agent's attributes down when the first checkpoint is saved."""
     save = experiment.run.save
 
-    def note_and_save(*arguments: Any, **options: Any) -> None:
+    def note_and_save(*arguments: Any, **options: Any) -> bool:
         experiment.run.save = save  # type: ignore[method-assign]
         _note_attributes(experiment, place)
-        save(*arguments, **options)
+        return save(*arguments, **options)
 
     experiment.run.save = note_and_save  # type: ignore[method-assign]
 

@@ -149,8 +149,14 @@ def read_yaml(text: str, source: str = "") -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
+        if "'\\t'" in problem:
+            problem += "; YAML takes no tab there, write spaces"
         line = mark.line + 1 if mark else None
         raise ConfigError([Finding("", f"this is no YAML: {problem}", source, line)]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"this is no YAML: the character U+{error.character:04X} stands there; delete it"
+        raise ConfigError([Finding("", problem, source, line)]) from None
     except RecursionError:
         problem = "this is no YAML: nested too deeply, or in itself"
         raise ConfigError([Finding("", problem, source)]) from None

@@ -152,8 +152,11 @@ class Corridor(gymnasium.Env):
     def look(self, speed: float):
         picture = self.np_random.integers(256, size=(2, 2), dtype=np.uint8)
         bits = self.np_random.integers(2, size=2, dtype=np.int8)
-        speed = np.array([speed], np.float32)
-        return {"speed": speed, "place": self.place, "marks": (picture, bits)}
+        return {
+            "speed": np.array([speed], np.float32),
+            "place": self.place,
+            "marks": (picture, bits),
+        }
 
     def step(self, action: Any):
         move = 2 * int(action) - 1

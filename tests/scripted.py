@@ -64,7 +64,7 @@ class JournalAgent(BaseAgent):
         self.journal = journal
         self.acts = 0
 
-    def act(self, state: Any, episode_num: int) -> int:
+    def act(self, state: Any, episode_num: int) -> Any:
         self.journal.append(("act", tuple(state), episode_num))
         self.acts += 1
         return 99 + self.acts

@@ -130,7 +130,8 @@ class BatchJournal(BaseAgent):
 
 def expected(copy: int, count: int) -> list[tuple[Any, ...]]:
     """The first transitions of a copy, written down from the script."""
-    found, episode = [], 0
+    found: list[tuple[Any, ...]] = []
+    episode = 0
     while len(found) < count:
         length, (terminated, truncated) = SCRIPTS[copy][episode % len(SCRIPTS[copy])]
         last = (copy, episode, 0, 0)

@@ -29,7 +29,7 @@ def test_it_is_reproducible_in_batches_too() -> None:
 
 def test_each_stratum_is_resampled_by_itself() -> None:
     low, high = bootstrap_interval([[1.0, 1.0, 1.0], [5.0, 5.0]], mean)
-    assert (low, high) == (3.0, 3.0)
+    assert low == high == 3.0
 
 
 def test_several_values_at_once_and_another_confidence() -> None:

@@ -1,5 +1,7 @@
 """What is wrong with a class is said before it is made, in one sentence."""
 
+from typing import Any
+
 import gymnasium
 import pytest
 
@@ -16,12 +18,12 @@ class Whole(BaseAgent):
 
 
 class NoEpisode(BaseAgent):
-    def act(self, state):
+    def act(self, state):  # type: ignore[override]
         return 0
 
 
 class WithSteps(Whole):
-    def memorize(self, last_ob, action, reward, done, ob, global_step, env_id=0):
+    def memorize(self, last_ob, action, reward, done, ob, global_step, env_id=0):  # type: ignore[override]
         pass
 
 
@@ -29,7 +31,7 @@ class Observer(Whole):
     def observe(self, transition):
         pass
 
-    def memorize(self, everything):
+    def memorize(self, everything):  # type: ignore[override]
         pass
 
 
@@ -40,7 +42,7 @@ class NoNames(Whole):
 
 
 class NotStatic(Whole):
-    def get_default_parameters(self):
+    def get_default_parameters(self):  # type: ignore[override]
         return {}
 
 
@@ -110,7 +112,7 @@ def test_names_of_the_first_gym_loop_lead_to_those_of_today() -> None:
 
 
 def test_a_parameter_used_as_an_attribute_is_explained() -> None:
-    agent = Whole(rate=0.1)
+    agent: Any = Whole(rate=0.1)
     with pytest.raises(AttributeError) as raised:
         agent.rate  # noqa: B018 - the access is what is tested
     assert explained(raised.value) == "parameters are no attributes: write self.parameters['rate']"

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import gymnasium
 import pytest
@@ -52,7 +53,7 @@ WRITTEN = sorted(
 READ_BY_PEOPLE = [ROOT / "README.rst", *WRITTEN]
 
 
-def _workbench() -> list[type]:
+def _workbench() -> list[Any]:
     """The classes of the worked examples beside the package."""
     found = []
     for path in sorted([*(ROOT / "agents").glob("*.py"), *(ROOT / "loops").glob("*.py")]):
@@ -80,7 +81,7 @@ def test_every_command_says_what_it_does_and_is_in_the_reference(name: str) -> N
     ("command", "parameter"), PARAMETERS, ids=[f"{name} {one.name}" for name, one in PARAMETERS]
 )
 def test_every_option_and_argument_has_a_help_and_is_in_the_reference(
-    command: str, parameter: object
+    command: str, parameter: Any
 ) -> None:
     assert parameter.help
     text = generated.commands_page().partition(f".. program:: {command}\n")[2]
@@ -132,14 +133,14 @@ def test_enough_commands_are_shown_for_the_test_above_to_mean_something() -> Non
 
 
 @pytest.mark.parametrize("cls", [*SHIPPED, *_workbench()], ids=lambda cls: cls.__name__)
-def test_every_default_parameter_is_documented_with_its_type_and_no_other(cls: type) -> None:
+def test_every_default_parameter_is_documented_with_its_type_and_no_other(cls: Any) -> None:
     docs = documentation(cls)
     assert docs.keys() == cls.get_default_parameters().keys()
     assert all(doc.text and doc.types for doc in docs.values())
 
 
 @pytest.mark.parametrize("cls", SHIPPED, ids=lambda cls: cls.__name__)
-def test_every_default_parameter_is_in_the_reference(cls: type) -> None:
+def test_every_default_parameter_is_in_the_reference(cls: Any) -> None:
     page = generated.configuration_page()
     assert f".. _class-{cls.__name__}:" in page
     for name in cls.get_default_parameters():
@@ -383,7 +384,7 @@ def test_the_comparison_over_seeds_prints_one_line_a_seed(
 def test_the_table_of_results_has_a_row_a_preset(
     examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = load_module("results_table.py")
+    script: Any = load_module("results_table.py")
     script.SEEDS, script.EPISODES = range(2), 2
     script.print_table(steps=600)
     head, *rows = capsys.readouterr().out.splitlines()

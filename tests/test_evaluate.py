@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import RUN, checkpoints, manifest, rows, write_files
 
 import gym_loop
 from gym_loop.config import load_config
 from gym_loop.errors import CheckpointMismatchError, RunError
+from tests.small_runs import RUN, checkpoints, manifest, rows, write_files
 
 
 @pytest.fixture(autouse=True)

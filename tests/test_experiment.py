@@ -5,15 +5,16 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import RUN, checkpoints, manifest, rows, write_files
 
 import gym_loop
 from gym_loop.config import load_config
 from gym_loop.errors import ConfigError, RunError
 from gym_loop.runs.directory import RunDirectory, is_running
+from tests.small_runs import RUN, checkpoints, manifest, rows, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +219,7 @@ def test_window_and_videos_of_periodic_evaluation() -> None:
 
 def test_directories_are_where_the_file_says() -> None:
     places = ("logdir", "checkpoint_dir", "eval_logdir", "record_dir")
-    changes = {f"loop.parameters.{name}": f"here/{name}" for name in places}
+    changes: dict[str, Any] = {f"loop.parameters.{name}": f"here/{name}" for name in places}
     changes |= {"loop.parameters.episodes_per_eval": 3, "loop.parameters.record": 3}
     gym_loop.train("run.yaml", changes, name="mine")
     assert sorted(str(path) for path in Path("here").glob("*/*")) == sorted(

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_runs import checkpoints, manifest, write_files
 
 import gym_loop
 from gym_loop.runs.directory import is_running
+from tests.small_runs import checkpoints, manifest, write_files
 
 
 @pytest.fixture(autouse=True)

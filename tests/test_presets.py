@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ale_py  # noqa: F401 - registers its environments before the registry is put back
 import pytest
@@ -30,7 +31,7 @@ OFF_POLICY = {"agent.parameters.learning_starts": 128}
 FIRST = {"ppo": {}, **dict.fromkeys(("dqn", "sac", "td3"), OFF_POLICY)}
 
 
-def own_values(name: str) -> dict[str, object]:
+def own_values(name: str) -> dict[str, Any]:
     """What the preset's own file holds, with dotted keys."""
     return flatten(read_yaml(preset_text(name)).data)
 

@@ -16,7 +16,9 @@ import gym_loop
 from gym_loop.errors import CheckpointMissingError, ConfigError, RunError, RunLockedError
 from gym_loop.runs import checkpoint as checkpoint_module
 from gym_loop.runs.checkpoint import CheckpointStore
+from gym_loop.runs.checkpoint_files import write_files
 from gym_loop.runs.directory import RunDirectory
+from gym_loop.runs.manifest import versions
 from gym_loop.verification import verify_resume
 from tests.killing import differences, write_run_file
 from tests.resumable import register
@@ -122,7 +124,7 @@ def test_other_matrix_products_than_before_are_said(tmp_path, capsys):
 
 def test_a_full_disk_stops_nothing(tmp_path, capsys, monkeypatch):
     path = write_run_file(tmp_path, config(episodes_per_checkpoint=5))
-    write_files, written = checkpoint_module.write_files, []
+    written = []
 
     def fill_up(*arguments: Any) -> Any:
         written.append(arguments)
@@ -217,7 +219,7 @@ def test_other_versions_are_warned_about(tmp_path, capsys, monkeypatch):
     gym_loop.train(path)
     from gym_loop.runs import training_run
 
-    here = {**training_run.versions(), "numpy": "0.0.1"}
+    here = {**versions(), "numpy": "0.0.1"}
     monkeypatch.setattr(training_run, "versions", lambda: here)
     gym_loop.train(path, {"loop.parameters.max_episodes": 4}, resume=True)
     assert "numpy" in (said := capsys.readouterr().err)

@@ -14,6 +14,7 @@ import gym_loop
 from gym_loop.errors import CheckpointMissingError, ConfigError, RunError
 from gym_loop.runs import checkpoint as checkpoint_module
 from gym_loop.runs import directory as directory_module
+from gym_loop.sweeps.records import SweepDirectory
 
 Command = Callable[..., Any]
 RUN = """\
@@ -116,6 +117,17 @@ class TestResultsThatCannotBeWritten:
         with pytest.raises(RunError, match=r"eval_records is no directory; make it writable, or"):
             gym_loop.train("run.yaml", resume=True)
         assert (trained / "manifest.json").read_text() == before
+
+    def test_many_seeds_are_refused_once(self, gym_loop_command: Command) -> None:
+        place = "loop.parameters.logdir=file"
+        command = ("train", "-c", "run.yaml", "--seeds", "0..9", "--set", place)
+        status, _, err = gym_loop_command(*command)
+        assert (status, err.count("is no directory; choose another"), err.count("\n")) == (2, 1, 1)
+
+    def test_a_sweep_is_not_begun_where_it_cannot_be_kept(self) -> None:
+        Path("sweeps").write_text("")
+        with pytest.raises(RunError, match=r"sweeps is no directory; begin the sweep in another"):
+            SweepDirectory.create("sweep", None, {})
 
     def test_somebody_else_s_runs_are_listed(
         self, trained: Path, gym_loop_command: Command, monkeypatch: pytest.MonkeyPatch

@@ -22,18 +22,21 @@ NAMES = {
 WIDTH, LEFT, PAD, ROW, CHARACTER = 900, 190, 10, 30, 7.3
 
 
-def floors():
+def floors() -> dict[int, list[str]]:
     """The table ``FLOORS`` of tests/test_layers.py, read without importing it."""
     tree = ast.parse((ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "FLOORS":
-            return ast.literal_eval(node.value)
+            assert node.value is not None
+            table: dict[int, list[str]] = ast.literal_eval(node.value)
+            return table
     raise LookupError("tests/test_layers.py has no FLOORS")
 
 
-def _placed(entries):
+def _placed(entries: list[str]) -> list[tuple[str, float, int, float]]:
     """Entries with their place: ``(name, x, row, width)``; a new row where one is full."""
-    x, row, found = LEFT, 0, []
+    x: float = LEFT
+    row, found = 0, []
     for name in entries:
         width = len(name) * CHARACTER + 14
         if x + width > WIDTH - PAD:
@@ -43,7 +46,7 @@ def _placed(entries):
     return found
 
 
-def floors_svg():
+def floors_svg() -> str:
     """The figure: the highest floor on top, in each floor its files in order."""
     parts, y = [], PAD
     table = floors()
@@ -78,7 +81,7 @@ def floors_svg():
     )
 
 
-def _wrapped(text, length=22):
+def _wrapped(text: str, length: int = 22) -> list[str]:
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) > length:

@@ -10,8 +10,10 @@ import json
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import typer.main
+from sphinx.application import Sphinx
 
 from gym_loop import cli, cli_serve, config
 from gym_loop.agents import BaseAgent
@@ -20,7 +22,7 @@ from gym_loop.parameters import documentation
 from gym_loop.runs.loggers.base import BaseLogger
 
 # Packages that hold classes for a run file: heading, base class, what is said of them.
-FAMILIES = {
+FAMILIES: dict[str, tuple[str, type, str]] = {
     "gym_loop.agents": ("Agents", BaseAgent, "Named by ``agent.class``."),
     "gym_loop.loops": ("Loops", BaseLoop, "Named by ``loop.class``."),
     "gym_loop.runs.loggers": (
@@ -59,7 +61,7 @@ KEYS = {
 # -- configuration -------------------------------------------------------------------------
 
 
-def classes():
+def classes() -> dict[str, list[Any]]:
     """Every class that a run file can name, by package: ``{package: [class, ...]}``."""
     found = {}
     for package, (_, base, _) in FAMILIES.items():
@@ -78,9 +80,9 @@ def classes():
     return found
 
 
-def run_file_keys():
+def run_file_keys() -> dict[str, Any]:
     """Every key of the run file with its default, in the file's order; parameters are classes'."""
-    keys = {}
+    keys: dict[str, Any] = {}
     for section, content in config.default_config().as_dict().items():
         if not isinstance(content, dict):
             keys[section] = content
@@ -90,7 +92,7 @@ def run_file_keys():
     return keys
 
 
-def configuration_page():
+def configuration_page() -> str:
     """The reference of the run file, as RST."""
     lines = [
         *_title("The run file", "="),
@@ -112,7 +114,7 @@ def configuration_page():
     return "\n".join(lines)
 
 
-def _class_section(cls):
+def _class_section(cls: Any) -> list[str]:
     name = f"{cls.__module__}:{cls.__name__}"
     summary = " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split())
     lines = [f".. _class-{cls.__name__}:", "", *_title(cls.__name__, "~")]
@@ -126,7 +128,7 @@ def _class_section(cls):
     return lines if defaults else [*lines, "It has no parameters.", ""]
 
 
-def _entry(name, kind, default, text, anchor):
+def _entry(name: str, kind: str, default: Any, text: str, anchor: str) -> list[str]:
     return [
         f".. _{anchor}:",
         "",
@@ -143,11 +145,11 @@ def _entry(name, kind, default, text, anchor):
 # -- commands ------------------------------------------------------------------------------
 
 
-def command_tree():
+def command_tree() -> dict[str, Any]:
     """Every command by its full name: ``gym-loop``, ``gym-loop train``, ..."""
     found = {}
 
-    def walk(name, command):
+    def walk(name: str, command: Any) -> None:
         found[name] = command
         for child, sub in getattr(command, "commands", {}).items():
             walk(f"{name} {child}", sub)
@@ -158,7 +160,7 @@ def command_tree():
     return found
 
 
-def commands_page():
+def commands_page() -> str:
     """The reference of the command line, as RST."""
     lines = [
         *_title("Commands", "="),
@@ -178,24 +180,24 @@ def commands_page():
     return "\n".join(lines)
 
 
-def is_argument(parameter):
+def is_argument(parameter: Any) -> bool:
     """Whether a parameter is given by its place, not by its name."""
-    return parameter.param_type_name == "argument"
+    return bool(parameter.param_type_name == "argument")
 
 
-def option_names(parameter):
+def option_names(parameter: Any) -> list[str]:
     """Every spelling of an option."""
     return [*parameter.opts, *parameter.secondary_opts]
 
 
-def _usage(name, command):
+def _usage(name: str, command: Any) -> str:
     arguments = [one.metavar or one.name for one in command.params if is_argument(one)]
     if getattr(command, "commands", None):
         arguments = ["COMMAND ..."]
     return " ".join([name, "[OPTIONS]", *arguments])
 
 
-def _help(text):
+def _help(text: str) -> list[str]:
     """Paragraphs as they are; those marked by a backspace keep their lines."""
     lines = []
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
@@ -210,16 +212,17 @@ def _help(text):
     return lines
 
 
-def _signature(parameter, context):
+def _signature(parameter: Any, context: Any) -> str:
     if is_argument(parameter):
         return f".. describe:: {parameter.metavar or parameter.name}"
     # The help's own words for the value: "-c, --run-config <path>".
     shown = parameter.get_help_record(context)[0]
-    value = "" if parameter.is_flag else re.search(r" (<.+>|\S+)$", shown)[0]
-    return ".. option:: " + ", ".join(f"{one}{value}" for one in option_names(parameter))
+    value = re.search(r" (<.+>|\S+)$", shown)
+    taken = value[0] if value and not parameter.is_flag else ""
+    return ".. option:: " + ", ".join(f"{one}{taken}" for one in option_names(parameter))
 
 
-def _facts(parameter):
+def _facts(parameter: Any) -> str:
     facts = []
     if parameter.required:
         facts.append("Required.")
@@ -228,7 +231,7 @@ def _facts(parameter):
     return "".join(f" {fact}" for fact in facts)
 
 
-def is_default_worth_showing(parameter):
+def is_default_worth_showing(parameter: Any) -> bool:
     """A default that says something: neither an absent value nor a flag that is off."""
     return isinstance(parameter.default, (int, float, str, Path)) and not isinstance(
         parameter.default, bool
@@ -238,7 +241,7 @@ def is_default_worth_showing(parameter):
 # -- RST -----------------------------------------------------------------------------------
 
 
-def plain(text):
+def plain(text: str) -> str:
     """Plain text as RST: what would be markup is escaped, ``literals`` stay."""
     parts = re.split(r"(``[^`]+``)", text)
     return "".join(
@@ -247,16 +250,16 @@ def plain(text):
     )
 
 
-def _title(text, mark):
+def _title(text: str, mark: str) -> list[str]:
     return [text, mark * len(text), ""]
 
 
-def pages():
+def pages() -> dict[str, str]:
     """Every generated page: ``{file name: RST}``."""
     return {"configuration.rst": configuration_page(), "commands.rst": commands_page()}
 
 
-def write_pages(app):
+def write_pages(app: Sphinx) -> None:
     """Write what has changed, so that an unchanged page is not built again."""
     from floors import floors_svg  # beside this file, on the path of a documentation build
 
@@ -269,7 +272,7 @@ def write_pages(app):
     (directory / "floors.svg").write_text(floors_svg(), encoding="utf-8")
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True}

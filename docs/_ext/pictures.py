@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 import gym_loop
 from gym_loop.presets import preset_run_file
@@ -20,7 +20,7 @@ from gym_loop.report.writing import report
 from gym_loop.watching.server import watch
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
-SIZE = {"width": 1180, "height": 720}
+SIZE: ViewportSize = {"width": 1180, "height": 720}
 
 
 @contextmanager

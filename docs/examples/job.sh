@@ -1,7 +1,7 @@
 #!/bin/bash
 #SBATCH --job-name=long
 #SBATCH --time=04:00:00
-#SBATCH --signal=TERM@60
+#SBATCH --signal=B:TERM@60
 # Starts the run, or goes on with it.
 if [ -d logs/long ]; then
     exec gym-loop train -c long.yaml --resume long

@@ -19,6 +19,7 @@ from gymnasium.wrappers import PassiveEnvChecker
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, capture_attributes, restore_attributes
+from gym_loop.state_tree.tags import class_name
 
 Tree = dict[str, Any]
 
@@ -42,11 +43,6 @@ def layers_of(env: Any) -> list[Any]:
     while isinstance(layers[-1], (gymnasium.Wrapper, VectorWrapper)):
         layers.append(layers[-1].env)
     return layers
-
-
-def class_name(layer: Any) -> str:
-    """The class of a layer, as a class string."""
-    return f"{type(layer).__module__}:{type(layer).__qualname__}"
 
 
 def capture_layer(layer: Any, layers: Sequence[Any], packages: Collection[str] = ()) -> Tree:
@@ -106,10 +102,11 @@ def restore_layer(layer: Any, tree: Tree, layers: Sequence[Any]) -> None:
     Raises:
         StateError: the state is another class's, or does not fit.
     """
-    if tree["class"] != class_name(layer):
+    name = class_name(type(layer))
+    if tree["class"] != name:
         raise StateError(
-            f"the saved environment has a {tree['class']} where this one has a "
-            f"{class_name(layer)}; make the environment with the same wrappers in the same order"
+            f"the saved environment has a {tree['class']} where this one has a {name}; make the"
+            " environment with the same wrappers in the same order"
         )
     hidden, seen = _left_out(layer, layers)
     exclude = hidden | seen | set(tree.get("left_out", ()))
@@ -123,7 +120,7 @@ def restore_layer(layer: Any, tree: Tree, layers: Sequence[Any]) -> None:
 
 
 def _layer_tree(layer: Any, attributes: Tree, seen: Collection[str]) -> Tree:
-    tree: Tree = {"class": class_name(layer), "attributes": dict(attributes)}
+    tree: Tree = {"class": class_name(type(layer)), "attributes": dict(attributes)}
     if seen:
         tree["left_out"] = sorted(seen)
     return tree

@@ -15,9 +15,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.envs.layers import Tree, capture_layer, class_name, restore_layer
+from gym_loop.envs.layers import Tree, capture_layer, restore_layer
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
+from gym_loop.state_tree.tags import class_name
 
 
 class Method(ABC):
@@ -148,8 +149,8 @@ class MujocoMethod(Method):
         derived, size = tree["derived"], sum(array.size for array in live)
         if len(tree["integration"]) != self._size or len(derived) != size:
             raise StateError(
-                f"{class_name(self._core)}: the saved simulation is another model's, or another "
-                "MuJoCo version's; restore it with the version that the checkpoint names"
+                f"{class_name(type(self._core))}: the saved simulation is another model's, or"
+                " another MuJoCo version's; restore it with the version that the checkpoint names"
             )
         restore_layer(self._core, tree["core"], self._layers)
         mujoco = sys.modules["mujoco"]

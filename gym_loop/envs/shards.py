@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,7 +62,11 @@ def start_ray(address: str | None, cores: int, **options: Any) -> None:
             "object_store_memory": STORE_BYTES,
         }
     options |= {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address or "local", **options)
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own in place, which shows addresses and aborts the process after 3 seconds.
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]

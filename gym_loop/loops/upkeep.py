@@ -352,13 +352,16 @@ def evaluation_scalars(result: EvaluationResult) -> dict[str, float]:
     }
 
 
-def write_evaluation(path: Path, result: EvaluationResult, warn: Any) -> None:
-    """Write an evaluation as JSON; a full disk is warned about and stops nothing."""
+def write_evaluation(path: Path, result: EvaluationResult, warn: Any) -> bool:
+    """Write an evaluation as JSON; a full disk is warned about, stops nothing, and gives False."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(to_json(result.as_dict(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        warn(f"the evaluation could not be written to {path}: {error.strerror}")
+        reason = f"{error.strerror}; make room, or choose another loop.parameters.eval_logdir"
+        warn(f"the evaluation could not be written to {path}: {reason}")
+        return False
+    return True
 
 
 def evaluation_seeds(loop: BaseLoop, seeds: Sequence[int] | None) -> Sequence[int]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gym_loop.bootstrap import Floats
-from gym_loop.errors import ConfigError, RunError
+from gym_loop.errors import ConfigError
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.yaml_file import read_yaml_file
@@ -148,11 +148,8 @@ def _read_facts(logs: Path) -> RunData:
 
 
 def _status(logs: Path, noted: str) -> str:
-    try:
-        if is_running(logs):
-            return "running"
-    except RunError:  # a directory that may only be read
-        return noted or "unknown"
+    if is_running(logs):
+        return "running"
     return "killed" if noted == "running" else noted or "unknown"
 
 

@@ -12,6 +12,7 @@ from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import RunError
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
 from gym_loop.runs.manifest import read_manifest
+from gym_loop.runs.origin import is_from
 from gym_loop.yaml_file import read_yaml_file
 
 LOGDIR = Path("logs")
@@ -101,8 +102,9 @@ def _runs_of_file(path: Path) -> list[Path]:
     logdir = _logdir_of(path)
     found = []
     for run_id in _known(logdir):
-        made_from = read_manifest(logdir / run_id / MANIFEST).get("config")
-        if made_from == str(path.resolve()) or (made_from is None and stem_of(run_id) == path.stem):
+        facts = read_manifest(logdir / run_id / MANIFEST)
+        unknown = facts.get("config") is None
+        if is_from(facts, path, logdir / run_id) or (unknown and stem_of(run_id) == path.stem):
             found.append(logdir / run_id)
     if not found:
         raise RunError(f"there is no run of {path} in {logdir}; train one first")

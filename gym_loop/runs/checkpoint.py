@@ -65,7 +65,7 @@ class CheckpointStore:
         info: dict[str, Any],
         *,
         best: bool = False,
-    ) -> None:
+    ) -> bool:
         """Write a checkpoint; a disk that is full or gone costs a warning, not the training.
 
         It is on the disk when this returns. A thread would not be cheaper: measured beside a
@@ -79,14 +79,17 @@ class CheckpointStore:
             info: plain data about what it was made with.
             best: keep it as the best one.
 
+        Returns:
+            Whether it was written.
+
         Raises:
             StateError: the tree holds something that is no plain data.
         """
         coded, arrays = tree_file.encode(tree)
         text = state_text(step, coded, tree_file.encode_plain(info))
-        self._write(step, text, arrays, best)
+        return self._write(step, text, arrays, best)
 
-    def _write(self, step: int, text: str, arrays: tree_file.Arrays, best: bool) -> None:
+    def _write(self, step: int, text: str, arrays: tree_file.Arrays, best: bool) -> bool:
         name = f"step-{step:09d}"
         temporary = self.directory / f"{_SAVING}{name}"
         try:
@@ -104,6 +107,8 @@ class CheckpointStore:
                 f"({error.strerror or error}); the training goes on and the earlier checkpoints "
                 "are intact, but make room there, or this one's progress may be lost"
             )
+            return False
+        return True
 
     def _sweep(self) -> None:
         """Put away what a killed run left behind, once."""
@@ -190,10 +195,22 @@ class CheckpointStore:
                 return read_checkpoint(self.path(step))
             except CheckpointCorruptError as error:
                 self._warn(f"{error}; it is passed over for the one before")
-        what = f"all {len(steps)} of them are damaged" if steps else "there is none"
+        what = self.obstacle() or "there is none"
+        if steps:
+            what = f"all {len(steps)} of them are damaged"
         raise CheckpointMissingError(
             f"no checkpoint to load in {self.directory}: {what}; train first, or give another run"
         )
+
+    def obstacle(self) -> str:
+        """Why the directory cannot be read; ``""`` if it can."""
+        try:
+            os.listdir(self.directory)
+        except FileNotFoundError:
+            return "there is no such directory"
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+        return ""
 
     def best(self) -> Checkpoint:
         """The checkpoint that was saved as the best one.

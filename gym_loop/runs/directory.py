@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,9 +56,7 @@ class RunDirectory:
                 f"--name {name!r}: a run's name is made of letters, digits and . _ + = -,"
                 " and starts with a letter or a digit"
             )
-        for parent in parents.values():
-            if obstacle := obstacle_to(parent):
-                raise RunError(f"{obstacle}; choose another directory in the run file")
+        refuse_obstacles(parents.values(), "choose another directory in the run file")
         owned = [parents[key] for key in ("logdir", "checkpoint_dir") if key in parents]
         for parent in owned:
             _make_parent(parent)
@@ -105,6 +103,7 @@ class RunDirectory:
 
         Raises:
             RunLockedError: another process, or this one, is working on it.
+            RunError: its files may not be written.
         """
         path = self.logs.resolve() / "lock"
         handle = None
@@ -142,29 +141,40 @@ def is_running(logs: Path) -> bool:
     path = logs.resolve() / "lock"
     if path in _held:
         return True
-    if not path.exists():
+    try:
+        # To ask, reading is enough: the run may be somebody else's.
+        with open(path, "rb") as handle:
+            return not _claim(handle, shared=True)
+    except OSError:
         return False
-    handle = _try_lock(path)
-    if handle is None:
-        return True
-    handle.close()
-    return False
+
+
+def refuse_obstacles(directories: Iterable[Path], remedy: str) -> None:
+    """Find out beforehand that files cannot be written.
+
+    Raises:
+        RunError: one of the directories can't be written, or made; with the remedy.
+    """
+    for directory in directories:
+        if obstacle := obstacle_to(directory):
+            raise RunError(f"{obstacle}; {remedy}")
 
 
 def obstacle_to(directory: Path) -> str:
     """Why a directory can't be written, or made; ``""`` if it can. Nothing is made."""
     place = directory
-    while not place.exists() and place != place.parent:
+    # Not Path.exists, which raises where a name is too long or a directory may not be entered.
+    while not os.path.exists(place) and place != place.parent:
         place = place.parent
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+    if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
         return ""
-    reason = "may not be written" if place.is_dir() else "is no directory"
+    reason = "may not be written" if os.path.isdir(place) else "is no directory"
     return f"the directory {directory} cannot be written: {place.absolute()} {reason}"
 
 
 def run_ids(logdir: Path) -> list[str]:
     """Ids of the runs below a log directory, oldest first."""
-    found = [entry for entry in _entries(logdir) if (entry / MANIFEST).is_file()]
+    found = [entry for entry in _entries(logdir) if os.path.isfile(entry / MANIFEST)]
     started = {entry: read_manifest(entry / MANIFEST).get("started", "") for entry in found}
     return [entry.name for entry in sorted(found, key=lambda entry: (started[entry], entry.name))]
 
@@ -172,7 +182,7 @@ def run_ids(logdir: Path) -> list[str]:
 def _entries(directory: Path) -> list[Path]:
     try:
         return [entry for entry in directory.iterdir() if entry.is_dir()]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -218,10 +228,17 @@ def _try_lock(path: Path) -> IO[bytes] | None:
         handle = open(path, "ab")  # noqa: SIM115 - open as long as the run is ours
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from None
+    if _claim(handle):
+        return handle
+    handle.close()
+    return None
+
+
+def _claim(handle: IO[bytes], *, shared: bool = False) -> bool:
+    """Lock an open file, unless another process has locked it."""
     if fcntl is not None:
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
-            handle.close()
-            return None
-    return handle
+            return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
@@ -77,18 +78,24 @@ def _status(logs: Path, manifest: dict[str, Any]) -> str:
 
 
 def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
-    steps, best = 0.0, -math.inf
+    steps, best = 0, -math.inf
     last: float | None = None
+    for row in _rows(metrics):
+        step = row.get("step") or ""
+        steps = max(steps, int(step) if step.isdecimal() else 0)
+        if row.get("train/episode_return"):
+            last = _number(row["train/episode_return"])
+            best = max(best, last)
+    return steps, last, best if last is not None else None
+
+
+def _rows(metrics: Path) -> Iterator[dict[str, str]]:
+    """The rows as far as they can be read: a file may be missing, damaged, or half copied."""
     try:
-        with open(metrics, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                steps = max(steps, _number(row.get("step"), 0))
-                if row.get("train/episode_return"):
-                    last = _number(row["train/episode_return"], math.nan)
-                    best = max(best, last)
-    except OSError:
-        pass  # nothing was logged yet, or the file has gone
-    return int(steps), last, best if last is not None else None
+        with open(metrics, newline="", encoding="utf-8", errors="replace") as file:
+            yield from csv.DictReader(file)
+    except (OSError, csv.Error):
+        return
 
 
 def return_curve(logs: Path, points: int) -> list[float]:
@@ -98,23 +105,19 @@ def return_curve(logs: Path, points: int) -> list[float]:
         logs: its directory of logs.
         points: how many at most; fewer if there are fewer rows.
     """
-    try:
-        with open(logs / "metrics.csv", newline="", encoding="utf-8", errors="replace") as file:
-            cells = [row.get("train/episode_return") for row in csv.DictReader(file)]
-    except (OSError, csv.Error):
-        return []
-    numbers = [_number(cell, math.nan) for cell in cells if cell]
+    cells = [row.get("train/episode_return") for row in _rows(logs / "metrics.csv")]
+    numbers = [_number(cell) for cell in cells if cell]
     returns = [value for value in numbers if math.isfinite(value)]
     points = min(points, len(returns))
     edges = [round(part * len(returns) / points) for part in range(points + 1)] if points else []
     return [sum(returns[start:end]) / (end - start) for start, end in pairwise(edges)]
 
 
-def _number(text: str | None, otherwise: float) -> float:
+def _number(text: str) -> float:
     try:
-        return float(text) if text else otherwise
+        return float(text)
     except ValueError:  # the last line of a run that is being written
-        return otherwise
+        return math.nan
 
 
 def _age(started: Any) -> float | None:

@@ -80,6 +80,11 @@ class VideoRecorder:
         """An episode is being recorded."""
         return self._video is not None
 
+    @property
+    def failed(self) -> bool:
+        """A video was dropped."""
+        return bool(self._warned)
+
     def begin(self, episode: int, step: int) -> bool:
         """Begin an episode, just after its reset; return whether it is recorded.
 

@@ -158,7 +158,7 @@ class TrainingRun:
             self._checkpoints = self._open_checkpoints()
         return self._checkpoints
 
-    def save(self, loop: Any, *, best: bool = False, reason: str = "periodic") -> None:
+    def save(self, loop: Any, *, best: bool = False, reason: str = "periodic") -> bool:
         """Write a checkpoint of the agent, the loop and everything random.
 
         Args:
@@ -167,9 +167,12 @@ class TrainingRun:
             reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
 
         An agent that holds what is no data goes on without checkpoints; that is warned about once.
+
+        Returns:
+            False if the disk refused what should have been written.
         """
         if self.checkpoints is None:
-            return
+            return True
         info = {
             "run": self.directory.run_id if self.directory else None,
             "reason": reason,
@@ -183,8 +186,8 @@ class TrainingRun:
             state = self.state_of(loop)
         except StateError as error:
             self.warn_unsaveable(error)
-            return
-        self.checkpoints.save(loop.steps, state, info, best=best)
+            return True
+        return self.checkpoints.save(loop.steps, state, info, best=best)
 
     def warn_unsaveable(self, error: StateError) -> None:
         """Say once that there will be no checkpoint, and why."""

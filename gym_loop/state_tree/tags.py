@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.class_loader import module_name
+
 # A tree is checked by its readers, not by the type checker.
 Tree = Any
 
@@ -105,7 +107,7 @@ def place_of(way: Way | None, root: str) -> str:
 
 def class_name(kind: type) -> str:
     """The full name of a class, as messages and trees state it."""
-    return f"{module_of(kind)}:{kind.__qualname__}"
+    return f"{module_name(module_of(kind))}:{kind.__qualname__}"
 
 
 def module_of(kind: type) -> str:

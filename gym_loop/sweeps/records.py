@@ -11,7 +11,7 @@ from typing import Any
 
 from gym_loop.errors import ConfigError, SweepError
 from gym_loop.results import Statistics
-from gym_loop.runs.directory import RunDirectory, run_ids
+from gym_loop.runs.directory import RunDirectory, refuse_obstacles, run_ids
 from gym_loop.runs.manifest import now
 from gym_loop.sweeps.cells import Cell
 
@@ -80,6 +80,7 @@ class SweepDirectory:
     @classmethod
     def create(cls, stem: str, name: str | None, facts: Mapping[str, Any]) -> SweepDirectory:
         """Take a new id, ``<stem>-<n>``, or exactly ``name``."""
+        refuse_obstacles([SWEEPS], "begin the sweep in another working directory")
         made = cls(RunDirectory.create(stem, {"logdir": SWEEPS}, name=name))
         made._home.note(sweep_id=made.id, started=now(), status="running", **facts)
         for folder in ("trials", "output"):

@@ -11,7 +11,7 @@ from typing import Any
 from gym_loop.config import RunConfig, flatten, load_config
 from gym_loop.errors import UsageError
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import obstacle_to
+from gym_loop.runs.directory import refuse_obstacles
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import directories
 from gym_loop.sweeps.cells import Cell
@@ -127,9 +127,8 @@ class _Sweeping:
 
     def run(self, address: str | None) -> SweepResult:
         """Carry it out."""
-        for parent in directories(self.config.loop.parameters).values():
-            if obstacle := obstacle_to(parent):
-                raise UsageError(f"{obstacle}; choose another directory in the run file")
+        parents = directories(self.config.loop.parameters).values()
+        refuse_obstacles(parents, "choose another directory in the run file")
         sweep_id, path = self.directory.id, self.directory.path
         self.console.message(f"{sweep_id}: {self.asked.trials:,} trials, {path}")
         study = Study(self.asked, path, sweep_id)

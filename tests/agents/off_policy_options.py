@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Salary
 from gymnasium import spaces
 
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
+from tests.agents.batch_games import Salary
 
 
 class Wage(Salary):

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from scripted_copies import SCRIPTS, make_copies
 
 from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.loops.vector_loop import VectorLoop
+from tests.scripted_copies import SCRIPTS, make_copies
 
 # All episodes end together after six steps: with five steps a rollout its border moves through
 # them, with six it falls on the ends.
@@ -57,7 +57,8 @@ def made(agent_class: type, env: Any, **parameters: Any) -> Any:
 
 def scripted(copy: int, count: int) -> list[tuple[int, int, bool, bool]]:
     """Episode, step, and how it ends, of the first steps of a copy."""
-    found, episode = [], 0
+    found: list[tuple[int, int, bool, bool]] = []
+    episode = 0
     while len(found) < count:
         length, ends = SCRIPTS[copy][episode % len(SCRIPTS[copy])]
         for step in range(length):

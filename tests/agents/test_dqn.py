@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, Salary, each_rhythm, make, play
-from dqn_options import OPTIONS, QUICK
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
@@ -14,6 +12,8 @@ from gym_loop.buffers.prioritized import PrioritizedReplay
 from gym_loop.networks.noisy import NoisyMLP
 from gym_loop.state_tree import capture, first_difference
 from gym_loop.transition import Transition
+from tests.agents.batch_games import Identity, Salary, each_rhythm, make, play
+from tests.agents.dqn_options import OPTIONS, QUICK
 
 
 @each_rhythm

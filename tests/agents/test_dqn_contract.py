@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, assert_continues, make, play
-from dqn_options import QUICK, RAINBOW, each_option
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
@@ -13,6 +11,8 @@ from gym_loop.errors import ConfigError, SpaceError, StateError
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.state_tree import capture, restore
 from gym_loop.testing import check_agent
+from tests.agents.batch_games import Identity, assert_continues, make, play
+from tests.agents.dqn_options import QUICK, RAINBOW, each_option
 
 
 @each_option

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, Salary, make, play, reward_in_evaluation
-from dqn_options import QUICK, RAINBOW, each_option
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
 from gym_loop.networks.noisy import NoisyMLP
+from tests.agents.batch_games import Identity, Salary, make, play, reward_in_evaluation
+from tests.agents.dqn_options import QUICK, RAINBOW, each_option
 
 
 @each_option

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from batch_games import make, play, reward_in_evaluation
 from gymnasium import spaces
 
 from gym_loop import train
@@ -15,6 +14,7 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.state_tree import capture, first_difference, restore
 from gym_loop.testing import check_agent
+from tests.agents.batch_games import make, play, reward_in_evaluation
 
 QUICK: dict[Any, dict[str, Any]] = {
     PPO: {"n_steps": 16, "batch_size": 64, "epochs": 4, "discount": 0.5, "learning_rate": 3e-3},

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_games import Identity, make, play
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
@@ -16,6 +15,7 @@ from gym_loop.agents.ppo import PPO, Pace
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
 from gym_loop.networks.torch_network import TorchNetwork
+from tests.agents.batch_games import Identity, make, play
 
 NATURE = {
     "network": "gym_loop.networks.torch_network:NatureCNN",

@@ -4,14 +4,14 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from batch_games import Identity, each_rhythm, make, play
 from gymnasium import spaces
-from off_policy_options import BOXES, QUICK, Wage, each_agent, each_option
 
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.twin_critics import join
 from gym_loop.state_tree import capture, first_difference
 from gym_loop.transition import Transition
+from tests.agents.batch_games import Identity, each_rhythm, make, play
+from tests.agents.off_policy_options import BOXES, QUICK, Wage, each_agent, each_option
 
 
 @each_rhythm

@@ -6,14 +6,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from batch_games import Identity, assert_continues, make, play
 from gymnasium import spaces
-from off_policy_options import BOXES, QUICK, SMALL, each_agent, each_option
 
 from gym_loop.errors import SpaceError, StateError
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.state_tree import capture, restore
 from gym_loop.testing import check_agent
+from tests.agents.batch_games import Identity, assert_continues, make, play
+from tests.agents.off_policy_options import BOXES, QUICK, SMALL, each_agent, each_option
 
 
 @each_option

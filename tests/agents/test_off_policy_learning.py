@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, make, play, reward_in_evaluation
-from off_policy_options import BOXES, OPTIONS, QUICK, SMALL, Wage, each_agent, each_option
 
 from gym_loop.agents.sac import SAC
+from tests.agents.batch_games import Identity, make, play, reward_in_evaluation
+from tests.agents.off_policy_options import (
+    BOXES,
+    OPTIONS,
+    QUICK,
+    SMALL,
+    Wage,
+    each_agent,
+    each_option,
+)
 
 
 @each_option

@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from batch_games import Identity, Salary, assert_continues, make, play, reward_in_evaluation
 from gymnasium import spaces
 
 from gym_loop.agents.ppo import PPO
@@ -15,8 +14,22 @@ from gym_loop.parameters import check_parameters, documentation
 from gym_loop.state_tree import capture, first_difference, restore
 from gym_loop.testing import check_agent
 from gym_loop.transition import Transition
+from tests.agents.batch_games import (
+    Identity,
+    Salary,
+    assert_continues,
+    make,
+    play,
+    reward_in_evaluation,
+)
 
-QUICK = {"n_steps": 32, "batch_size": 64, "epochs": 4, "learning_rate": 3e-3, "discount": 0.5}
+QUICK: dict[str, Any] = {
+    "n_steps": 32,
+    "batch_size": 64,
+    "epochs": 4,
+    "learning_rate": 3e-3,
+    "discount": 0.5,
+}
 SPACES = [
     spaces.Discrete(4, start=-1),
     spaces.MultiDiscrete([3, 2], start=[1, 0]),

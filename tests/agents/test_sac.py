@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, make, play
 from gymnasium import spaces
 
 from gym_loop.agents.sac import SAC
 from gym_loop.networks.squashed import TanhStateGaussian
 from gym_loop.parameters import check_parameters
+from tests.agents.batch_games import Identity, make, play
 
 QUICK = {
     "batch_size": 32,

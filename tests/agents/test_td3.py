@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_games import Identity, make, play
 from gymnasium import spaces
 
 from gym_loop.agents.td3 import TD3
 from gym_loop.parameters import check_parameters
 from gym_loop.transition import Transition
+from tests.agents.batch_games import Identity, make, play
 
 QUICK = {
     "batch_size": 32,
@@ -62,8 +62,13 @@ def test_targets_by_hand(monkeypatch: Any) -> None:
     play(agent, played, 7)
     batch = agent._sample(5)._replace(rewards=np.arange(5.0), discounts=np.full(5, 0.25))
     told = []
+
+    def learn(*them: Any) -> Any:
+        told.append(them)
+        return 1.0, 2.0
+
     monkeypatch.setattr(agent.critics, "target_values", lambda *_: np.full(5, 4.0))
-    monkeypatch.setattr(agent.critics, "learn", lambda *them: told.append(them) or (1.0, 2.0))
+    monkeypatch.setattr(agent.critics, "learn", learn)
     agent.critics.optimizer.updates = 1
     found = agent._step(batch, 0.125)
     np.testing.assert_allclose(told[0][2], np.arange(5.0) + 1.0)
@@ -120,14 +125,17 @@ def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_nex
     never = np.zeros(3, bool)
     for terminated, truncated in ((ends, never), (never, ends)):
         agent.act(played.seen, 0)
-        told = (played.seen, played.seen, never * 1.0, terminated, truncated, played.seen, {})
-        agent.observe(Transition(*told))
+        agent.observe(
+            Transition(
+                played.seen, played.seen, never * 1.0, terminated, truncated, played.seen, {}
+            )
+        )
         assert (agent.wandering == 0.0).all(axis=1).tolist() == ends.tolist()
     agent.act(played.seen, 0)
     rows = np.array([0, 2])  # copy 1 was reset instead
     last = np.array([False, True])
-    told = (played.seen[rows], played.seen[rows], last * 1.0, last, never[rows], played.seen[rows])
-    agent.observe(Transition(*told, {"env_ids": rows}))
+    seen = played.seen[rows]
+    agent.observe(Transition(seen, seen, last * 1.0, last, never[rows], seen, {"env_ids": rows}))
     assert (agent.wandering == 0.0).all(axis=1).tolist() == [False, False, True]
 
 

@@ -71,7 +71,7 @@ class Unmakeable(Scripted):
 class Nonsense(Scripted):
     """Returns the next thing of a list of wrong things."""
 
-    WRONG = (
+    WRONG: tuple[Any, ...] = (
         None,
         1,
         (np.zeros(1), 1.0, False, {}),

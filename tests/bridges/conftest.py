@@ -5,10 +5,10 @@ from typing import Any
 
 import gymnasium
 import pytest
-from old_servers import World
-from remote_worlds import IDS, OLD, Make, Odd
 
 import gym_loop.bridges  # noqa: F401 - registers the environments
+from tests.bridges.old_servers import World
+from tests.bridges.remote_worlds import IDS, OLD, Make, Odd
 
 
 @pytest.fixture(params=IDS)

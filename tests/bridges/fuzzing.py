@@ -7,7 +7,6 @@ says, lives, and harms no one else's session.
 """
 
 import argparse
-import sys
 import time
 from typing import Any
 
@@ -61,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

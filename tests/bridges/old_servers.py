@@ -231,7 +231,7 @@ def old_gymie(*, port: int = 0) -> Iterator[tuple[str, World]]:
             return connection.respond(200, "Gymie is running...")
         return None
 
-    options = {"process_request": only_gym, "close_timeout": 0.1}
+    options: dict[str, Any] = {"process_request": only_gym, "close_timeout": 0.1}
     with serve(handle, "127.0.0.1", port, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

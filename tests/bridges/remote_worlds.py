@@ -7,7 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from old_servers import old_gymie, old_http
+
+from tests.bridges.old_servers import old_gymie, old_http
 
 IDS = {"http": "gym_loop/Http-v0", "websocket": "gym_loop/WebSocket-v0"}
 OLD: dict[str, Any] = {"http": old_http, "websocket": old_gymie}

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 
 import gymnasium
-import http_worlds
 import pytest
-from http_talk import JSON, Client, running
+
+from tests.bridges import http_worlds
+from tests.bridges.http_talk import JSON, Client, running
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from wire_peer import Play, peer, read_request
 
 from gym_loop.bridges.http.client import HttpClient
 from gym_loop.bridges.transport import parse_url
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
+from tests.bridges.wire_peer import Play, peer, read_request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 STEP = {"observation": [0.5], "reward": 1.0, "done": False, "info": {}}

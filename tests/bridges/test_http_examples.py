@@ -11,7 +11,8 @@ from typing import Any
 
 import gymnasium
 import pytest
-from http_talk import running
+
+from tests.bridges.http_talk import running
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = DOCS / "examples" / "http"

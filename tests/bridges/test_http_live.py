@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import cv2
 import gymnasium
-import http_worlds
 import numpy as np
 import pytest
-from http_talk import Answer, Client, running
+
+from tests.bridges import http_worlds
+from tests.bridges.http_talk import Answer, Client, running
 
 FILES = ["/", "/live/serve.js", "/live/common.js", "/live/style.css"]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import http_worlds
 import pytest
-from http_talk import Client, running
 
 from gym_loop.bridges.http import monitor
 from gym_loop.bridges.http.codec import BadRequest
 from gym_loop.bridges.http.monitor import Monitor, monitor_directory, prepare_directory
+from tests.bridges import http_worlds
+from tests.bridges.http_talk import Client, running
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from http_talk import Client, running
 
 from gym_loop.bridges.http.openapi import description
+from tests.bridges.http_talk import Client, running
 
 
 def found(value: Any, key: str) -> Iterator[Any]:

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import http_worlds
 import pytest
-from http_talk import Client, running
 
 from gym_loop.bridges.http import connection as connection_module
 from gym_loop.bridges.http import running as running_module
@@ -22,6 +20,8 @@ from gym_loop.bridges.http.server import serve
 from gym_loop.bridges.http.settings import HttpSettings
 from gym_loop.bridges.settings import load_settings, options
 from gym_loop.errors import ConfigError, UsageError
+from tests.bridges import http_worlds
+from tests.bridges.http_talk import Client, running
 
 HERE = Path(__file__).parent
 PROGRAM = """

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import http_worlds
 import pytest
-from http_talk import Client, read_transcript, replay, running
+
+from tests.bridges import http_worlds
+from tests.bridges.http_talk import Client, read_transcript, replay, running
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts" / "http").glob("*.txt"))
 

@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Discrete, MultiBinary
-from live import live
-from old_servers import World
-from remote_worlds import IDS, Make, Odd
 
 from gym_loop.bridges.remote_env import ends
 from gym_loop.envs.state import StatefulEnv, prove
 from gym_loop.errors import BridgeProtocolError
+from tests.bridges.live import live
+from tests.bridges.old_servers import World
+from tests.bridges.remote_worlds import IDS, Make, Odd
 
 
 def play(env: Any, steps: int, seed: int | None = 5) -> list[Any]:

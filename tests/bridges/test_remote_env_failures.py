@@ -8,11 +8,11 @@ from typing import Any
 
 import gymnasium
 import pytest
-from old_servers import World
-from remote_worlds import IDS, NOWHERE, OLD, Make
 
 from gym_loop.envs.making import EnvSpec, make_env
 from gym_loop.errors import BridgeConnectionError, BridgeError, BridgeProtocolError, SampleError
+from tests.bridges.old_servers import World
+from tests.bridges.remote_worlds import IDS, NOWHERE, OLD, Make
 
 
 def test_a_lost_step_is_named(old: tuple[Make, World]) -> None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import gymnasium
 import pytest
-from live import live
-from remote_worlds import IDS, NOWHERE
 
 from gym_loop.envs.making import EnvSpec, make_env
 from gym_loop.errors import (
@@ -17,6 +15,8 @@ from gym_loop.errors import (
     GymLoopError,
     RenderError,
 )
+from tests.bridges.live import live
+from tests.bridges.remote_worlds import IDS, NOWHERE
 
 
 @pytest.mark.parametrize(

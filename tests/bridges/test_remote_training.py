@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import live
-from remote_worlds import IDS, OLD
 
 import gym_loop
+from tests.bridges.live import live
+from tests.bridges.remote_worlds import IDS, OLD
 
 QUICK = {"batch_size": 32, "epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
 
@@ -76,7 +76,7 @@ def test_a_lost_step_ends_the_run_with_a_checkpoint(protocol: str, workdir: Path
             answered[0] += method == "step"
             return lose if method == "step" and answered[0] == 300 else None
 
-        world.fault = sometimes  # type: ignore[method-assign]
+        world.fault = sometimes
         with pytest.raises(gym_loop.errors.BridgeConnectionError, match=r"step \d+ of episode"):
             gym_loop.train(wanted, name="far")
         before = manifest(workdir)

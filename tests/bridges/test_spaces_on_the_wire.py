@@ -80,7 +80,7 @@ def test_legacy_styles_are_read_too(space: Any, style: Any) -> None:
     assert_same(sample, sample_from_json(read, through_json(encoder_for(space, style)(sample))))
 
 
-EDGES = {
+EDGES: dict[str, list[Any]] = {
     "float16": [np.nan, np.inf, -np.inf, -0.0, 65504.0, 6e-8],
     "float32": [np.nan, np.inf, -np.inf, -0.0, 3.4e38, 1e-45],
     "float64": [np.nan, np.inf, -np.inf, -0.0, 1e100, -1e100, 1e308, 5e-324],

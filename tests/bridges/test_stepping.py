@@ -94,7 +94,7 @@ def test_calls_of_one_session_keep_their_order() -> None:
             assert all(asyncio.isfuture(one) for one in steps)
             reset = runner.run(session, session.reset)
             for one in (waiting, *steps, reset):
-                one.add_done_callback(lambda done, one=one: order.append(str(id(one))))
+                one.add_done_callback(lambda done: order.append(str(id(done))))
             await reset
             await asyncio.sleep(0)
             assert order == ["render", *(str(id(one)) for one in (waiting, *steps, reset))]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from wire_peer import peer, read_request, received
 
 from gym_loop.bridges.transport import parse_url
 from gym_loop.bridges.websocket.client import WebSocketClient
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
+from tests.bridges.wire_peer import peer, read_request, received
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 STEP = [[0.5], 1.0, False, {}]

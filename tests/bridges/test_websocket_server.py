@@ -210,7 +210,7 @@ def test_an_environment_that_nobody_will_hear_of_is_closed() -> None:
     def get_env(env_id: str, seed: int | None = None) -> Any:
         bad_envs.RELEASE.wait(20)
         env = bad_envs.Scripted()
-        env.close = closed.set  # type: ignore[method-assign]
+        env.close = closed.set
         return env
 
     with running(make=get_env) as address:

@@ -1,5 +1,6 @@
 """The replay buffer: what goes in comes out, in one step or several, never across an end."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ def add(replay: Replay, number: float, end: str = "", *, last: float | None = No
     """A step of the only environment from observation ``number`` to ``number + 1``."""
     before = np.full((1, 1), number if last is None else last, np.float32)
     after = np.full((1, 1), number + 1, np.float32)
-    replay.add(before, int(number) % 3, number, end == "terminated", end == "truncated", after)
+    action = np.array([int(number) % 3])
+    replay.add(before, action, number, end == "terminated", end == "truncated", after)
 
 
-def by_observation(replay: Replay) -> dict[float, tuple[float, float, float]]:
+def by_observation(replay: Replay) -> dict[float, Any]:
     """Reward, discount and next observation of each transition held."""
     batch = replay.batch(replay.held.nonzero()[0])
-    rows = zip(*(np.ravel(batch[i]) for i in (0, 2, 3, 4)), strict=True)
+    columns = batch.observations, batch.rewards, batch.discounts, batch.next_observations
+    rows = zip(*map(np.ravel, columns), strict=True)
     return {float(ob): tuple(map(float, rest)) for ob, *rest in rows}
 
 
@@ -106,7 +109,7 @@ def test_never_across_the_write_pointer() -> None:
     }
 
 
-def add_row(replay: Replay, step: int, envs: list[int] | None, ends: list[int] = ()) -> None:
+def add_row(replay: Replay, step: int, envs: list[int] | None, ends: Sequence[int] = ()) -> None:
     """A step of several environments; observations are ``100 * environment + step``."""
     rows = np.arange(replay.n_envs) if envs is None else np.array(envs)
     before = (100.0 * rows + step)[:, None].astype(np.float32)
@@ -167,7 +170,7 @@ def test_a_part_of_a_batch() -> None:
     assert batch.part(slice(1, 3)).rewards.tolist() == [1, 2]
     assert batch.part(slice(1, 3)).weights is None
     weighed = batch._replace(weights=np.arange(4.0))
-    assert weighed.part(slice(1, 3)).weights.tolist() == [1, 2]
+    np.testing.assert_array_equal(weighed.part(slice(1, 3)).weights, [1, 2])
 
 
 @pytest.mark.parametrize("steps", [0, 3, 11])
@@ -195,7 +198,8 @@ def test_saving_copies_nothing() -> None:
     add(replay, 1)
     state = replay.state_dict()
     assert np.shares_memory(state["rewards"], replay.rewards)
-    assert np.shares_memory(state["store"]["after"], replay.store.after)
+    store: Any = replay.store
+    assert np.shares_memory(state["store"]["after"], store.after)
 
 
 @pytest.mark.parametrize(("capacity", "n_envs", "what"), [(9, 1, "slots"), (8, 2, "n_envs")])

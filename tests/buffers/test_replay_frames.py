@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gym_loop.buffers.frames import FrameStore
 from gym_loop.buffers.prioritized import PrioritizedReplay
 from gym_loop.buffers.replay import Replay
 from gym_loop.state_tree import capture, first_difference, restore
 
 SIDE = 5
+
+ACTION = np.zeros(1, np.int64)  # of the one environment
 
 
 class Stacks:
@@ -98,6 +101,7 @@ def test_frames_are_stored_once() -> None:
     game = Stacks(-1)
     replay = make(game, 100)
     game.play(replay, 100, 50)
+    assert isinstance(replay.store, FrameStore)
     assert replay.store.written == 100 + 2  # and the first of each episode
 
 
@@ -110,7 +114,7 @@ def test_bytes_of_a_transition(shape: tuple[int, ...]) -> None:
     for _ in range(2):
         after = np.roll(before, -1, axis)
         np.moveaxis(after, axis, 0)[-1] = rng.integers(0, 256, (84, 84), dtype=np.uint8)
-        replay.add(before[None], 0, 0.0, False, False, after[None])
+        replay.add(before[None], ACTION, 0.0, False, False, after[None])
         before = after
     arrays = {**vars(replay), **vars(replay.store)}.values()
     total = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
@@ -122,10 +126,11 @@ def test_an_observation_that_is_no_stack_is_one_picture() -> None:
     pictures = rng.integers(0, 256, (6, 9, 9, 3), dtype=np.uint8)
     replay = Replay(10, 1, pictures[0], np.zeros((), np.int64), frames=True)
     for before, after in pairwise(pictures):
-        replay.add(before[None], 0, 0.0, False, False, after[None])
+        replay.add(before[None], ACTION, 0.0, False, False, after[None])
     batch = replay.batch(np.arange(5))
     np.testing.assert_array_equal(batch.observations, pictures[:-1])
     np.testing.assert_array_equal(batch.next_observations, pictures[1:])
+    assert isinstance(replay.store, FrameStore)
     assert replay.store.written == 6
 
 
@@ -136,7 +141,7 @@ def test_a_stack_that_stops_moving_by_one_frame_is_kept_all_the_same() -> None:
     jump = np.random.default_rng(1).integers(0, 256, game.see().shape, dtype=np.uint8)
     last = game.see()
     game.shown.append((last[0], jump[0]))
-    replay.add(last, 0, 0.0, False, False, jump)
+    replay.add(last, ACTION, 0.0, False, False, jump)
     game.windows = [jump[0]]
     game.play(replay, 5)
     assert game.agrees(replay)
@@ -146,7 +151,7 @@ def test_a_stack_that_stops_moving_by_one_frame_is_kept_all_the_same() -> None:
 def test_copies_that_are_reset_in_place_of_a_step() -> None:
     game = Stacks(0, n_envs=2)
     replay = make(game, 12, n_steps=2)
-    seen = {}
+    seen: dict[float, Any] = {}
     for step in range(40):
         envs = np.arange(2) if step % 5 else np.array([step % 2])
         before = game.see()[envs]
@@ -170,7 +175,7 @@ def test_a_copy_that_is_left_out_for_long() -> None:
     for _ in range(40):  # many laps with one copy alone
         before = game.see()[:1]
         game.windows[0] = np.stack([*game.windows[0][1:], game.frame()])
-        replay.add(before, 0, 0.0, False, False, game.see()[:1], np.array([0]))
+        replay.add(before, ACTION, 0.0, False, False, game.see()[:1], np.array([0]))
     assert replay.held.nonzero()[0].tolist() == [0, 2, 4, 6, 8, 10]
     game.play(replay, 6)
     assert len(replay) == 12

@@ -106,21 +106,22 @@ def test_decay_1_gives_returns_and_decay_0_one_step_errors() -> None:
 
 def test_keeps_what_was_seen_and_knows_when_it_is_full() -> None:
     rollout = make()
-    assert not rollout.pending
+    pending = [rollout.pending]
     rollout.begin(np.ones((1, 2)), np.array([4]))
-    assert rollout.pending
+    pending.append(rollout.pending)
     rollout.finish(1.0, False, True)  # cut, and nobody says what would have followed
-    assert not rollout.pending
+    pending.append(rollout.pending)
+    assert pending == [False, True, False]
     assert rollout.bootstraps[0] == 0.0
     rollout.begin(np.ones((1, 2)), np.array([4]))
     rollout.clear()
     assert not rollout.pending
     fill(rollout, [1.0, 2.0], [0, 1], [0, 0], [0, 0])
-    assert not rollout.full
+    full = [rollout.full]
     fill_one = (np.full((1, 2), 2.0), np.array([2]))
     rollout.begin(*fill_one)
     rollout.finish(3.0, False, True)
-    assert rollout.full
+    assert [*full, rollout.full] == [False, True]
     assert rollout.observations[:, 0, 0].tolist() == [0, 1, 2]
     assert rollout.actions[:, 0].tolist() == [0, 1, 2]
     assert rollout.dones[:, 0].tolist() == [False, True, True]

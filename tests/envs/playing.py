@@ -14,7 +14,7 @@ from gym_loop.state_tree import capture, first_difference
 with warnings.catch_warnings():
     # With warnings as errors, importing Box2D's SWIG module ends the process.
     warnings.simplefilter("ignore")
-    import Box2D  # noqa: F401
+    import Box2D  # type: ignore[import-untyped]  # noqa: F401
 
 gym.register_envs(ale_py)
 

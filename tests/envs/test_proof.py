@@ -6,10 +6,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from playing import make, play, through_a_file
 
-from gym_loop.envs.proof import first_difference
 from gym_loop.envs.state import StatefulEnv, keep_state, prove
+from gym_loop.state_tree import first_difference
+from tests.envs.playing import make, play, through_a_file
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_attributes_with_a_global_stream_are_exact():
 def test_nothing_outside_is_touched():
     random.seed(1)
     np.random.seed(1)
-    before = random.getstate(), np.random.get_state()[1].tolist()
+    before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
     training = make("CartPole-v1")()
     training.reset(seed=0)
     space = training.action_space.np_random.bit_generator.state
@@ -241,7 +241,7 @@ def test_nothing_outside_is_touched():
 
     prove(make_env, seed=0)
     prove(make("CartPole-v1"), seed=0)
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    assert (random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()) == before
     assert training.action_space.np_random.bit_generator.state == space
     assert made
     assert all(env.closed for env in made)

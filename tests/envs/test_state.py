@@ -1,12 +1,14 @@
 """An environment that is saved and restored continues bit for bit."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from playing import assert_same, continues_exactly, make, play, through_a_file
 
 from gym_loop.envs.state import keep_state
 from gym_loop.errors import StateError
+from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 
 FAMILIES = {
     "CartPole-v1": "attributes",
@@ -163,7 +165,7 @@ class Actions(gym.Env):
         self.handle.close()
 
 
-ACTIONS = {
+ACTIONS: dict[str, list[Any]] = {
     "ints": [0, 1, 1],
     "numpy_ints": [np.int64(0), np.int64(1)],
     "floats": [0.5, np.float32(0.25)],

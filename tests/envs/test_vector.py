@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,6 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Text, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
-from scripted_copies import OwnVectorEnv, ScriptedCopy, make_copies
 
 from gym_loop.envs.autoreset import Copies, row_taker
 from gym_loop.envs.making import EnvSpec, WrapperSpec, make_env
@@ -26,6 +25,7 @@ from gym_loop.errors import (
     EnvWorkerError,
     RenderError,
 )
+from tests.scripted_copies import OwnVectorEnv, ScriptedCopy, make_copies
 
 CART_POLE = EnvSpec("CartPole-v1")
 NATIVE = "CartPoleVectorEnv"
@@ -117,7 +117,7 @@ class TestPictures:
 
 def _blind() -> EnvSpec:
     class Blind(ScriptedCopy):
-        metadata = {"render_modes": []}  # noqa: RUF012
+        metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
         def __init__(self, render_mode: str | None = None) -> None:
             super().__init__(0)
@@ -127,14 +127,14 @@ def _blind() -> EnvSpec:
 
 
 class TestClassStrings:
-    def test_a_class(self, creators: types.ModuleType) -> None:
+    def test_a_class(self, creators: Any) -> None:
         creators.Own = OwnVectorEnv
         spec = EnvSpec("own_creators:Own", parameters={"mode": AutoresetMode.SAME_STEP})
         env = made(spec, 2)
         assert isinstance(env, OwnVectorEnv)
         assert env.num_envs == 2
 
-    def test_the_limit_is_handed_on(self, creators: types.ModuleType) -> None:
+    def test_the_limit_is_handed_on(self, creators: Any) -> None:
         def make(num_envs: int, max_episode_steps: int) -> Any:
             env = OwnVectorEnv(num_envs=num_envs)
             env.limit = max_episode_steps
@@ -151,36 +151,32 @@ class TestClassStrings:
             ({"longest": 5}, "max_episode_steps in place of max_episode_len"),
         ],
     )
-    def test_refusals(
-        self, creators: types.ModuleType, options: dict[str, Any], remedy: str
-    ) -> None:
+    def test_refusals(self, creators: Any, options: dict[str, Any], remedy: str) -> None:
         creators.Own = OwnVectorEnv
         with pytest.raises(EnvParametersError, match=f"own_creators:Own .*{remedy}"):
             make_vector_env(EnvSpec("own_creators:Own"), 2, **options)
 
-    def test_single_environments_are_refused(self, creators: types.ModuleType) -> None:
+    def test_single_environments_are_refused(self, creators: Any) -> None:
         creators.one = lambda num_envs: ScriptedCopy(0)
         with pytest.raises(EnvError, match=r"gave a ScriptedCopy, .*no .*VectorEnv"):
             make_vector_env(EnvSpec("own_creators:one"), 2)
 
-    def test_another_number_of_copies_is_refused(self, creators: types.ModuleType) -> None:
+    def test_another_number_of_copies_is_refused(self, creators: Any) -> None:
         creators.three = lambda num_envs: OwnVectorEnv(num_envs=3)
         with pytest.raises(EnvError, match="gave 3 copies when it was asked for 2"):
             make_vector_env(EnvSpec("own_creators:three"), 2)
 
-    def test_unknown_names(self, creators: types.ModuleType) -> None:
+    def test_unknown_names(self, creators: Any) -> None:
         creators.make_own = OwnVectorEnv
         with pytest.raises(EnvUnknownError, match="did you mean make_own"):
             make_vector_env(EnvSpec("own_creators:make_ow"), 2)
 
-    def test_refused_parameters_name_those_that_are_taken(self, creators: types.ModuleType) -> None:
+    def test_refused_parameters_name_those_that_are_taken(self, creators: Any) -> None:
         creators.Own = OwnVectorEnv
         with pytest.raises(EnvParametersError, match=r"refused .*takes mode, num_envs"):
             make_vector_env(EnvSpec("own_creators:Own", parameters={"speed": 3}), 2)
 
-    def test_a_loop_of_single_environments_says_which_loop_to_use(
-        self, creators: types.ModuleType
-    ) -> None:
+    def test_a_loop_of_single_environments_says_which_loop_to_use(self, creators: Any) -> None:
         creators.Own = OwnVectorEnv
         with pytest.raises(EnvError, match="VectorLoop"):
             make_env(EnvSpec("own_creators:Own"))

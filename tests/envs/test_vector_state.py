@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
-from playing import assert_same, continues_exactly, make, play, through_a_file
 
 from gym_loop.envs.state import StatefulEnv, candidates, keep_state
 from gym_loop.errors import StateError
+from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 
 MODES = list(AutoresetMode)
 

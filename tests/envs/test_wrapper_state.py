@@ -4,9 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import wrappers
-from playing import assert_same, continues_exactly, make, play, through_a_file
 
 from gym_loop.envs.state import keep_state
+from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 
 METHODS = ("attributes", "replay")
 

@@ -3,7 +3,13 @@
 from typing import Any
 
 import pytest
-from scripted import (
+
+from gym_loop.agents import BaseAgent
+from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import Seeds
+from gym_loop.transition import Transition
+from tests.scripted import (
     EPISODES,
     STEP,
     TERMINATE,
@@ -13,11 +19,6 @@ from scripted import (
     kinds,
     make_loop,
 )
-
-from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
-from gym_loop.transition import Transition
 
 
 def plain(transition: Transition) -> tuple[Any, ...]:
@@ -65,7 +66,7 @@ class TestOrder:
         seen = []
 
         class Classic(JournalAgent):
-            observe = JournalAgent.__mro__[1].observe
+            observe = BaseAgent.observe
 
             def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
                 seen.append((tuple(last_ob), action, reward, done, tuple(ob)))
@@ -101,7 +102,7 @@ class TestBudget:
         assert (again.steps, again.episode) == (5, 2)
 
     @pytest.mark.parametrize("limits", [{"max_episodes": 2}, {"max_episodes": 9, "max_steps": 5}])
-    def test_whichever_comes_first(self, limits: dict[str, int]) -> None:
+    def test_whichever_comes_first(self, limits: dict[str, Any]) -> None:
         loop, _ = make_loop(**limits)
         loop.train()
         assert (loop.episode, loop.steps) == (2, 5)

@@ -2,12 +2,18 @@
 
 import json
 import random
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scripted import (
+
+from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.runs.directory import RunDirectory
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import Seeds
+from tests.scripted import (
     EPISODES,
     STEP,
     TERMINATE,
@@ -17,11 +23,6 @@ from scripted import (
     logged_run,
     make_loop,
 )
-
-from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.runs.directory import RunDirectory
-from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 
 
 class TestEvaluation:
@@ -46,7 +47,12 @@ class TestEvaluation:
         loop, journal = make_loop(max_episodes=2, eval_episodes=2)
         trainings: list[bool] = []
         act = loop.agent.act
-        loop.agent.act = lambda *a: (trainings.append(loop.agent.training), act(*a))[1]
+
+        def noted(*arguments: Any) -> Any:
+            trainings.append(loop.agent.training)
+            return act(*arguments)
+
+        loop.agent.act = noted
         results = loop.evaluate()
         assert set(kinds(journal)) == {"reset", "act", "step"}
         assert set(trainings) == {False}
@@ -89,7 +95,7 @@ class TestEvaluation:
             np.random.seed(1)
             evaluated = ScriptedEnv(EPISODES, [])
             run = TrainingRun(Seeds(1))
-            run.prepare_evaluation(lambda env=evaluated: env, False)
+            run.prepare_evaluation(repeat(evaluated).__next__, False)
             journal: list[Any] = []
             loop = DefaultLoop(Drawing(journal, seed=5), ScriptedEnv(EPISODES, journal), run)
             if evaluate:
@@ -99,7 +105,7 @@ class TestEvaluation:
 
     def test_same_seed_same_episode(self) -> None:
         class Drawing(JournalAgent):
-            def act(self, state: Any, episode_num: int) -> float:
+            def act(self, state: Any, episode_num: int) -> Any:
                 return random.random() + self.rng.random() + np.random.rand()
 
         journal: list[Any] = []

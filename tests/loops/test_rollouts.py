@@ -13,19 +13,20 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from local_ray import LocalRay
-from scripted_copies import BatchJournal, ScriptedCopy, expected
 
 import gym_loop
 from gym_loop.agents import BaseAgent
 from gym_loop.agents.ppo import PPO
 from gym_loop.envs import shards
 from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvWorkerError
+from gym_loop.loops.upkeep import Upkeep
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds
 from gym_loop.state_tree import capture, first_difference, restore
+from tests.loops.local_ray import LocalRay
+from tests.scripted_copies import BatchJournal, ScriptedCopy, expected
 
 LOOP = "gym_loop.loops.vector_loop:VectorLoop"
 PPO_SMALL = {"n_steps": 16, "batch_size": 32, "epochs": 2}
@@ -109,6 +110,7 @@ class TestSteps:
     def test_the_budget_is_not_overshot_and_goes_on_in_the_middle(self) -> None:
         first = scripted(max_steps=18)
         first.train()
+        assert first.rollouts is not None
         assert (first.steps, len(first.rollouts.played)) == (18, 2)
         second = VectorLoop(BatchJournal(), first.env, max_steps=60, rollout_steps=4)
         second.load_state_dict(first.state_dict())
@@ -121,8 +123,9 @@ class TestSteps:
         loop.train()
         loop.begin_new_episode()
         loop.parameters["max_steps"] = 24
-        loop.upkeep.__init__(loop)
+        loop.upkeep = Upkeep(loop)
         loop.train()
+        assert loop.rollouts is not None
         assert (loop.steps, len(loop.rollouts.played)) == (24, 0)
         assert loop.agent.observed[6].last_ob[2].tolist() == [2, 2, 0, 0]
 

@@ -66,7 +66,11 @@ def test_a_column_is_taken_when_it_is_looked_at_and_once(
     looked: list[int] = []
 
     def taker(index: int) -> Any:
-        return lambda batch, rows: (looked.append(index), batch[rows])[1]
+        def take(batch: Any, rows: Any) -> Any:
+            looked.append(index)
+            return batch[rows]
+
+        return take
 
     taken.takers = tuple(taker(index) for index in range(6))
     assert taken.reward is taken.reward

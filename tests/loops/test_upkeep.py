@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted import (
+
+from gym_loop.errors import ContractError
+from gym_loop.loops.default_loop import DefaultLoop
+from gym_loop.loops.upkeep import _Rate
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.seeding import Seeds
+from tests.scripted import (
     EPISODES,
     STEP,
     TRUNCATE,
@@ -14,12 +20,6 @@ from scripted import (
     logged_run,
     make_loop,
 )
-
-from gym_loop.errors import ContractError
-from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.loops.upkeep import _Rate
-from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 
 
 class Updating(JournalAgent):

@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from scripted import JournalAgent, ListLogger, logged_run
-from scripted_copies import BatchJournal, episodes, expected, make_copies
 
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.errors import SpaceError
 from gym_loop.loops.upkeep import VECTOR_STEPS_PER_ROW
 from gym_loop.loops.vector_loop import VectorLoop
+from tests.scripted import JournalAgent, ListLogger, logged_run
+from tests.scripted_copies import BatchJournal, episodes, expected, make_copies
 
 KINDS = [
     *((kind, mode) for kind in ("sync", "own") for mode in AutoresetMode),

@@ -6,8 +6,6 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from scripted import logged_run
-from scripted_copies import BatchJournal, OwnVectorEnv, make_copies
 
 from gym_loop.agents import BaseAgent
 from gym_loop.envs.making import EnvSpec
@@ -15,6 +13,8 @@ from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds
+from tests.scripted import logged_run
+from tests.scripted_copies import BatchJournal, OwnVectorEnv, make_copies
 
 
 class Pushing(BaseAgent):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from gymnasium.vector import AutoresetMode
-from scripted_copies import BatchJournal, make_copies
 
 from gym_loop.errors import EnvWorkerError
 from gym_loop.experiment import evaluate, train
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.seeding import Seeds
 from gym_loop.verification import verify_resume
+from tests.scripted_copies import BatchJournal, make_copies
 
 
 def config(**parameters: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_probabilities_entropies_and_gradients_are_those_of_autograd(
     (torch.tensor(by_logs) @ logs + by_entropy * entropies.sum()).backward()
 
     def compare(judged: Any, by_outputs: Any, by_extra: Any) -> None:
-        close = {"atol": 1e-6, "rtol": 1e-6}
+        close: dict[str, Any] = {"atol": 1e-6, "rtol": 1e-6}
         np.testing.assert_allclose(judged.log_probs, logs.detach().numpy(), **close)
         np.testing.assert_allclose(one.entropies(judged), entropies.detach().numpy(), **close)
         np.testing.assert_allclose(by_outputs, outputs_torch.grad.numpy(), **close)

@@ -128,7 +128,7 @@ def test_one_output_and_the_gradient_by_inputs_alone() -> None:
     network, x = TorchNetwork(Twins()), torch.randn(6, 4)
     ones = torch.ones(6, 1)
     network.forward(x)
-    wanted = network.backward((ones, 0.0 * ones), to_inputs=True).clone()
+    wanted = torch.clone(network.backward((ones, 0.0 * ones), to_inputs=True))
     network.gradients[:] = 7.0
     (found,) = network.forward(x, 0)
     assert torch.equal(found, network.predict(x, 0))

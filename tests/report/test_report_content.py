@@ -8,7 +8,8 @@ import pytest
 
 from gym_loop.errors import RunError
 from gym_loop.report.content import make_content
-from gym_loop.report.figures import BINS, mean_line
+from gym_loop.report.figures import mean_line
+from gym_loop.report.reading import BINS
 from gym_loop.report.selection import select_runs
 from tests.report.written import returns, rising, two_groups, write_evaluation, write_run
 
@@ -32,7 +33,8 @@ def test_groups_are_summed_up_by_their_evaluations(workdir: Path) -> None:
     content = make_content(select_runs(["logs"]), threshold=15.0)
     assert content.score == "last evaluation"
     low, high = content.summaries
-    assert (low.runs, low.mean.value) == ((5, 5), pytest.approx(10.2))
+    assert low.runs == (5, 5)
+    assert low.mean.value == pytest.approx(10.2)
     assert low.mean.low < 10.2 < low.mean.high
     assert high.reached is not None
     assert low.reached is not None
@@ -123,7 +125,7 @@ def test_constant_metrics_are_not_drawn(workdir: Path) -> None:
 
 
 def test_the_band_of_a_single_run_is_the_range_of_its_values(workdir: Path) -> None:
-    write_run("a-1", returns([float(number % 4) for number in range(4 * BINS)], every=1))
+    write_run("a-1", returns([float(number % 4) for number in range(4 * BINS)], 1))
     (line,) = make_content(select_runs(["a-1"])).charts[0].lines
     assert (line.low[5], line.high[5]) == (0.0, 3.0)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_facts_of_a_run(workdir: Path) -> None:
 
 def test_bins_hold_means_and_extremes(workdir: Path) -> None:
     values = [float(number % 4) for number in range(4 * BINS)]
-    run = read(write_run("a-1", returns(values, every=1)))
+    run = read(write_run("a-1", returns(values, 1)))
     curve = run.curves["train/episode_return"]
     # Rows stand at the ends of their episodes: the last of each four falls into the next bin.
     assert curve.mean[1:-1] == pytest.approx(1.5)
@@ -37,7 +38,7 @@ def test_bins_hold_means_and_extremes(workdir: Path) -> None:
 
 
 def test_rows_that_stand_for_several_episodes_weigh_more(workdir: Path) -> None:
-    rows = returns([10.0, 40.0], every=1)
+    rows = returns([10.0, 40.0], 1)
     rows = [{**row, "train/episodes": count} for row, count in zip(rows, (90, 30), strict=True)]
     rows[1] = {**rows[1], "step": 1}
     run = read(write_run("a-1", rows, steps=1))
@@ -125,7 +126,8 @@ def test_a_run_with_nothing_but_metrics(workdir: Path) -> None:
 
 
 def test_a_manifest_of_other_types(workdir: Path) -> None:
-    logs = write_run("a-1", returns([4.0]), seed="x", steps=None, env=3, started=0, seconds="?")
+    odd: dict[str, Any] = {"seed": "x", "steps": None, "env": 3, "started": 0, "seconds": "?"}
+    logs = write_run("a-1", returns([4.0]), **odd)
     run = read(logs)
     assert (run.seed, run.steps, run.env, run.seconds) == (None, 10, "?", 0.1)
 
@@ -139,8 +141,8 @@ def test_the_newest_evaluation_is_found(workdir: Path) -> None:
         content = {"return": {"mean": mean}, "episodes": 20}
         (directory / f"{name}.json").write_text(json.dumps(content))
     assert read(logs).evaluated == (2.0, 20)
-    for content in ('{"return": {"mean": null}}', '{"return": 3}', "[]", "{"):
-        (directory / "evaluate-10.json").write_text(content)
+    for text in ('{"return": {"mean": null}}', '{"return": 3}', "[]", "{"):
+        (directory / "evaluate-10.json").write_text(text)
         assert read(logs).evaluated[1] == 0
 
 
@@ -170,5 +172,6 @@ def test_absurd_numbers_overflow_nothing(workdir: Path) -> None:
         file.write("-7,0.1,9.0\n")
     run = read(logs)
     assert run.final_return == 2.0
-    assert (run.steps, run.seconds) == (3_000_000_000, pytest.approx(0.3))
+    assert run.steps == 3_000_000_000
+    assert run.seconds == pytest.approx(0.3)
     assert np.nanmax(run.curves["train/episode_return"].high) == 3.0

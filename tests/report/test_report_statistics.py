@@ -16,27 +16,27 @@ class TestBesideRliable:
     """Printed by ``rly.get_interval_estimates({"ours": OURS}, ..., reps=50_000)`` of rliable."""
 
     def test_mean(self) -> None:
-        found = st.aggregate(OURS.T)
+        found = st.aggregate([*OURS.T])
         assert found.value == pytest.approx(1.36915, abs=1e-9)
         assert found.low == pytest.approx(1.21457, abs=0.01)
         assert found.high == pytest.approx(1.52415, abs=0.01)
 
     def test_interquartile_mean(self) -> None:
-        found = st.aggregate(OURS.T, st.interquartile_mean)
+        found = st.aggregate([*OURS.T], st.interquartile_mean)
         assert found.value == pytest.approx(1.1601, abs=1e-9)
         assert found.low == pytest.approx(1.02225, abs=0.01)
         assert found.high == pytest.approx(1.33025, abs=0.01)
 
     def test_performance_profile(self) -> None:
         # rly.create_performance_profile({"ours": OURS}, levels, reps=20_000)
-        shares, low, high = st.performance_profile(OURS.T, [0.0, 0.5, 1.0, 2.0, 3.0])
+        shares, low, high = st.performance_profile([*OURS.T], [0.0, 0.5, 1.0, 2.0, 3.0])
         assert shares == pytest.approx([1.0, 0.8, 0.575, 0.25, 0.075], abs=1e-9)
         assert low == pytest.approx([1.0, 0.7, 0.5, 0.15, 0.0], abs=0.03)
         assert high == pytest.approx([1.0, 0.9, 0.65, 0.35, 0.15], abs=0.03)
 
     def test_probability_of_improvement(self) -> None:
         # rly.get_interval_estimates({"p": (OURS, THEIRS)}, metrics.probability_of_improvement)
-        found = st.probability_of_improvement(OURS.T, THEIRS.T)
+        found = st.probability_of_improvement([*OURS.T], [*THEIRS.T])
         assert found.value == pytest.approx(0.61, abs=1e-9)
         assert found.low == pytest.approx(0.495, abs=0.03)
         assert found.high == pytest.approx(0.7175, abs=0.03)
@@ -77,8 +77,8 @@ class TestByHand:
         assert 0.75 < many.low < 0.9
 
     def test_improvement_and_its_mirror_image(self) -> None:
-        ours = st.probability_of_improvement(OURS.T, THEIRS.T)
-        theirs = st.probability_of_improvement(THEIRS.T, OURS.T)
+        ours = st.probability_of_improvement([*OURS.T], [*THEIRS.T])
+        theirs = st.probability_of_improvement([*THEIRS.T], [*OURS.T])
         assert theirs.value == pytest.approx(1 - ours.value)
         assert theirs.low == pytest.approx(1 - ours.high)
 

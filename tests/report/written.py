@@ -73,7 +73,7 @@ def write_evaluation(run: str, number: int, step: int, mean: float) -> None:
     path.write_text(json.dumps(content))
 
 
-def returns(values: Sequence[float], every: int = 10, **others: float) -> list[Row]:
+def returns(values: Sequence[float], every: int = 10, /, **others: float) -> list[Row]:
     """One row an episode of so many steps."""
     return [
         {

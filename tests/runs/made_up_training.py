@@ -4,7 +4,7 @@ from typing import Any
 
 from gym_loop.runs.metrics import Metrics
 
-HYPERPARAMETERS = {
+HYPERPARAMETERS: dict[str, bool | int | float | str] = {
     "seed": 3,
     "agent.class": "gym_loop.agents.ppo:PPO",
     "agent.parameters.learning_rate": 3e-4,

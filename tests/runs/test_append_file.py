@@ -1,9 +1,9 @@
 """A file that grows by whole pieces, or not at all."""
 
 import pytest
-from full_disk import largest_file
 
 from gym_loop.runs.loggers.append_file import AppendFile
+from tests.runs.full_disk import largest_file
 
 
 def test_a_failed_write_leaves_no_part_behind(tmp_path):

@@ -84,7 +84,7 @@ def test_the_last_ones_and_the_best_are_kept(store: CheckpointStore) -> None:
 
 
 @pytest.mark.parametrize(("keep", "kept"), [({}, 3), ({"keep": 1}, 1), ({"keep": 0}, 1)])
-def test_how_many_are_kept(tmp_path: Path, keep: dict[str, int], kept: int) -> None:
+def test_how_many_are_kept(tmp_path: Path, keep: dict[str, Any], kept: int) -> None:
     store = CheckpointStore(tmp_path, **keep)
     for step in range(5):
         save(store, step)

@@ -7,13 +7,13 @@ import os
 
 import numpy as np
 import pytest
-from full_disk import largest_file
-from made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 
 from gym_loop.errors import RunError
 from gym_loop.runs.loggers import csv_logger
 from gym_loop.runs.loggers.csv_logger import CsvLogger
 from gym_loop.runs.metrics import Metrics
+from tests.runs.full_disk import largest_file
+from tests.runs.made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 
 
 def rows_of(path):
@@ -154,7 +154,7 @@ def test_csv_rows_that_are_missing_are_reported_and_it_goes_on(tmp_path, damage)
 
 
 def test_csv_loses_nothing_to_a_disk_that_is_full_for_a_while(tmp_path):
-    heard = []
+    heard: list[str] = []
     metrics = Metrics([CsvLogger(tmp_path, "run-1")], heard.append)
     train(metrics, 0, 30)
     with largest_file(2048):
@@ -172,7 +172,7 @@ def test_csv_loses_nothing_to_a_disk_that_is_full_for_a_while(tmp_path):
 
 def test_csv_gives_up_when_too_much_waits_for_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_logger, "MAX_WAITING_ROWS", 100)
-    heard = []
+    heard: list[str] = []
     metrics = Metrics([CsvLogger(tmp_path, "run-1")], heard.append)
     with largest_file(10):
         for step in range(300):

@@ -53,8 +53,8 @@ def parents(base: Path) -> dict[str, Path]:
 
 
 def python(code: str) -> "subprocess.Popen[str]":
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def test_ids_count_up(create: Callable[..., RunDirectory], tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_what_is_no_number_is_left_out_and_named_once(logger, warnings_heard, va
 def test_no_row_without_a_metric(logger, warnings_heard):
     metrics = Metrics([logger], warnings_heard.append)
     metrics.log(1, {}, 0.0)
-    metrics.log(1, {"a": "text"}, 0.0)
+    metrics.log(1, {"a": "text"}, 0.0)  # type: ignore[dict-item]
     assert logger.rows == []
 
 

@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
-from made_up_training import HYPERPARAMETERS, scalars_at, train
 
 from gym_loop.errors import ModuleMissingError, RunError
 from gym_loop.runs.loggers.mlflow_logger import MLflowLogger
 from gym_loop.runs.metrics import Metrics
+from tests.runs.made_up_training import HYPERPARAMETERS, scalars_at, train
 
 # MLflow's own models use what SQLAlchemy 2.1 calls old.
 mlflow_warnings = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -83,7 +83,7 @@ def test_an_mlflow_run_that_was_deleted_is_reported_and_a_new_one_begins(tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     logger = MLflowLogger(tmp_path, "run-1", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    heard = []
+    heard: list[str] = []
     metrics = Metrics([logger], heard.append)
     metrics.load_state_dict({"MLflowLogger": {"mlflow_run": "0" * 32}})
     assert len(heard) == 1

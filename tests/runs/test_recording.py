@@ -7,10 +7,10 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
-from videos import Scripted, boxes, decoded, picture, record_one
 
 from gym_loop.runs import recording
 from gym_loop.runs.recording import VideoRecorder, is_recorded
+from tests.runs.videos import Scripted, boxes, decoded, picture, record_one
 
 
 def test_true_records_cubes_below_1000_and_then_every_1000th():
@@ -35,7 +35,7 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "brown
 
 def test_cartpole_is_recorded_as_a_browser_wants_it(tmp_path):
     env = gym.make("CartPole-v1", render_mode="rgb_array")
-    heard = []
+    heard: list[str] = []
     recorder = VideoRecorder(env, tmp_path / "videos", True, heard.append)
     steps, lengths, begun = 0, {}, []
     for episode in range(10):

@@ -7,12 +7,12 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
-from full_disk import largest_file
-from videos import Scripted, decoded, picture, record_one
 
 from gym_loop.errors import RecordingError, RenderError
 from gym_loop.runs import recording
 from gym_loop.runs.recording import VideoRecorder, check_recording
+from tests.runs.full_disk import largest_file
+from tests.runs.videos import Scripted, decoded, picture, record_one
 
 # -- before the training ---------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ def test_a_missing_pyav_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_a_failure_drops_the_video_and_is_said_once(tmp_path, frames, reason):
-    heard = []
+    heard: list[str] = []
     recorder = VideoRecorder(
         Scripted([*frames, *frames, *[picture()] * 3]), tmp_path, 1, heard.append
     )
@@ -135,7 +135,7 @@ def test_a_failure_drops_the_video_and_is_said_once(tmp_path, frames, reason):
 def test_a_full_disk_drops_the_video(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 120, 160, 3), dtype=np.uint8)
     env = Scripted([*noise, *noise])
-    heard = []
+    heard: list[str] = []
     recorder = VideoRecorder(env, tmp_path, 1, heard.append)
     with largest_file(8192):
         assert recorder.begin(0, 0)
@@ -161,7 +161,7 @@ def test_a_directory_that_cannot_be_made_drops_the_video(tmp_path):
 
 @pytest.mark.parametrize("captures", [1, 90])
 def test_a_directory_that_vanishes_drops_the_video(tmp_path, captures):
-    heard = []
+    heard: list[str] = []
     recorder = VideoRecorder(Scripted([picture()] * 99), tmp_path / "videos", 1, heard.append)
     recorder.begin(0, 0)
     for _ in range(captures):

@@ -13,12 +13,12 @@ import urllib.request
 
 import numpy as np
 import pytest
-from full_disk import largest_file
-from made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 
 from gym_loop.errors import RunError
 from gym_loop.runs.loggers.tensorboard_logger import TensorBoardLogger
 from gym_loop.runs.metrics import Metrics
+from tests.runs.full_disk import largest_file
+from tests.runs.made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 
 
 def events_of(directory):
@@ -156,7 +156,7 @@ def test_an_event_file_that_is_gone_is_reported_and_a_new_one_begins(tmp_path):
 
 
 def test_tensorboard_loses_nothing_to_a_disk_that_is_full_for_a_while(tmp_path):
-    heard = []
+    heard: list[str] = []
     metrics = Metrics([TensorBoardLogger(tmp_path, "run-1")], heard.append)
     metrics.start(HYPERPARAMETERS)
     train(metrics, 0, 30)
@@ -171,7 +171,7 @@ def test_tensorboard_loses_nothing_to_a_disk_that_is_full_for_a_while(tmp_path):
 
 def test_tensorboard_gives_up_when_too_much_waits_for_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("gym_loop.runs.loggers.tensorboard_logger.MAX_WAITING_BYTES", 1000)
-    heard = []
+    heard: list[str] = []
     logger = TensorBoardLogger(tmp_path, "run-1")
     metrics = Metrics([logger], heard.append)
     metrics.log(0, {"x": 1.0}, 0.0)

@@ -17,7 +17,7 @@ from gym_loop.runs.recording import VideoRecorder
 class Scripted(gym.Env):
     """Renders what it is given, one after the other; raises what is an exception."""
 
-    render_mode = "rgb_array"
+    render_mode: str | None = "rgb_array"
 
     def __init__(self, frames: Iterable[Any]) -> None:
         self.metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 20}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from state_things import Colour, Mode, Part, Point, Record, Thing, plain
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, capture_attributes, restore, restore_attributes
+from tests.state_tree.state_things import Colour, Mode, Part, Point, Record, Thing, plain
 
 
 def test_attributes_are_restored_removed_and_kept_in_order() -> None:
@@ -30,7 +30,7 @@ def test_slots_private_ones_too() -> None:
     saved, live = Part(), Part()
     saved.mean += 2
     saved.hide([3])
-    live.never = 9  # type: ignore[misc]
+    live.never = 9  # type: ignore[attr-defined]
     mean = live.mean
     restore(live, capture(saved))
     assert live.mean is mean
@@ -44,13 +44,13 @@ def test_frozen_dataclasses_and_subclasses_of_containers() -> None:
     class Frozen:
         rate: float
 
-    class Ring(list):  # type: ignore[type-arg]
+    class Ring(list):
         position = 0
 
-    class Table(collections.OrderedDict):  # type: ignore[type-arg]
+    class Table(collections.OrderedDict):
         pass
 
-    class Queue(collections.deque):  # type: ignore[type-arg]
+    class Queue(collections.deque):
         pass
 
     saved = Thing(f=Frozen(0.5), r=Ring([1, 2]), t=Table(a=1), q=Queue([3]))
@@ -99,7 +99,7 @@ def test_code_is_no_state_and_stays() -> None:
         return x
 
     saved = Thing(f=math.sin, table={"f": max, "n": 1}, kind=dict, module=math, own=None)
-    saved.own = saved.__init__
+    saved.own = saved.__init__  # type: ignore[misc]
     live = Thing(f=old, table={"f": old, "n": 0}, kind=list, module=random, own=old)
     restore(live, capture(saved))
     assert (live.f, live.table, live.kind, live.module) == (old, {"f": old, "n": 1}, list, random)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from state_things import Part, Thing, plain, same
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
 from gym_loop.transition import Transition
+from tests.state_tree.state_things import Part, Thing, plain, same
 
 
 def test_containers_and_arrays_are_filled_in_place() -> None:
@@ -71,7 +71,7 @@ def test_arrays_that_overlap_only_now_are_refused() -> None:
 
 
 def test_shared_objects_and_cycles_survive() -> None:
-    shared = [1]
+    shared: list[Any] = [1]
     saved = Thing(one=shared, two=(shared, {"k": shared}), part=Part(), also=None)
     saved.also, saved.me = saved.part, saved
     shared.append(shared)

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from state_things import Colour, Part, Point, Thing
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, capture_attributes, restore, restore_attributes
+from tests.state_tree.state_things import Colour, Part, Point, Thing
 
 
 @pytest.mark.parametrize(
     ("value", "name"),
     [
         (threading.Lock(), "lock"),
-        ((i for i in ()), "generator"),
+        ((i for i in (1,)), "generator"),
         (iter([1]), "list_iterator"),
         (np.ma.array([1]), "MaskedArray"),
         (memoryview(b""), "memoryview"),
@@ -75,12 +75,12 @@ def test_nesting_without_end_is_refused() -> None:
         (Part(), Thing(x=1), "but a .*:Part is here now"),
         (
             Thing(t=0),
-            Thing(t=collections.namedtuple("Gone", "a")(1)),
+            Thing(t=collections.namedtuple("Gone", "a")(1)),  # type: ignore[arg-type]
             "the class Gone is not known",
         ),
         (
             Point(1, 2),
-            collections.namedtuple("Point", "x z")(1, 2),
+            collections.namedtuple("Point", "x z")(1, 2),  # type: ignore[arg-type, call-arg]
             "the fields x, z, but now has x, y",
         ),
         (Colour.RED, enum.Enum("Colour", "GREEN").GREEN, "has no member 'GREEN'"),  # type: ignore[attr-defined]

@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from state_things import Thing, plain, round_trip
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
+from tests.state_tree.state_things import Thing, plain, round_trip
 
 
 @pytest.mark.parametrize(

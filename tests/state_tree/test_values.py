@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from state_things import Point, Thing, plain, round_trip, same
 
 from gym_loop.state_tree import capture, capture_attributes, restore, restore_attributes
+from tests.state_tree.state_things import Point, Thing, plain, round_trip, same
 
 hashables = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5),
@@ -26,7 +26,7 @@ arrays = hnp.arrays(
     hnp.scalar_dtypes() | hnp.unicode_string_dtypes(max_len=4) | hnp.byte_string_dtypes(max_len=4),
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
 )
-values = st.recursive(
+values: st.SearchStrategy[Any] = st.recursive(
     hashables | st.floats() | st.complex_numbers() | arrays,
     lambda inner: (
         st.lists(inner, max_size=4)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from without_ray import InTurn, no_ray
 
 from gym_loop.sweeps import sweeping
 from gym_loop.sweeps.trial import Nursery
+from tests.sweeps.without_ray import InTurn, no_ray
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping_files import write_files
 
 from gym_loop import class_loader
 from gym_loop.class_loader import load_class, use_instead
@@ -12,7 +11,8 @@ from gym_loop.config import load_config
 from gym_loop.errors import SweepError
 from gym_loop.sweeps import parcel
 from gym_loop.sweeps.parcel import named_files, pack
-from gym_loop.sweeps.trainable import travelled_files
+from gym_loop.sweeps.trainable import PARCEL, travelled_files
+from tests.sweeps.sweeping_files import write_files
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_every_file_that_the_run_file_names_travels_with_the_modules_beside_it(
 
 
 def test_without_a_parcel_no_file_is_another_one() -> None:
-    assert parcel.PARCEL not in sys.modules
+    assert PARCEL not in sys.modules
     assert travelled_files() == {}
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from sweeping_files import SKILL, write_files
 
 import gym_loop
 from gym_loop.config import load_config
@@ -16,6 +15,7 @@ from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.forking import fork_run
 from gym_loop.sweeps.population import check_may_change, explored
 from gym_loop.sweeps.space import Parameter, Space
+from tests.sweeps.sweeping_files import SKILL, write_files
 
 PPO = {"agent": {"class": "gym_loop.agents.ppo:PPO"}, "env": {"name": "CartPole-v1"}}
 

@@ -4,15 +4,15 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, manifests, write_files
 
 from gym_loop.sweeps import sweeping
-from gym_loop.sweeps.tuning import QUIET
+from gym_loop.sweeps.tuning import QUIET, tune
+from tests.sweeps.sweeping_files import RUN, SKILL, manifests, write_files
 
 SLOW = {
     **RUN,
@@ -58,16 +58,14 @@ def test_a_node_that_is_killed_loses_no_finished_trial(
         seen["finished"] = finished()
         seen["runs"] = manifests()
 
-    real: Callable[..., None] = sweeping.tune
-
-    def tune(*arguments: Any) -> None:
+    def tune_elsewhere(*arguments: Any) -> None:
         # The nodes work with the files that travelled, whatever becomes of these.
         Path("agent.py").write_text("raise RuntimeError('this file did not travel')")
         killer.start()
-        real(*arguments)
+        tune(*arguments)
 
     killer = threading.Thread(target=kill)
-    monkeypatch.setattr(sweeping, "tune", tune)
+    monkeypatch.setattr(sweeping, "tune", tune_elsewhere)
     result = sweeping.sweep("run.yaml", "sweep.yaml", address=cluster.address)
     killer.join()
     assert [one.status for one in result.records] == ["finished"] * 6

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, manifests, write_files
 
+from tests.sweeps.sweeping_files import RUN, SKILL, manifests, write_files
 from tests.waiting import wait_for
 
 SLOW = {

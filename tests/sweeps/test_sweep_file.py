@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, write_files
 
 from gym_loop.config import load_config
 from gym_loop.errors import ConfigError
 from gym_loop.sweeps.plan import plan
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep
+from tests.sweeps.sweeping_files import RUN, SKILL, write_files
 
 GRID = {"parameters": {SKILL: [1.0, 2.0]}}
 

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import SKILL, manifest, write_files
-from without_ray import InTurn
 
 import gym_loop
 from gym_loop.config import load_config
@@ -16,6 +14,8 @@ from gym_loop.runs.listing import list_runs
 from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.result import SweepResult
 from gym_loop.sweeps.sweeping import sweep
+from tests.sweeps.sweeping_files import SKILL, manifest, write_files
+from tests.sweeps.without_ray import InTurn
 
 
 @pytest.fixture(autouse=True)

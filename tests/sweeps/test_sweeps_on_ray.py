@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping_files import RUN, SKILL, manifest, write_files
 
 from gym_loop.errors import SweepError
 from gym_loop.runs.listing import list_runs
 from gym_loop.sweeps.result import SweepResult
 from gym_loop.sweeps.sweeping import sweep
 from gym_loop.sweeps.tuning import ray_running
+from tests.sweeps.sweeping_files import RUN, SKILL, manifest, write_files
 
 SLOWLY = {
     **RUN,

@@ -14,16 +14,16 @@ from urllib.request import Request, urlopen
 
 import cv2
 import numpy as np
-import played
 import pytest
-from played import RUN, steps_made, train, watching
 
 import gym_loop
 from gym_loop.errors import CheckpointMismatchError, ConfigError, RunError, UsageError
 from gym_loop.watching import player as player_module
 from gym_loop.watching.server import watch
+from tests.watching import played
+from tests.watching.played import RUN, steps_made, train, watching
 
-VECTOR = {
+VECTOR: dict[str, Any] = {
     "class": "gym_loop.loops.vector_loop:VectorLoop",
     "parameters": {"n_envs": 4, "max_steps": 20},
 }
@@ -86,6 +86,7 @@ def test_the_agent_of_the_newest_checkpoint_plays_and_is_seen() -> None:
         assert facts["reward"] == 2.0
         assert facts["return"] == 2.0 * facts["step"]
         picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
         assert picture.shape == (20, 30, 3)
         assert abs(int(picture[5, 5, 0]) - 10 * facts["step"]) <= 2
         facts, _ = views_until(address, lambda one: len(one.get("results", [])) == 2)
@@ -250,7 +251,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gym_loop.watching.app", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r'uvicorn: pip install "gym-loop\[bridges\]"'):
-        played.watch("run.yaml")
+        watch("run.yaml")
 
 
 def watch_to_the_end(**options: Any) -> None:

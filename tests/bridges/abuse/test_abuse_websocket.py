@@ -76,7 +76,7 @@ def test_wrong_seeds(client: WebSocketClient, seed: Any) -> None:
 @pytest.mark.parametrize("instance", ["x", "0" * 32, "0" * 9999, "", None, 1, [], {}])
 @pytest.mark.parametrize("method", ["reset", "step", "close", "action_space", "action_sample"])
 def test_unknown_instances(client: WebSocketClient, instance: Any, method: str) -> None:
-    more = {"action": 0} if method == "step" else {}
+    more: dict[str, Any] = {"action": 0} if method == "step" else {}
     refusal = refused(client, method=method, instance_id=instance, **more)
     assert refusal.code == 1007
     assert refusal.message.startswith("Instance `")

@@ -205,12 +205,13 @@ def steps_of(observation: np.ndarray) -> int:
 
 def register() -> None:
     """Let servers make the worlds."""
-    for name, entry_point, more in [
+    worlds: list[tuple[str, Any, dict[str, Any]]] = [
         ("NatsCounter-v0", Counter, {}),
         ("NatsFour-v0", Counter, {"kwargs": {"length": 4}}),
         ("NatsCut-v0", Counter, {"max_episode_steps": 3}),
         ("NatsBroken-v0", Counter, {"kwargs": {"fail_at": 2}}),
         ("NatsBox-v0", Odd, {"kwargs": {
             "observation_space": Box(-1, 1, (2, 3), np.float32), "action_space": Box(-1, 1)}}),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for name, entry_point, more in worlds:
         gymnasium.register(name, entry_point, disable_env_checker=True, **more)

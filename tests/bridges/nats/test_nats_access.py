@@ -9,15 +9,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import nats_serving
 import pytest
-from nats_secrets import certificate, credentials
-from nats_serving import nats_server, system
 
 from gym_loop.bridges.nats.connection import NatsConnection
 from gym_loop.bridges.nats.embedded import EmbeddedServer, find_server
 from gym_loop.bridges.nats.env import NatsEnv
 from gym_loop.errors import BridgeConnectionError
+from tests.bridges.nats import nats_serving
+from tests.bridges.nats.nats_secrets import certificate, credentials
+from tests.bridges.nats.nats_serving import nats_server, system
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +79,7 @@ def test_a_credentials_file_of_no_use(tmp_path: Path, content: bytes | None, sai
     file = tmp_path / "user.creds"
     if content is not None:
         file.write_bytes(content)
-    config, _ = credentials(tmp_path / "other") if (tmp_path / "other").mkdir() else ("", None)
-    with nats_server(tmp_path, config) as server:
+    with nats_server(tmp_path) as server:
         refused(f"credentials {re.escape(str(file))}: .*{said}", server.url, credentials=str(file))
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import nats_serving
 import pytest
-from nats_serving import PATIENCE, is_listening, system
 
 from gym_loop.bridges.nats.env import NatsEnv
 from gym_loop.experiment import train
+from tests.bridges.nats import nats_serving
+from tests.bridges.nats.nats_serving import PATIENCE, is_listening, system
 from tests.waiting import wait_for
 
 COMMAND = [sys.executable, "-m", "gym_loop", "serve", "nats"]

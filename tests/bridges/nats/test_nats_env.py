@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import nats_serving
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary
-from nats_serving import NatsServer, Raw, nats_server, steps_of, system
 
 import gym_loop.bridges  # noqa: F401 - registers the environments
 from gym_loop.bridges.nats.address import parse_url
@@ -26,6 +24,8 @@ from gym_loop.errors import (
     EnvParametersError,
     SampleError,
 )
+from tests.bridges.nats import nats_serving
+from tests.bridges.nats.nats_serving import NatsServer, Raw, nats_server, steps_of, system
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import nats_serving
 import numpy as np
 import pytest
 from gymnasium.spaces import (
@@ -23,8 +22,8 @@ from gymnasium.spaces import (
     Space,
     Text,
 )
-from nats_serving import NatsServer, Odd, Raw, nats_server, system
 
+from gym_loop.bridges.nats import wire
 from gym_loop.bridges.nats.client import ERROR_HEADER
 from gym_loop.bridges.nats.codec import decode, encode
 from gym_loop.bridges.nats.env import NatsEnv
@@ -34,6 +33,8 @@ from gym_loop.bridges.nats.wire import Message
 from gym_loop.bridges.sessions import Session
 from gym_loop.bridges.settings import load_settings
 from gym_loop.errors import BridgeConnectionError, ConfigError, EnvError, SpaceError
+from tests.bridges.nats import nats_serving
+from tests.bridges.nats.nats_serving import NatsServer, Odd, Raw, nats_server, system
 
 
 @pytest.fixture(autouse=True)
@@ -255,7 +256,7 @@ def test_a_thousand_bad_messages_between_good_ones(
                 subject, payload = next(bad)
                 headers = {"Anything": "at all"} if index % 3 == 0 else None
                 reply = ["", "nobody.hears", f"{raw.inbox}.0"][index % 3]
-                raw.send(nats_serving.wire.publish(subject, payload, reply, headers))
+                raw.send(wire.publish(subject, payload, reply, headers))
             observation, reward, *_ = env.step(1)
             assert nats_serving.steps_of(observation) == step
             assert reward == 10.0

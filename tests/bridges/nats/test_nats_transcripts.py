@@ -12,9 +12,9 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Discrete, MultiBinary
-from nats_serving import PATIENCE, system
 
 from gym_loop.bridges.nats.env import NatsEnv
+from tests.bridges.nats.nats_serving import PATIENCE, system
 
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts" / "nats"
 

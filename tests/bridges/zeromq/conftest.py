@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from zmq_serving import BOUNDS, Served, register
 
 import gym_loop.bridges  # noqa: F401 - registers the environment
 from gym_loop.bridges.zeromq.env import ZeroMQEnv
+from tests.bridges.zeromq.zmq_serving import BOUNDS, Served, register
 
 
 @pytest.fixture(autouse=True)

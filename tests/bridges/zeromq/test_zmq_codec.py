@@ -160,7 +160,7 @@ def test_no_json_raises_anything_else(value: Any) -> None:
 def test_a_reading_of_gymz_itself() -> None:
     data = b'[{"min": -Infinity, "max": Infinity, "value": 0.1, "ts": 2.5}, '
     reading = Reading(data + b'{"max": 3, "min": null, "value": 3, "ts": 9}]')
-    assert reading.values == (0.1, 3)
+    assert reading.values == (0.1, 3.0)
     assert reading.bounds() == ((-math.inf, None), (math.inf, 3))
     assert reading.ts == 2.5
     for odd in (b"[]", b"7", b'["a"]', b'[{"value":1}]', b'[{"value":{},"ts":1}]'):

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from gym_loop.bridges.zeromq.settings import ZeroMQSettings
 from gym_loop.errors import ConfigError, UsageError
 
 # The whole default configuration of gymz, by key.
-GYMZ = {
+GYMZ: dict[str, dict[str, Any]] = {
     "All": {
         "seed": 12345, "time_stamp_tolerance": 0.01, "prefix": None, "write_report": True,
         "report_file": "./report.json", "overwrite_files": False, "flush_report_interval": None,
@@ -35,7 +36,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def findings(file: Path | None = None, overrides: object = ()) -> list[str]:
+def findings(file: Path | None = None, overrides: Any = ()) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(file, overrides)
     return [str(finding) for finding in caught.value.findings]
@@ -49,7 +50,7 @@ def test_the_defaults_are_those_of_gymz() -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 4, "\t"])
-def test_json_of_gymz_is_read_unchanged(tmp_path: Path, indent: object) -> None:
+def test_json_of_gymz_is_read_unchanged(tmp_path: Path, indent: Any) -> None:
     file = write(tmp_path / "config.json", json.dumps(GYMZ, indent=indent))
     config = load_config(file)
     assert config == ZeroMQConfig(directory=tmp_path)
@@ -61,7 +62,8 @@ def test_what_is_given_stands_over_the_defaults(tmp_path: Path) -> None:
                "EnvRunner": {"update_interval": 1}, "All": {"prefix": "out"}, }"""
     config = load_config(write(tmp_path / "c.json", text), ["EnvRunner.speed=max", "All.seed=-1"])
     assert config.env.env == "Pendulum-v1"
-    first, second, third = config.env.inter_trial_observation
+    between_trials: Any = config.env.inter_trial_observation
+    first, second, third = between_trials
     assert math.isnan(first)
     assert (second, third) == (-math.inf, 1)
     assert config.env_runner.update_interval == 1.0
@@ -156,10 +158,13 @@ def test_options_stand_over_the_file(tmp_path: Path) -> None:
         "set": ["Env.min_reward=-9", "Env.env=Other-v0"],
     }  # fmt: skip
     config = ZeroMQSettings.load(file, given)
+    assert isinstance(config, ZeroMQConfig)
     assert (config.env.env, config.env.render, config.env.min_reward) == ("Pendulum-v1", False, -9)
     assert config.observation_sender.host == config.reward_sender.host == "127.0.0.2"
     assert config.env_runner.speed == "max"
-    assert ZeroMQSettings.load(file, {"imports": ["a", "b.py"]}).env.imports == ["a", "b.py"]
+    config = ZeroMQSettings.load(file, {"imports": ["a", "b.py"]})
+    assert isinstance(config, ZeroMQConfig)
+    assert config.env.imports == ["a", "b.py"]
     with pytest.raises(ConfigError, match="unknown"):
         ZeroMQSettings.load(file, {"emv": "x"})
 

@@ -1,5 +1,6 @@
 """gym_loop/ZeroMQ-v0 in lock-step and in real time, against our server and one like gymz's own."""
 
+import json
 import threading
 import time
 from typing import Any
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 import zmq
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
-from zmq_serving import LOCK_STEP, free_ports, kwargs, serving
 
 from gym_loop.bridges.zeromq.env import ZeroMQEnv
 from gym_loop.errors import EnvParametersError
+from tests.bridges.zeromq.zmq_serving import LOCK_STEP, free_ports, kwargs, serving
 
 # -- lock-step -------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ def test_a_server_like_gymz_itself(environments: Any) -> None:
     """Streams that sleep between messages, each with stamps of its own; nulls between episodes."""
     ports = free_ports()
     stop = threading.Event()
-    state = {"observation": 0.0, "reward": None, "action": 0}
+    state: dict[str, Any] = {"observation": 0.0, "reward": None, "action": 0}
 
     def stream(name: str, port: int) -> None:
         with zmq.Context() as context, context.socket(zmq.PUB) as socket:
@@ -153,7 +154,7 @@ def test_a_server_like_gymz_itself(environments: Any) -> None:
                     if stop.wait(0.02):
                         return
                     while socket.poll(0):
-                        state["action"] = socket.recv_json()[0]["value"]
+                        state["action"] = json.loads(socket.recv())[0]["value"]
                     state["observation"], state["reward"] = float(tick), 1.0
                 stop.wait(0.02)
                 state["observation"], state["reward"] = 9999.0, None
@@ -174,7 +175,7 @@ def test_a_server_like_gymz_itself(environments: Any) -> None:
         while not env.step(2)[2]:
             pass
         assert env.reset()[0][0] <= 2
-        observation, over = None, False
+        over = False
         while not over:
             observation, _, over, _, _ = env.step(7)
         assert observation.tolist() == [10.0]

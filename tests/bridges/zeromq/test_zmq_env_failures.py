@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 import zmq
-from zmq_serving import LOCK_STEP, Process, free_port, free_ports, kwargs, serving, values
 
 from gym_loop.bridges.zeromq.env import ZeroMQEnv
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
+from tests.bridges.zeromq.zmq_serving import (
+    LOCK_STEP,
+    Process,
+    free_port,
+    free_ports,
+    kwargs,
+    serving,
+    values,
+)
 
 SPEEDS = ["real", "max"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from zmq_serving import serving
 
 from gym_loop.bridges.zeromq.config import key_types, load_config
 from gym_loop.bridges.zeromq.sections import SECTIONS
+from tests.bridges.zeromq.zmq_serving import serving
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "zeromq"
 

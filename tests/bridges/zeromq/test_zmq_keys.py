@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import zmq
 from zmq.auth import create_certificates, load_certificate
-from zmq_serving import BOUNDS, kwargs, serving
 
 from gym_loop.bridges.zeromq.env import ZeroMQEnv
 from gym_loop.errors import BridgeConnectionError, UsageError
+from tests.bridges.zeromq.zmq_serving import BOUNDS, kwargs, serving
 
 
 @pytest.fixture

@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_zmq_codec import BAD
-from zmq_serving import LOCK_STEP, QUICK, Counting, Served, command, kwargs, serving, values
+
+from tests.bridges.zeromq.test_zmq_codec import BAD
+from tests.bridges.zeromq.zmq_serving import (
+    LOCK_STEP,
+    QUICK,
+    Counting,
+    Served,
+    command,
+    kwargs,
+    serving,
+    values,
+)
 
 
 def first(stream: Any) -> list[Any]:
@@ -28,7 +38,7 @@ def first(stream: Any) -> list[Any]:
 def both(served: Served) -> tuple[dict[float, list[Any]], dict[float, list[Any]]]:
     """A tenth of a second or so of both streams, by time stamp."""
     observations, rewards = served.streams()
-    found: tuple[dict[float, list[Any]], ...] = ({}, {})
+    found: tuple[dict[float, list[Any]], dict[float, list[Any]]] = ({}, {})
     for _ in range(60):
         for stream, into in zip((observations, rewards), found, strict=True):
             message = stream.recv()

@@ -7,18 +7,6 @@ from typing import Any
 
 import pytest
 import zmq
-from zmq_serving import (
-    LOCK_STEP,
-    QUICK,
-    WAIT_MS,
-    Counting,
-    Process,
-    command,
-    free_port,
-    kwargs,
-    serving,
-    values,
-)
 
 from gym_loop.bridges.zeromq.board import Board
 from gym_loop.bridges.zeromq.config import load_config
@@ -30,6 +18,18 @@ from gym_loop.errors import (
     EnvUnknownError,
     ReportExistsError,
     SpaceError,
+)
+from tests.bridges.zeromq.zmq_serving import (
+    LOCK_STEP,
+    QUICK,
+    WAIT_MS,
+    Counting,
+    Process,
+    command,
+    free_port,
+    kwargs,
+    serving,
+    values,
 )
 
 

@@ -1,6 +1,7 @@
 """Two streams put together to ticks, without a socket."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ def reading(ts: float, *values: float | None) -> Reading:
     return Reading(json.dumps([{"value": value, "ts": ts} for value in values]).encode())
 
 
-def streams_at(*values: float, inter_trial: object = 9999.0) -> Streams:
+def streams_at(*values: float, inter_trial: Any = 9999.0) -> Streams:
     streams = Streams(inter_trial)
     streams.begin(reading(0.0, *values))
     return streams
@@ -78,9 +79,9 @@ def test_the_end_waits_for_the_rewards_before_it() -> None:
     streams = streams_at(0.0)
     streams.observation(reading(1.0, 7.0))
     streams.observation(reading(2.0, 9999.0))
-    assert not streams.over
+    over = [streams.over]
     streams.reward(reading(1.0, 5.0))
-    assert streams.over
+    assert [*over, streams.over] == [False, True]
     streams.observation(reading(3.0, 1.0))
     assert streams.latest == (7.0,)
     assert streams.take() == 5.0

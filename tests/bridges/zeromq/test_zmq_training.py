@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from zmq_serving import BOUNDS, LOCK_STEP, kwargs, serving
 
 from gym_loop.experiment import train
+from tests.bridges.zeromq.zmq_serving import BOUNDS, LOCK_STEP, kwargs, serving
 
 
 def test_a_run_trains_and_resumes_approximately(

@@ -40,9 +40,9 @@ def test_environment_parameters() -> None:
     made.start()
     made.tick(1)
     made.tick(1)
-    assert not made.between_trials
+    between = [made.between_trials]
     made.tick(1)
-    assert made.between_trials
+    assert [*between, made.between_trials] == [False, True]
     made.close()
 
 

@@ -28,7 +28,10 @@ QUICK = {
     "RewardSender.update_interval": 0.002,
 }
 LOCK_STEP = {"EnvRunner.speed": "max"}
-BOUNDS = {"observation_low": [0, -1], "observation_high": [1e6, 9]}  # of `Counting`, as parameters
+BOUNDS: dict[str, Any] = {
+    "observation_low": [0, -1],
+    "observation_high": [1e6, 9],
+}  # of `Counting`, as parameters
 
 
 def free_port() -> int:
@@ -127,9 +130,9 @@ class Served:
 
 
 @contextmanager
-def serving(*overrides: str, command_port: int | None = None, **fixed: Any) -> Iterator[Served]:
+def serving(*overrides: str, **fixed: Any) -> Iterator[Served]:
     """Serve until the end of the block; an error of the server is raised there."""
-    command_port = command_port or free_port()
+    command_port = free_port()
     settings = {
         "All.write_report": False,
         "Env.render": False,

@@ -1,0 +1,85 @@
+"""Where a run came from, and how it is found again after it was moved or copied with its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gym_loop.runs.directory import MANIFEST, RUN_FILE
+from gym_loop.runs.manifest import read_manifest
+
+
+def origin(run_file: Path | None, logs: Path) -> dict[str, str | None]:
+    """What the manifest says of a run file: its path, and the way to it from the logs.
+
+    Args:
+        run_file: None for a config that was made in Python.
+        logs: the run's own directory of logs.
+    """
+    path = run_file.resolve() if run_file else None
+    return {
+        "config": str(path) if path else None,
+        "config_from_logs": os.path.relpath(path, logs.resolve()) if path else None,
+    }
+
+
+def is_from(facts: Mapping[str, Any], run_file: Path | None, logs: Path) -> bool:
+    """Whether a run came from this file, also if both have been moved or copied together.
+
+    Args:
+        facts: the run's manifest.
+        run_file: None for a config that was made in Python.
+        logs: the run's own directory of logs.
+    """
+    here = origin(run_file, logs)
+    if facts.get("config") == here["config"]:
+        return True
+    return run_file is not None and facts.get("config_from_logs") == here["config_from_logs"]
+
+
+def origin_now(facts: Mapping[str, Any], logs: Path) -> str | None:
+    """Path of the file that a run came from: beside the logs where both were moved, else as noted.
+
+    Args:
+        facts: the run's manifest.
+        logs: the run's own directory of logs.
+    """
+    noted, way = facts.get("config"), facts.get("config_from_logs")
+    if not isinstance(noted, str) or not isinstance(way, str):
+        return noted if isinstance(noted, str) else None
+    moved = os.path.normpath(logs.resolve() / way)
+    return moved if os.path.isfile(moved) else noted
+
+
+def follow(content: Any, path: Path) -> Any:
+    """Let a run's resolved file name the ``.py`` files that it was moved or copied with.
+
+    Args:
+        content: of the file.
+        path: the file; what is no run's own is not changed.
+    """
+    if path.name != RUN_FILE:
+        return content
+    facts = read_manifest(path.parent / MANIFEST)
+    now = origin_now(facts, path.parent)
+    if now is None or now == facts["config"]:
+        return content
+    before, after = Path(facts["config"]), Path(now)
+    while before.name == after.name:
+        before, after = before.parent, after.parent
+    return _replaced(content, os.path.join(before, ""), os.path.join(after, ""))
+
+
+def _replaced(value: Any, before: str, after: str) -> Any:
+    """The same with another beginning of absolute paths, where that leads to a file."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, before, after) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, before, after) for item in value]
+    if not isinstance(value, str) or not value.startswith(before):
+        return value
+    new = after + value.removeprefix(before)
+    file, colon, _ = new.partition(".py:")
+    return new if os.path.isfile(f"{file}.py" if colon else new) else value
