@@ -66,7 +66,7 @@ def start_ray(address: str | None, cores: int, **options: Any) -> None:
     ray.init(address=address or "local", **options)
     if threading.current_thread() is threading.main_thread():
         # Ray puts its own in place, which shows addresses and aborts the process after 3 seconds.
-        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.signal(signal.SIGTERM, on_sigterm or signal.SIG_DFL)
 
 
 class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
