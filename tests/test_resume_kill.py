@@ -59,7 +59,10 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, env):
     assert differences(tmp_path / "straight", tmp_path / "killed") == []
 
 
-@pytest.mark.parametrize("name", WORKBENCH)
+TORCH = pytest.param("agents/torch_reinforce", marks=pytest.mark.needs("torch"))
+
+
+@pytest.mark.parametrize("name", [TORCH if name in TORCH.values else name for name in WORKBENCH])
 def test_the_workbench_too(tmp_path, name):
     config = workbench_config(name)
     seconds = train_straight(tmp_path / "straight", config)

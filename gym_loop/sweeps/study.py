@@ -39,12 +39,12 @@ class Study:
         self._space = sweep.space
         self._sign = sweep.sign
         self._by_path = {one.path: one for one in sweep.space.parameters}
-        storage = optuna.storages.RDBStorage(
+        self._database = optuna.storages.RDBStorage(
             f"sqlite:///{(directory / STORAGE).resolve()}",
             engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS, "factory": _Connection}},
         )
         self._study = optuna.create_study(
-            storage=storage,
+            storage=self._database,
             study_name=name,
             direction="maximize" if sweep.mode == "max" else "minimize",
             load_if_exists=True,
@@ -52,6 +52,11 @@ class Study:
         count = len(self._study.get_trials(deepcopy=False))
         # Another seed after a resume: with the same it would propose the same again.
         self._study.sampler = _sampler(sweep, (sweep.seed + count) % 2**32)
+
+    def close(self) -> None:
+        """Close the storage; the study is of no use from then on."""
+        self._database.remove_session()
+        self._database.engine.dispose()
 
     def ask(self, values: Mapping[str, Any] | None = None) -> tuple[int, Values]:
         """Begin a trial: its number and values, which the sampler chooses if none are given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,11 @@ class _Sweeping:
         refuse_obstacles(parents, "choose another directory in the run file")
         sweep_id, path = self.directory.id, self.directory.path
         self.console.message(f"{sweep_id}: {self.asked.trials:,} trials, {path}")
-        study = Study(self.asked, path, sweep_id)
-        with stop_signals(self._stop), ray_running(address, named_files(self.config)):
-            self.search = Search(self.config, self.asked, self.directory, study, self._tell)
-            shutil.rmtree(path / "ray", ignore_errors=True)  # of a sweep that was killed
-            try:
-                tune(self.asked, self.search, self._order, path / "ray", sweep_id)
-            finally:
-                shutil.rmtree(path / "ray", ignore_errors=True)
+        with closing(Study(self.asked, path, sweep_id)) as study:
+            self._search(study, address)
+            # The values of a population change while it trains.
+            population = self.asked.scheduler.name == "pbt"
+            importance = {} if population else study.importance()
         result = SweepResult(
             sweep=sweep_id,
             directory=path,
@@ -146,12 +144,21 @@ class _Sweeping:
             mode=self.asked.mode,
             trials=self.asked.trials,
             records=list(self.search.records.values()),
-            # The values of a population change while it trains.
-            importance={} if self.asked.scheduler.name == "pbt" else study.importance(),
+            importance=importance,
             signal=self.signal,
         )
         self._write_best(result)
         return result
+
+    def _search(self, study: Study, address: str | None) -> None:
+        sweep_id, rays = self.directory.id, self.directory.path / "ray"
+        with stop_signals(self._stop), ray_running(address, named_files(self.config)):
+            self.search = Search(self.config, self.asked, self.directory, study, self._tell)
+            shutil.rmtree(rays, ignore_errors=True)  # of a sweep that was killed
+            try:
+                tune(self.asked, self.search, self._order, rays, sweep_id)
+            finally:
+                shutil.rmtree(rays, ignore_errors=True)
 
     def _stop(self, signum: int) -> None:
         """Leave the order to stop where every trial, on whichever node, looks for it."""
