@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from sphinx.application import Sphinx
 
 from gym_loop import cli, cli_serve, config
 from gym_loop.agents import BaseAgent
@@ -217,9 +216,8 @@ def _signature(parameter: Any, context: Any) -> str:
         return f".. describe:: {parameter.metavar or parameter.name}"
     # The help's own words for the value: "-c, --run-config <path>".
     shown = parameter.get_help_record(context)[0]
-    value = re.search(r" (<.+>|\S+)$", shown)
-    taken = value[0] if value and not parameter.is_flag else ""
-    return ".. option:: " + ", ".join(f"{one}{taken}" for one in option_names(parameter))
+    value = "" if parameter.is_flag else re.findall(r" (?:<.+>|\S+)$", shown)[0]
+    return ".. option:: " + ", ".join(f"{one}{value}" for one in option_names(parameter))
 
 
 def _facts(parameter: Any) -> str:
@@ -259,7 +257,7 @@ def pages() -> dict[str, str]:
     return {"configuration.rst": configuration_page(), "commands.rst": commands_page()}
 
 
-def write_pages(app: Sphinx) -> None:
+def write_pages(app: Any) -> None:
     """Write what has changed, so that an unchanged page is not built again."""
     from floors import floors_svg  # beside this file, on the path of a documentation build
 
@@ -272,7 +270,7 @@ def write_pages(app: Sphinx) -> None:
     (directory / "floors.svg").write_text(floors_svg(), encoding="utf-8")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True}

@@ -125,11 +125,8 @@ def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_nex
     never = np.zeros(3, bool)
     for terminated, truncated in ((ends, never), (never, ends)):
         agent.act(played.seen, 0)
-        agent.observe(
-            Transition(
-                played.seen, played.seen, never * 1.0, terminated, truncated, played.seen, {}
-            )
-        )
+        seen = played.seen
+        agent.observe(Transition(seen, seen, never * 1.0, terminated, truncated, seen, {}))
         assert (agent.wandering == 0.0).all(axis=1).tolist() == ends.tolist()
     agent.act(played.seen, 0)
     rows = np.array([0, 2])  # copy 1 was reset instead

@@ -27,7 +27,7 @@ async def answer(message):
         case "rl.action":
             forward = np.frombuffer(base64.b64decode(message.data)) == 1
             track[:] = STATIONS[np.clip(track.argmax() + (1 if forward else -1), 0, 7)]
-    await message.respond(base64.b64encode(np.array(vector, np.float64)))
+    await message.respond(base64.b64encode(np.array(vector, np.float64).tobytes()))
 
 
 async def main():

@@ -28,10 +28,8 @@ QUICK = {
     "RewardSender.update_interval": 0.002,
 }
 LOCK_STEP = {"EnvRunner.speed": "max"}
-BOUNDS: dict[str, Any] = {
-    "observation_low": [0, -1],
-    "observation_high": [1e6, 9],
-}  # of `Counting`, as parameters
+# Of `Counting`, as parameters.
+BOUNDS: dict[str, Any] = {"observation_low": [0, -1], "observation_high": [1e6, 9]}
 
 
 def free_port() -> int:
@@ -115,11 +113,11 @@ class Served:
     def commander(self) -> Any:
         """A socket to send commands by; the server is connected to it."""
         found = self.context.socket(zmq.XPUB)
+        self.sockets.append(found)
         found.linger = 0
         found.rcvtimeo = WAIT_MS
         found.sndhwm = 0  # a slow server gets everything in the end
         found.bind(f"tcp://127.0.0.1:{self.command_port}")
-        self.sockets.append(found)
         assert found.recv() == b"\x01"
         return found
 
