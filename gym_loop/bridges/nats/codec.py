@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 import math
 import string
@@ -74,7 +75,7 @@ def decode(payload: bytes, subject: str, size: int | None = None) -> Vector:
             or holds NaN.
     """
     try:
-        data = binascii.a2b_base64(payload, strict_mode=bool(payload))
+        data = base64.b64decode(payload, validate=bool(payload))
     except binascii.Error as error:
         raise BridgeProtocolError(
             f"{subject}: {_shown(payload)} is not base64 ({error}); a vector is base64 of"
