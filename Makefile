@@ -59,8 +59,9 @@ lint: $(VENV)/dev  ## Check style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/dev  ## Check types.
+types: $(VENV)/dev  ## Check types, and that nothing is used that the oldest Python lacks.
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 --no-warn-return-any --no-warn-unused-ignores gym_loop agents loops
 
 docs: $(VENV)/dev  ## Build the documentation into docs/_build/html.
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html

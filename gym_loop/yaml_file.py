@@ -180,13 +180,14 @@ def _note_lines(
             if not isinstance(key_node, yaml.ScalarNode):
                 continue  # constructing the document says what is wrong with it
             key, line = key_node.value, key_node.start_mark.line + 1
+            way = (*path, key)
             if key in seen and key != "<<":
-                place = ".".join(str(part) for part in (*path, key))
+                place = ".".join(str(part) for part in way)
                 problem = f"stands twice (first in line {seen[key]}); keep one"
                 findings.append(Finding(place, problem, source, line))
             seen[key] = line
-            lines[(*path, key)] = line
-            _note_lines(value_node, (*path, key), lines, findings, source)
+            lines[way] = line
+            _note_lines(value_node, way, lines, findings, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*path, index), lines, findings, source)

@@ -146,8 +146,8 @@ def select(outputs: Array, actions: Array) -> Array:
 def scatter(gradient: Array, actions: Array, choices: int) -> Array:
     """Gradient by all outputs ``[B, A, ...]`` from that by the selected ones ``[B, ...]``."""
     chosen = one_hot(actions, choices)
-    extra = len(gradient.shape) - 1
-    return chosen[(..., *[None] * extra)] * gradient[:, None]
+    behind = (..., *[None] * (len(gradient.shape) - 1))
+    return chosen[behind] * gradient[:, None]
 
 
 def categorical_td_loss(logits: Array, target_probs: Array, weights: Array | None = None) -> Loss:
