@@ -215,8 +215,10 @@ def answer_gymie(world: World, connection: ServerConnection, message: str | byte
 def old_gymie(*, port: int = 0) -> Iterator[tuple[str, World]]:
     """Serve gymie at ``/gym``; gives the address and the world behind it."""
     world = World(32)
+    connections: list[ServerConnection] = []
 
     def handle(connection: ServerConnection) -> None:
+        connections.append(connection)
         try:
             for message in connection:
                 try:
@@ -237,6 +239,8 @@ def old_gymie(*, port: int = 0) -> Iterator[tuple[str, World]]:
         thread.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/gym", world
         server.shutdown()
+        for connection in connections:  # websockets before 17 leaves them open
+            connection.close(1001)
         thread.join()
     for env in world.held.values():
         env.close()
