@@ -121,3 +121,18 @@ def assert_continues(agent: BaseAgent, other: BaseAgent, game: Any, steps: int =
     game.seen, game.age = saved[2:]
     np.testing.assert_array_equal(play(other, game, steps), wanted)
     assert not first_difference(capture(agent.state_dict()), capture(other.state_dict()))
+
+
+# A file with a network for PyTorch.
+TORCH_NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, input_shape, outputs, width):
+        super().__init__()
+        self.trunk = nn.Linear(input_shape[0], width)
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in outputs)
+
+    def forward(self, x):
+        return tuple(head(self.trunk(x).relu()) for head in self.heads)
+"""

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
 from gym_loop.networks.noisy import NoisyMLP
-from tests.agents.batch_games import Identity, Salary, make, play, reward_in_evaluation
+from tests.agents.batch_games import TORCH_NET, Identity, Salary, make, play, reward_in_evaluation
 from tests.agents.dqn_options import QUICK, RAINBOW, each_option
 
 
@@ -29,24 +29,10 @@ def test_learns_with_a_single_environment_without_an_axis() -> None:
     assert reward_in_evaluation(agent, game) > 0.95
 
 
-NET = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, input_shape, outputs, width):
-        super().__init__()
-        self.trunk = nn.Linear(input_shape[0], width)
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in outputs)
-
-    def forward(self, x):
-        return tuple(head(self.trunk(x).relu()) for head in self.heads)
-"""
-
-
 @pytest.mark.parametrize("distribution", [None, "categorical", "quantile"])
 @pytest.mark.needs("torch")
 def test_learns_with_a_module_of_the_users(workdir: Path, distribution: str | None) -> None:
-    (workdir / "net.py").write_text(NET)
+    (workdir / "net.py").write_text(TORCH_NET)
     game = Identity(spaces.Discrete(3), 4)
     torch_network = {"network": "net.py:Net", "network_parameters": {"width": 32}}
     options = RAINBOW | {"noisy": False, "epsilon": 0.2, "distribution": distribution}

@@ -15,6 +15,7 @@ from gym_loop.state_tree import capture, first_difference, restore
 from gym_loop.testing import check_agent
 from gym_loop.transition import Transition
 from tests.agents.batch_games import (
+    TORCH_NET,
     Identity,
     Salary,
     assert_continues,
@@ -74,24 +75,10 @@ def test_learns_with_every_option() -> None:
     assert reward_in_evaluation(agent, game) > 0.95
 
 
-NET = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, input_shape, outputs, width):
-        super().__init__()
-        self.trunk = nn.Linear(input_shape[0], width)
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in outputs)
-
-    def forward(self, x):
-        return tuple(head(self.trunk(x).relu()) for head in self.heads)
-"""
-
-
 @pytest.mark.parametrize("space", [SPACES[1], SPACES[3]], ids=str)
 @pytest.mark.needs("torch")
 def test_learns_with_a_module_of_the_users(workdir: Path, space: spaces.Space) -> None:
-    (workdir / "net.py").write_text(NET)
+    (workdir / "net.py").write_text(TORCH_NET)
     game = Identity(space, 8)
     network = {"network": "net.py:Net", "network_parameters": {"width": 32}}
     agent = make(PPO, game, **QUICK, **network)
