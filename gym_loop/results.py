@@ -27,6 +27,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def is_better(value: float, best: float | None) -> bool:
+    """Whether a mean return is the highest so far; NaN never is, and any number beats it."""
+    if math.isnan(value):
+        return False
+    return best is None or math.isnan(best) or value > best
+
+
 class EpisodeResult(NamedTuple):
     """One finished episode of an evaluation.
 

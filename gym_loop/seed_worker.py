@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -117,7 +118,8 @@ def last_evaluation(result: TrainingResult) -> float | None:
     found = sorted(directory.glob("step-*.json")) if directory else []
     if not found:
         return None
-    return float(json.loads(found[-1].read_text("utf-8"))["return"]["mean"])
+    mean = json.loads(found[-1].read_text("utf-8"))["return"]["mean"]
+    return math.nan if mean is None else float(mean)  # JSON has no NaN
 
 
 def _take_input() -> RawIOBase:

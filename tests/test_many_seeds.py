@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import signal
 import subprocess
@@ -15,12 +16,14 @@ import pytest
 import gym_loop
 from gym_loop.config import load_config
 from gym_loop.errors import ConfigError, SeedsFailedError, UsageError
+from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import SeedOutcome, SeedsResult, check_seeds, parse_seeds
-from gym_loop.results import TrainingResult
+from gym_loop.results import EpisodeResult, EvaluationResult, TrainingResult
 from gym_loop.runs.checkpoint import CheckpointStore
-from gym_loop.seed_worker import described
+from gym_loop.seed_worker import described, last_evaluation
 from gym_loop.seeding import Seeds
 from gym_loop.state_tree import first_difference
+from gym_loop.sweeps.run_process import history
 from gym_loop.terminal import seeds_summary
 from gym_loop.verification import TIME_COLUMNS
 from tests.waiting import wait_for
@@ -265,6 +268,21 @@ def test_what_a_run_writes_is_shown_with_its_id(
         gym_loop.train("run.yaml", seeds=[1])
     assert failed.value.results == []
     assert "warning: training failed at step 0: ValueError: boom" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_is_no_number_is_read_back(workdir: Path) -> None:
+    result = EvaluationResult([EpisodeResult(0, math.nan, 3)])
+    assert write_evaluation(Path("evals/step-000000003.json"), result, pytest.fail)
+    trained = TrainingResult(
+        "run-1", "finished", 1, 3, 0.1, None, None, {"eval_logdir": Path("evals")}
+    )
+    evaluation = last_evaluation(trained)
+    assert evaluation is not None
+    assert math.isnan(evaluation)
+    (Path("evals") / "run-1").mkdir()
+    Path("evals/step-000000003.json").rename("evals/run-1/step-000000003.json")
+    (one,) = history("run-1", {"eval_logdir": Path("evals")})
+    assert math.isnan(one["scalars"]["eval/return_mean"])
 
 
 def test_the_summary_of_seeds_that_finished() -> None:

@@ -1,6 +1,7 @@
 """Results of trainings and evaluations as data."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from gym_loop.results import (
     EvaluationResult,
     Statistics,
     TrainingResult,
+    is_better,
     to_json,
 )
+
+NAN = math.nan
 
 
 def test_statistics() -> None:
@@ -20,6 +24,23 @@ def test_statistics() -> None:
     assert found.std == pytest.approx(np.std([1, 2, 3, 10]))
     low, high = found.ci95
     assert 1.0 <= low < 4.0 < high <= 10.0
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "is_so"),
+    [
+        (1.0, None, True),
+        (2.0, 1.0, True),
+        (1.0, 1.0, False),
+        (NAN, None, False),
+        (NAN, 1.0, False),
+        (-5.0, NAN, True),
+        (NAN, NAN, False),
+        (math.inf, 1.0, True),
+    ],
+)
+def test_nan_is_never_the_best(value: float, best: float | None, is_so: bool) -> None:
+    assert is_better(value, best) == is_so
 
 
 def test_one_value() -> None:

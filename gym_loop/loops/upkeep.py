@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.errors import ContractError
 from gym_loop.loops.episode_row import EpisodeRow
-from gym_loop.results import EvaluationResult, to_json
+from gym_loop.results import EvaluationResult, is_better, to_json
 
 if TYPE_CHECKING:
     from gym_loop.loops.base_loop import BaseLoop
@@ -248,7 +248,7 @@ class Upkeep:
         self._log(loop.steps, evaluation_scalars(result))
         self._write_episodes(result)
         mean = result.returns.mean
-        if run.best_evaluation is None or mean > run.best_evaluation:
+        if is_better(mean, run.best_evaluation):
             run.best_evaluation = mean
             self.save("periodic", best=True)
         # Steps and updates per second measure training alone.

@@ -121,6 +121,8 @@ def compare_runs(
         [one.ours for one in envs], [one.theirs for one in envs]
     )
     verdict = _verdict(names, envs, improvement)
+    if left_out := _without_score(content):
+        content.remarks.append(f"left out, for want of a score: {', '.join(left_out)}")
     return Comparison(names, content, envs, improvement, verdict)
 
 
@@ -148,6 +150,12 @@ def _environments(content: Content) -> list[EnvComparison]:
         )
         raise RunError(f"{first.name} and {second.name} cannot be compared: {reason}")
     return found
+
+
+def _without_score(content: Content) -> list[str]:
+    """Runs that the comparison cannot count, such as those whose returns are all NaN."""
+    score = score_of(content.runs)
+    return [run.run for run in content.runs if not math.isfinite(score.of(run))]
 
 
 def _curves(content: Content, env: str, metric: str) -> tuple[Floats, Floats]:

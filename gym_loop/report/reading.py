@@ -22,6 +22,7 @@ from gym_loop.yaml_file import read_yaml_file
 BINS = 200
 RETURN = "train/episode_return"
 EVALUATION = "eval/return_mean"
+JUDGED = (RETURN, EVALUATION)  # what a score is made of
 EPISODES = "train/episodes"
 TIME = "time/"
 LAST_EPISODES = 100
@@ -307,7 +308,10 @@ def _columns(run: RunData) -> dict[str, Floats]:
     kept = [row for row in body if len(row) == len(names)]
     if len(kept) < len(body):
         run.problems.append(f"{len(body) - len(kept)} rows of its metrics.csv are damaged")
-    columns = zip(*kept, strict=True) if kept else [() for _ in names]
+    columns = list(zip(*kept, strict=True)) if kept else [() for _ in names]
+    judged = [column for name, column in zip(names, columns, strict=True) if name in JUDGED]
+    if any(text in column for column in judged for text in ("nan", "inf", "-inf")):
+        run.problems.append("returns or evaluations that are no finite numbers are left out")
     return {name: _floats(column) for name, column in zip(names, columns, strict=True)}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import RunError
+from gym_loop.results import is_better
 from gym_loop.runs.directory import RunDirectory, is_running, run_ids
 
 
@@ -27,7 +28,7 @@ class RunSummary:
         status: ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``.
         steps: environment steps that were logged.
         last_return: return of the last episode, None before the first.
-        best_return: the highest of any episode.
+        best_return: the highest of any episode, None where none is a number.
         age: seconds since the run was started.
     """
 
@@ -78,15 +79,15 @@ def _status(logs: Path, manifest: dict[str, Any]) -> str:
 
 
 def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
-    steps, best = 0, -math.inf
-    last: float | None = None
+    steps = 0
+    last = best = None
     for row in _rows(metrics):
         step = row.get("step") or ""
         steps = max(steps, int(step) if step.isdecimal() else 0)
         if row.get("train/episode_return"):
             last = _number(row["train/episode_return"])
-            best = max(best, last)
-    return steps, last, best if last is not None else None
+            best = last if is_better(last, best) else best
+    return steps, last, best
 
 
 def _rows(metrics: Path) -> Iterator[dict[str, str]]:

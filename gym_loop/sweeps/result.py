@@ -11,6 +11,7 @@ from typing import Any
 
 from gym_loop.runs.console import format_duration
 from gym_loop.sweeps.records import TrialRecord
+from gym_loop.sweeps.trial import WORST
 from gym_loop.terminal import aligned
 
 _ORDER = ("finished", "pruned", "running", "stopped", "failed")
@@ -136,6 +137,8 @@ def sweep_summary(result: SweepResult, run_config: Path, sweep_file: Path, most:
 
 def _row(one: TrialRecord, paths: Sequence[str]) -> list[str]:
     value = "" if one.value is None else f"{one.value:.2f}"
+    if one.value is not None and abs(one.value) >= WORST:
+        value = "nan"  # an evaluation that was no number
     interval = one.interval
     return [
         one.cell,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -164,8 +165,11 @@ def _scalars(content: dict[str, Any]) -> dict[str, float]:
     """`evaluation_scalars`, from the file of an evaluation."""
     returns, lengths = content["return"], content["length"]
     names = ("mean", "std", "median", "min", "max")
-    return {
-        **{f"eval/return_{name}": returns[name] for name in names},
+    return {  # in JSON, NaN is null
+        **{
+            f"eval/return_{name}": math.nan if returns[name] is None else returns[name]
+            for name in names
+        },
         "eval/length_mean": lengths["mean"],
     }
 

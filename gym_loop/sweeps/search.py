@@ -199,11 +199,11 @@ class Search:
         else:
             self._note(record, result)
             record.per_seed = list(result["values"])
-            record.value = _mean(record.per_seed)
+            record.value = _mean(record.per_seed, self.sweep.sign)
             record.status = "pruned"
         if record.status == "finished" and result is not None:
             record.per_seed = list(result["values"])
-            record.value = _mean(record.per_seed)
+            record.value = _mean(record.per_seed, self.sweep.sign)
         if result is not None:
             _adopt(record, result)
         self._finish(record)
@@ -212,7 +212,7 @@ class Search:
         """Keep an evaluation, unless it was made before and has been repeated since."""
         if result["evaluation"] > len(record.reports):
             record.reports.append(_report(result))
-            self.study.note(record, _mean(result["values"]), result["evaluation"])
+            self.study.note(record, _mean(result["values"], self.sweep.sign), result["evaluation"])
 
     def _finish(self, record: TrialRecord) -> None:
         self.directory.write(record)
@@ -256,6 +256,7 @@ def _report(result: dict[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in keys}
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else -WORST
+def _mean(values: Sequence[float], sign: float) -> float:
+    """Mean over the seeds; the worst there is where one of them is no number, or there is none."""
+    mean = sum(values) / len(values) if values else math.nan
+    return mean if math.isfinite(mean) else -WORST * sign

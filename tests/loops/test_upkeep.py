@@ -1,5 +1,6 @@
 """What a loop does between steps and episodes: rows of the logs, checkpoints, videos."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from gym_loop.errors import ContractError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.upkeep import _Rate
+from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds
 from tests.scripted import (
@@ -130,6 +132,16 @@ class TestCheckpoints:
         env = ScriptedEnv([[STEP] * 300 + [TRUNCATE]], journal)
         DefaultLoop(agent, env, run, **{**limits, **parameters}).train()
         return [step for step, _, _ in store.saved]
+
+    def test_an_evaluation_that_is_no_number_is_never_the_best(self) -> None:
+        store = Saves()
+        run = TrainingRun(Seeds(0), checkpoints=store)  # type: ignore[arg-type]
+        loop, _ = make_loop([[STEP] * 9 + [TRUNCATE]], run, max_episodes=4, episodes_per_eval=1)
+        means = iter([math.nan, 10.0, 15.0, 20.0])
+        loop.evaluate = lambda seeds=None: [EpisodeResult(0, next(means), 10)]  # type: ignore
+        loop.train()
+        best = [step for step, _, is_best in store.saved if is_best]
+        assert (best, run.best_evaluation) == ([20, 30, 40], 20.0)
 
     def test_by_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.timed(monkeypatch, time_per_checkpoint=None) == []

@@ -1,5 +1,6 @@
 """Two sides of runs compared: a clear difference, none, or doubt."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_one_run_each_is_no_verdict(workdir: Path) -> None:
     found = compare("low-1", "high-1")
     assert found.verdict.startswith("No verdict: with one run on a side")
     assert found.envs[0].test is None
+
+
+def test_runs_whose_scores_are_no_numbers_are_named(workdir: Path) -> None:
+    two_groups()
+    write_run("high-6", returns([math.nan, math.nan]), seed=6)
+    found = compare("low", "high")
+    assert len(found.envs[0].ours) == 5
+    assert any("high-6" in remark and "score" in remark for remark in found.content.remarks)
 
 
 def test_several_environments(workdir: Path) -> None:

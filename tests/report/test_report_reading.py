@@ -102,6 +102,7 @@ def test_values_that_are_not_finite_are_left_out(workdir: Path) -> None:
     run = read(write_run("a-1", returns([1.0, math.nan, math.inf, 3.0])))
     assert run.final_return == 2.0
     assert np.isfinite(run.curves["train/episode_return"].mean).all()
+    assert run.problems == ["returns or evaluations that are no finite numbers are left out"]
 
 
 @pytest.mark.parametrize("content", [None, "", "step,seconds\n", "\x00\xff,a\n1,2\n"])

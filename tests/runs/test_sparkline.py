@@ -54,3 +54,10 @@ def test_the_list_with_sparklines(workdir: Path) -> None:
     assert lines[0].endswith("  return")
     assert lines[1].endswith(f"  {LEVELS[0]}{LEVELS[-1]}")
     assert LEVELS[0] not in lines[2]
+
+
+def test_the_best_return_of_a_run_is_a_number(workdir: Path) -> None:
+    write_run("a-1", returns([math.nan, 2.0, math.nan, 1.0]))
+    write_run("b-1", returns([math.nan, math.nan]))
+    found = {one.run: one for one in list_runs(Path("logs"))}
+    assert (found["a-1"].best_return, found["b-1"].best_return) == (2.0, None)

@@ -1,5 +1,6 @@
 """Sweeps from files to results, Ray's part being played by a loop."""
 
+import math
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.listing import list_runs
 from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.result import SweepResult
+from gym_loop.sweeps.search import _mean
 from gym_loop.sweeps.sweeping import sweep
+from gym_loop.sweeps.trial import WORST
 from tests.sweeps.sweeping_files import SKILL, manifest, write_files
 from tests.sweeps.without_ray import InTurn
 
@@ -37,6 +40,14 @@ def state(run: str) -> Any:
     # There is one as soon as another test has imported torch in this process.
     tree["streams"].pop("torch", None)
     return {key: tree[key] for key in ("agent", "environment", "streams", "spaces")}
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_seed_that_is_no_number_makes_its_trial_the_worst(sign: float) -> None:
+    """Whether the most or the least is looked for: a sampler is not to be drawn there."""
+    assert _mean([1.0, 3.0], sign) == 2.0
+    for values in ([math.nan], [1.0, math.nan], []):
+        assert sign * _mean(values, sign) == -WORST
 
 
 class TestGrid:
