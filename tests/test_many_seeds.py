@@ -26,6 +26,7 @@ from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.run_process import history
 from gym_loop.terminal import seeds_summary
 from gym_loop.verification import TIME_COLUMNS
+from tests.signalling import begin
 from tests.waiting import wait_for
 
 LEARNING = {
@@ -306,7 +307,7 @@ class TestSignals:
         run_file(SLOW, "Slow", 100_000)
         command = [sys.executable, "-m", "gym_loop", "train", "-c", "run.yaml", "--seeds", "0..2"]
         command += ["--jobs", "2", "--set", f"agent.parameters.hang={hang}"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = begin(command, stderr=subprocess.PIPE)
         wait_for(lambda: len(list(Path().glob("training-*"))) == 2 or process.poll() is not None)
         return process
 

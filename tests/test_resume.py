@@ -22,6 +22,7 @@ from gym_loop.runs.manifest import versions
 from gym_loop.verification import verify_resume
 from tests.killing import differences, write_run_file
 from tests.resumable import register
+from tests.signalling import usual_signals
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +148,8 @@ def test_an_evaluation_cut_short_by_a_signal_is_played_again(tmp_path):
     gym_loop.train(write_run_file(tmp_path / "straight", wanted))
     path = write_run_file(tmp_path / "broken", wanted)
     stop = {"agent.parameters.stop_in_evaluation": 20}
-    assert gym_loop.train(path, stop).exit_reason == "stopped"
+    with usual_signals():
+        assert gym_loop.train(path, stop).exit_reason == "stopped"
     again = gym_loop.train(path, {"agent.parameters.stop_in_evaluation": -1}, resume=True)
     assert again.exit_reason == "finished"
     assert differences(tmp_path / "straight", tmp_path / "broken") == []

@@ -15,6 +15,7 @@ import pytest
 import gym_loop
 from gym_loop.runs.directory import is_running
 from gym_loop.runs.signals import stop_signals
+from tests.signalling import begin, usual_signals
 from tests.waiting import wait_for
 
 # An agent that says when it trains, and whose update can be made to hang.
@@ -56,7 +57,7 @@ def training(request: pytest.FixtureRequest) -> Iterator["subprocess.Popen[str]"
     """A training in another process that has made its first steps."""
     options = getattr(request, "param", ())
     command = [sys.executable, "-m", "gym_loop", "train", "-c", "run.yaml", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with begin(command, stderr=subprocess.PIPE) as process:
         wait_for(lambda: Path("training").exists() or process.poll() is not None)
         assert process.poll() is None, process.stderr and process.stderr.read()
         yield process
@@ -119,7 +120,27 @@ def test_the_second_stops_at_once(
     assert not is_running(Path("logs/run-1"))
 
 
+def test_what_is_ignored_at_the_start_stays_ignored() -> None:
+    """``nohup gym-loop train``, and a job in the background of a script: Ctrl-C is for others."""
+    command = [sys.executable, "-m", "gym_loop", "train", "-c", "run.yaml"]
+    with usual_signals():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a new process takes over
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with process:
+        wait_for(lambda: Path("training").exists() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 143, err
+    assert manifest()["exit_reason"] == "SIGTERM"
+
+
 class TestHandlers:
+    @pytest.fixture(autouse=True)
+    def usual(self) -> Iterator[None]:
+        with usual_signals():
+            yield
+
     def test_first_asks_second_acts(self) -> None:
         asked: list[int] = []
         before = signal.getsignal(signal.SIGINT)
@@ -140,6 +161,16 @@ class TestHandlers:
         with stop_signals(lambda signum: None):
             assert signal.getsignal(signal.SIGTERM) is not before[1]
         assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+    def test_ignored_signals_are_left_alone(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        asked: list[int] = []
+        with stop_signals(asked.append):
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
     def test_outside_the_main_thread(self) -> None:
         import threading

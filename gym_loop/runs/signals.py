@@ -15,12 +15,15 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_signals(request_stop: Callable[[int], None]) -> Iterator[None]:
     """Call ``request_stop(signum)`` at the first signal; the usual handlers act on the next.
 
-    Outside the main thread, where Python sets no handlers, it does nothing.
+    A signal that is ignored stays so: ``nohup``, and a shell for its background jobs, ignore Ctrl-C
+    on purpose. Outside the main thread, where Python sets no handlers, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
+    handlers = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
+    # None is a handler that was not set from Python, and that Python cannot put back.
+    before = {k: v for k, v in handlers.items() if v not in (signal.SIG_IGN, None)}
 
     def handle(signum: int, frame: FrameType | None) -> None:
         restore()
@@ -30,7 +33,7 @@ def stop_signals(request_stop: Callable[[int], None]) -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
-    for signum in STOP_SIGNALS:
+    for signum in before:
         signal.signal(signum, handle)
     try:
         yield

@@ -22,6 +22,7 @@ from gym_loop.bridges.settings import load_settings, options
 from gym_loop.errors import ConfigError, UsageError
 from tests.bridges import http_worlds
 from tests.bridges.http_talk import Client, running
+from tests.signalling import begin
 
 HERE = Path(__file__).parent
 PROGRAM = """
@@ -48,9 +49,8 @@ print("ended", flush=True)
 def process() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server in a process of its own, and its address."""
     env = {**os.environ, "PYTHONPATH": str(HERE)}
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, env=env
-    ) as server:
+    command = [sys.executable, "-c", PROGRAM]
+    with begin(command, stdout=subprocess.PIPE, env=env) as server:
         assert server.stdout is not None
         try:
             yield server, server.stdout.readline().strip()

@@ -19,6 +19,7 @@ from gym_loop.bridges.websocket.settings import WebSocketSettings
 from gym_loop.errors import ConfigError, EnvUnknownError, UsageError
 from tests.bridges import bad_envs
 from tests.bridges.websocket_talk import PING, Client, get, request, running
+from tests.signalling import begin
 from tests.waiting import wait_for
 
 
@@ -272,9 +273,8 @@ print("ended", flush=True)
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(signum: int) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    command = [sys.executable, "-c", SCRIPT]
+    with begin(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         with Client(process.stdout.readline().strip()) as client:
             instance = client.ask("make", env_id="Door-v0")

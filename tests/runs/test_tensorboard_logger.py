@@ -19,6 +19,7 @@ from gym_loop.runs.loggers.tensorboard_logger import TensorBoardLogger
 from gym_loop.runs.metrics import Metrics
 from tests.runs.full_disk import largest_file
 from tests.runs.made_up_training import HYPERPARAMETERS, kill, scalars_at, train
+from tests.signalling import begin
 
 
 def events_of(directory):
@@ -209,9 +210,7 @@ def tensorboard_application(logdir):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
     options = ["--host", "127.0.0.1", "--port", str(port), "--load_fast", "false"]
-    application = subprocess.Popen(
-        [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    application = begin([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 60

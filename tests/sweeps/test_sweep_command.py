@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.signalling import begin
 from tests.sweeps.sweeping_files import RUN, SKILL, manifests, write_files
 from tests.waiting import wait_for
 
@@ -55,7 +56,7 @@ def copied() -> bool:
 
 def cut_off(signum: int, when: Callable[[], bool]) -> None:
     """Send a sweep a signal: to all of its group as a terminal does, SIGTERM to it alone."""
-    process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = begin(COMMAND, stderr=subprocess.PIPE, start_new_session=True)
     wait_for(when, seconds=120.0)
     (os.kill if signum == signal.SIGTERM else os.killpg)(process.pid, signum)
     _, said = process.communicate(timeout=60)

@@ -20,6 +20,7 @@ import gym_loop
 from gym_loop.errors import CheckpointMismatchError, ConfigError, RunError, UsageError
 from gym_loop.watching import player as player_module
 from gym_loop.watching.server import watch
+from tests.signalling import begin
 from tests.watching import played
 from tests.watching.played import RUN, steps_made, train, watching
 
@@ -282,7 +283,7 @@ def test_a_checkpoint_of_another_environment_ends_it() -> None:
 def test_ctrl_c_ends_the_command_with_0(sent: signal.Signals) -> None:
     train()
     command = [sys.executable, "-m", "gym_loop", "watch", "-c", "run.yaml", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with begin(command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         first, second = process.stderr.readline(), process.stderr.readline()
         found = re.fullmatch(

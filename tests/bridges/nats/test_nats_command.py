@@ -15,6 +15,7 @@ from gym_loop.bridges.nats.env import NatsEnv
 from gym_loop.experiment import train
 from tests.bridges.nats import nats_serving
 from tests.bridges.nats.nats_serving import PATIENCE, is_listening, system
+from tests.signalling import begin
 from tests.waiting import wait_for
 
 COMMAND = [sys.executable, "-m", "gym_loop", "serve", "nats"]
@@ -23,7 +24,7 @@ COMMAND = [sys.executable, "-m", "gym_loop", "serve", "nats"]
 @contextmanager
 def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command in a process, and the address that it says."""
-    process = subprocess.Popen([*COMMAND, *options], stderr=subprocess.PIPE, text=True)
+    process = begin([*COMMAND, *options], stderr=subprocess.PIPE)
     assert process.stderr is not None
     try:
         said = process.stderr.readline()

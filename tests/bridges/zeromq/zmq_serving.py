@@ -20,6 +20,7 @@ from gymnasium.spaces import Box, Discrete
 
 from gym_loop.bridges.zeromq.config import load_config
 from gym_loop.bridges.zeromq.server import Addresses, serve
+from tests.signalling import begin
 
 WAIT_MS = 5000
 QUICK = {
@@ -200,12 +201,11 @@ class Process:
             "Env.render": False,
             **settings,
         }
-        self.process = subprocess.Popen(
+        self.process = begin(
             [sys.executable, "-c", code, json.dumps(settings)],
             cwd=Path(__file__).parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
