@@ -1,7 +1,10 @@
-"""Files that a command writes for the user."""
+"""Files that a command writes for the user, and files whose content nobody vouches for."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,3 +32,46 @@ def write_new(files: Mapping[Path, str], *, force: bool = False) -> None:
 
 def _obstacle(path: Path) -> str:
     return "it is a directory" if path.is_dir() else f"there is no directory {path.parent}"
+
+
+def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """Open a regular file; what a FIFO, a device or a link would do never happens.
+
+    Args:
+        path: the file.
+        flags: as of `os.open`.
+        follow: open what a link leads to.
+
+    Returns:
+        The descriptor; ``os.fdopen`` makes a file of it.
+
+    Raises:
+        OSError: it is no regular file, or cannot be opened.
+    """
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    # Without O_NONBLOCK, opening a FIFO waits for somebody at its other end.
+    extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags | extra, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def read_regular(path: Path | str, most: int, *, follow: bool = False) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Args:
+        path: the file.
+        most: bytes that are read; a longer file is refused before any of it is.
+        follow: read what a link leads to.
+
+    Raises:
+        OSError: it is no regular file, too long, or cannot be read.
+    """
+    with os.fdopen(open_regular(path, follow=follow), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, {most:,} are allowed", str(path))
+        return file.read(most)

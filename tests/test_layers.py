@@ -21,6 +21,7 @@ FLOORS: list[list[str]] = [
         "parameters.py",
         "yaml_file.py",
         "files.py",
+        "text.py",
         "scaffold.py",
         "bootstrap.py",
         "results.py",

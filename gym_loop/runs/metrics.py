@@ -114,6 +114,8 @@ class Metrics:
         self._positions = {name: state[name] for name in self._loggers if name in state}
         for name, position in self._positions.items():
             try:
+                if not isinstance(position, Mapping):
+                    raise RunError(f"the position of {name} is damaged; it begins anew")
                 self._loggers[name].load_state_dict(position)
             except RunError as error:
                 self._warn(str(error))

@@ -1,5 +1,7 @@
 """A file that grows by whole pieces, or not at all."""
 
+import os
+
 import pytest
 
 from gym_loop.runs.loggers.append_file import AppendFile
@@ -21,3 +23,30 @@ def test_a_failed_write_leaves_no_part_behind(tmp_path):
     again.append(b"end\n")
     again.close()
     assert path.read_bytes() == b"kept\nlater\nend\n"
+
+
+def test_nothing_but_a_regular_file_is_written(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    (tmp_path / "link").symlink_to(outside)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "directory").mkdir()
+    for name in ("link", "fifo", "directory"):
+        with pytest.raises(OSError):  # noqa: PT011 - the system's own words
+            AppendFile(tmp_path / name)
+    assert outside.read_text() == "as it was"
+
+
+def test_the_end_is_known_after_every_change(tmp_path):
+    file = AppendFile(tmp_path / "log")
+    assert file.end == b""
+    file.append(b"0123456789" * 3)
+    assert file.end == b"4567890123456789"
+    file.append(b"")
+    assert file.end == b"4567890123456789"
+    file.truncate(4)
+    assert file.end == b"0123"
+    file.close()
+    again = AppendFile(tmp_path / "log")
+    assert again.end == b"0123"
+    again.close()

@@ -25,6 +25,7 @@ from gym_loop.errors import (
     CheckpointMissingError,
 )
 from gym_loop.runs.checkpoint import CheckpointStore, read_checkpoint
+from tests import forging
 
 STATE, ARRAYS = "state.json", "arrays.safetensors"
 
@@ -129,15 +130,8 @@ def test_any_cut_and_any_changed_byte_is_found(store: CheckpointStore, data: st.
         read_checkpoint(copy)
 
 
-def forge(store: CheckpointStore, change: Callable[[dict[str, Any]], None]) -> Path:
-    """A checkpoint whose checksum is right, but whose content is not ours."""
-    path = store.directory / "step-000000002" / STATE
-    document = json.loads(path.read_bytes())
-    del document["checksum"]
-    change(document)
-    body = json.dumps(document)[:-1].encode() + b",\n  "
-    path.write_bytes(body + f'"checksum": "{zlib.crc32(body):08x}"\n}}\n'.encode())
-    return path.parent
+def forge(store: CheckpointStore, change: Callable[[dict[str, Any]], Any]) -> Path:
+    return forging.forge(store.directory / "step-000000002", change)
 
 
 @pytest.mark.parametrize(

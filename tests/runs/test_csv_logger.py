@@ -12,6 +12,7 @@ from gym_loop.errors import RunError
 from gym_loop.runs.loggers import csv_logger
 from gym_loop.runs.loggers.csv_logger import CsvLogger
 from gym_loop.runs.metrics import Metrics
+from gym_loop.text import from_cell
 from tests.runs.full_disk import largest_file
 from tests.runs.made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 
@@ -180,3 +181,47 @@ def test_csv_gives_up_when_too_much_waits_for_a_full_disk(tmp_path, monkeypatch)
     assert ["cannot write now" in text for text in heard] == [True, False]
     assert "switched off" in heard[1]
     assert "101 rows could not be written" in heard[1]
+
+
+def test_csv_names_that_look_like_formulas_are_text(tmp_path):
+    names = ["=cmd()", "+x", "-x", "@x", "'=x", "'x", "plain", "a=b", "=a,b"]
+    logger = CsvLogger(tmp_path, "run-1")
+    logger.log(1, dict.fromkeys(names, -1.5), 0.0)
+    logger.close("stopped")
+    head, row = rows_of(tmp_path / "metrics.csv")
+    assert head[2:] == ["'=cmd()", "'+x", "'-x", "'@x", "''=x", "'x", "plain", "a=b", "'=a,b"]
+    assert [from_cell(cell) for cell in head[2:]] == names
+    assert set(row[2:]) == {"-1.5"}
+    resumed = CsvLogger(tmp_path, "run-1")
+    resumed.load_state_dict(logger.state_dict())
+    resumed.log(2, {"=cmd()": 2.0}, 0.0)
+    resumed.close("finished")
+    assert rows_of(tmp_path / "metrics.csv")[0] == head
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"rows": -1, "columns": []}, {"rows": "1", "columns": []}, {"rows": 1, "columns": "x"}],
+)
+def test_a_damaged_position_in_the_csv_file_is_said(tmp_path, state):
+    logger = CsvLogger(tmp_path, "run-1")
+    with pytest.raises(RunError, match="damaged"):
+        logger.load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", ".metrics.csv.new"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_csv_writes_to_no_other_file(tmp_path, name, kind):
+    outside = tmp_path / "outside"
+    outside.write_text("as it was\n")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).symlink_to(outside) if kind == "link" else os.mkfifo(run / name)
+    heard: list[str] = []
+    metrics = Metrics([CsvLogger(run, "run-1")], heard.append)
+    metrics.load_state_dict({"CsvLogger": {"rows": 1, "columns": ["x"]}})
+    metrics.log(1, {"x": 1.0}, 0.0)
+    metrics.close("finished")
+    assert outside.read_text() == "as it was\n"
+    assert rows_of(run / "metrics.csv") == [["step", "seconds", "x"], ["1", "0.000", "1.0"]]
+    assert len(heard) >= 1

@@ -148,12 +148,50 @@ def test_an_event_file_that_is_gone_is_reported_and_a_new_one_begins(tmp_path):
     os.truncate(path, 20)
     path = path.rename(tmp_path / "events.out.tfevents.1.host.1")
     resumed = TensorBoardLogger(tmp_path, "run-1")
-    with pytest.raises(RunError, match=r"holds 20 of the \d+ bytes"):
-        resumed.load_state_dict({**logger.state_dict(), "file": path.name})
+    with pytest.raises(RunError, match=r"no event file .* holds the \d+ bytes"):
+        resumed.load_state_dict(logger.state_dict())
     resumed.log(2, {"x": 2.0}, 1.0)
     resumed.close("finished")
     path.unlink()
     assert scalars_of(tmp_path) == {"x": [(2, 2.0)]}
+
+
+def test_an_older_position_is_found_in_its_own_file(tmp_path):
+    older = TensorBoardLogger(tmp_path, "run-1")
+    older.log(1, {"x": 1.0}, 0.0)
+    older.close("stopped")
+    (path,) = tmp_path.iterdir()
+    path = path.rename(tmp_path / "events.out.tfevents.1.host.1")
+    state = older.state_dict()
+    newer = TensorBoardLogger(tmp_path, "run-1")
+    for step in range(9):
+        newer.log(step, {"x": 2.0}, 0.0)
+    newer.close("finished")
+    resumed = TensorBoardLogger(tmp_path, "run-1")
+    resumed.load_state_dict(state)
+    resumed.log(3, {"x": 3.0}, 2.0)
+    resumed.close("finished")
+    assert len(os.listdir(tmp_path)) == 2
+    assert path.stat().st_size > state["bytes"]
+
+
+@pytest.mark.parametrize("extra", [{}, {"file": ""}], ids=["names no file", "names one"])
+@pytest.mark.parametrize("size", [0, 3, 10**9, -1, "3", None, 1e999])
+def test_a_position_from_elsewhere_cuts_nothing_outside_the_run(tmp_path, extra, size):
+    outside = tmp_path / "precious"
+    outside.write_text("do not cut")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "events.out.tfevents.1.host.1").symlink_to(outside)
+    os.mkfifo(run / "events.out.tfevents.2.host.2")
+    logger = TensorBoardLogger(run, "run-1")
+    state = {"bytes": size, "started_at": 1.0, **{key: str(outside) for key in extra}}
+    with pytest.raises(RunError):
+        logger.load_state_dict(state)
+    logger.log(1, {"x": 1.0}, 0.0)
+    logger.close("finished")
+    assert outside.read_text() == "do not cut"
+    assert len(list(run.iterdir())) == 3
 
 
 def test_tensorboard_loses_nothing_to_a_disk_that_is_full_for_a_while(tmp_path):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import RunError
+from gym_loop.files import open_regular
 from gym_loop.runs.loggers.append_file import AppendFile
 from gym_loop.runs.loggers.base import BaseLogger
+from gym_loop.text import as_cell
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING_ROWS = 500_000  # about 50 MB, while a full disk refuses them
@@ -23,7 +25,8 @@ class CsvLogger(BaseLogger):
 
     Numbers are written in full (the shortest text that reads back as the same float), a
     metric that was not logged at that moment leaves its cell empty. A metric that appears
-    later adds a column to the whole file.
+    later adds a column to the whole file. A name that a spreadsheet would take for a formula is
+    written with ``'`` before it.
 
     A resumed run drops the rows and the columns that came after its checkpoint, so that the
     file ends up the same, byte for byte, as if the run had never stopped (but for columns
@@ -93,11 +96,13 @@ class CsvLogger(BaseLogger):
         Raises:
             RunError: the file has fewer rows than that; what it has is kept.
         """
-        rows = int(state["rows"])
-        self._columns = list(state["columns"])
+        rows, columns = state.get("rows"), state.get("columns")
+        if type(rows) is not int or rows < 0 or type(columns) is not list:
+            raise RunError(f"the position in {self.path} is damaged: the file begins anew")
+        self._columns = [str(name) for name in columns]
         if rows == 0:
             self.path.unlink(missing_ok=True)
-        elif self.path.is_file():
+        elif os.path.lexists(self.path):
             self._rewrite(self._cut_rows(rows))
         if self._rows_on_disk < rows:
             raise RunError(
@@ -122,7 +127,8 @@ class CsvLogger(BaseLogger):
         """Write the whole file anew under another name, then put it in place."""
         temporary = self.path.with_name(f".{self.path.name}.new")
         try:
-            with open(temporary, "wb") as file:
+            temporary.unlink(missing_ok=True)  # a killed run's, or a link to somewhere else
+            with open(temporary, "xb") as file:
                 file.write(_header(self._columns))
                 file.writelines(kept)
                 file.write(added)
@@ -143,7 +149,7 @@ class CsvLogger(BaseLogger):
         if self._file is None:
             return
         padding = b"," * (len(self._columns) - self._columns_on_disk) + b"\n"
-        with open(self.path, "rb") as file:
+        with os.fdopen(open_regular(self.path), "rb") as file:
             next(file)
             for row in file:
                 yield row[:-1] + padding
@@ -151,7 +157,7 @@ class CsvLogger(BaseLogger):
     def _cut_rows(self, rows: int) -> Iterator[bytes]:
         """The first rows on disk, without the metrics that came later; counts them."""
         width = 2 + len(self._columns)
-        with open(self.path, "rb") as file:
+        with os.fdopen(open_regular(self.path), "rb") as file:
             next(file, None)
             for row in file:
                 if self._rows_on_disk == rows or not row.endswith(b"\n"):
@@ -164,6 +170,6 @@ class CsvLogger(BaseLogger):
 def _header(columns: list[str]) -> bytes:
     """One line: a line break in a metric's name would make a second one."""
     line = io.StringIO()
-    names = [" ".join(name.splitlines()) for name in columns]
+    names = [as_cell(" ".join(name.splitlines())) for name in columns]
     csv.writer(line, lineterminator="\n").writerow(["step", "seconds", *names])
     return line.getvalue().encode("utf-8", "backslashreplace")

@@ -119,7 +119,9 @@ class MLflowLogger(BaseLogger):
         client = self._connect()
         from mlflow.exceptions import MlflowException
 
-        run_id = str(state["mlflow_run"])
+        run_id = state.get("mlflow_run")
+        if not isinstance(run_id, str) or not re.fullmatch(r"\w[\w-]*", run_id):
+            raise RunError("what was saved names no run of MLflow; a new one begins")
         try:
             for key in client.get_run(run_id).data.metrics:
                 history = client.get_metric_history(run_id, key)

@@ -93,27 +93,40 @@ class TensorBoardLogger(BaseLogger):
             self._file.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the file's name and size, and the time that its events count from."""
-        size = 0 if self._file is None else self._file.size
-        return {"file": self._name, "bytes": size, "started_at": self._started_at}
+        """Return the file's size, its last bytes, and the time that its events count from."""
+        size, end = (0, b"") if self._file is None else (self._file.size, self._file.end)
+        return {"bytes": size, "end": end.hex(), "started_at": self._started_at}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file to this position and go on in it.
 
+        The state names no file: it is the one in the run's own directory that has the same bytes
+        before this position.
+
         Raises:
-            RunError: the file is gone or shorter than that; a new one goes on beside it.
+            RunError: there is no such file; a new one goes on beside those that are there.
         """
-        self._started_at = float(state["started_at"])
-        path, size = self.directory / str(state["file"]), int(state["bytes"])
-        found = path.stat().st_size if path.is_file() else 0
-        if found < size:
+        size, end, started_at = state.get("bytes"), state.get("end"), state.get("started_at")
+        if type(size) is not int or size < 0 or type(started_at) is not float:
             raise RunError(
-                f"{path} holds {found} of the {size} bytes that it had at the checkpoint; "
-                f"the curve goes on in {self._name}, copy the missing part from a backup"
+                f"the position of TensorBoard's events is damaged: a new file, {self._name}, begins"
             )
-        self._name = path.name
-        self._file = AppendFile(path)
-        self._file.truncate(size)
+        self._started_at = started_at
+        for path in sorted(self.directory.glob("events.out.tfevents.*"), reverse=True):
+            try:
+                file = AppendFile(path)
+            except OSError:  # a link, or what is no file: none that this logger made
+                continue
+            # Older checkpoints do not have the last bytes.
+            if 0 < size <= file.size and (end is None or file.before(size).hex() == end):
+                file.truncate(size)
+                self._file, self._name = file, path.name
+                return
+            file.close()
+        raise RunError(
+            f"no event file in {self.directory} holds the {size} bytes that were there at the "
+            f"checkpoint; the curve goes on in {self._name}, copy the missing part from a backup"
+        )
 
     def _add_layout(self, names: tuple[str, ...]) -> tuple[Any, Any]:
         from tensorboard.compat.proto.event_pb2 import Event

@@ -1,0 +1,34 @@
+"""Text from elsewhere, made harmless where it is shown: on a terminal, and in a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+
+# What a terminal or a reader takes for more than text: control characters (escape sequences begin
+# with one) but for line breaks and tabs, and marks that turn the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_FORMULA = re.compile("'*[=+\\-@\t\r]")
+
+
+def printable(text: object) -> str:
+    r"""Text for a terminal: control characters are shown as ``\x1b``, not obeyed."""
+    return _CONTROLS.sub(_as_escape, str(text))
+
+
+def printable_line(text: object) -> str:
+    """Text for one line or one cell of a table: without line breaks and tabs, too."""
+    return re.sub("[\t\n]", _as_escape, printable(text))
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
+def as_cell(text: str) -> str:
+    """Text for a CSV cell; a spreadsheet would compute what begins like a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """The text that `as_cell` made a cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
