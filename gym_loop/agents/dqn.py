@@ -303,11 +303,14 @@ class DQN(BaseAgent):
         times = self.steps // every - self.followed_at // every
         self.followed_at = self.steps
         left = (1.0 - self.parameters["target_mix"]) ** times
+        if left == 1.0:
+            return
         if left == 0.0:
             self.target.load_state_dict(self.network.state_dict())
-        elif left < 1.0:
+        else:
             way = self.network.parameters - self.target.parameters
             self.target.parameters += (1.0 - left) * way
+        self.target.copy_buffers(self.network)
 
     def _sample(self, count: int) -> Batch:
         """Transitions from the replay, as the network wants them."""

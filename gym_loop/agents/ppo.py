@@ -305,7 +305,8 @@ class PPO(BaseAgent):
         values, log_probs = np.empty(size, np.float32), np.empty(size, np.float32)
         for start in range(0, size, piece):
             part = slice(start, start + piece)
-            outputs, value = network.forward(observations[part])
+            # As in acting: without dropout, and by the running statistics of a batch norm.
+            outputs, value = network.predict_all(observations[part])
             judged = self.codec.distribution.evaluate(outputs, network.extra, actions[part])
             values[part] = network.tonumpy(value)[:, 0]
             log_probs[part] = network.tonumpy(judged.log_probs)

@@ -114,6 +114,7 @@ class TD3(OffPolicyAgent):
             critics.follow(p["target_mix"])
             scratch = self.actor_optimizer.scratch
             follow(self.actor_target.parameters, self.actor.parameters, p["target_mix"], scratch)
+            self.actor_target.copy_buffers(self.actor)
         return found
 
     def _following(self, observations: Array) -> Array:

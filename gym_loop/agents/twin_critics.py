@@ -60,6 +60,7 @@ class TwinCritics:
         """Move the targets."""
         network, scratch = self.network, self.optimizer.scratch
         follow(self.target.parameters, network.parameters, mix, scratch)
+        self.target.copy_buffers(network)
 
 
 def join(observations: Array, actions: Array) -> Array:

@@ -186,6 +186,9 @@ class MLP:
         twin.parameters[:] = self.parameters
         return twin
 
+    def copy_buffers(self, other: Any) -> None:
+        """See `Network`; there are none."""
+
     def state_dict(self) -> dict[str, Any]:
         """The parameters."""
         return {"parameters": self.parameters}

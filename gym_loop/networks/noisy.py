@@ -106,6 +106,9 @@ class NoisyMLP:
         twin.parameters[:] = self.parameters
         return twin
 
+    def copy_buffers(self, other: Any) -> None:
+        """See `Network`; there are none."""
+
     def state_dict(self) -> dict[str, Any]:
         """Means and spreads; noise is drawn anew."""
         return {"parameters": self.parameters}

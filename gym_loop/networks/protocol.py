@@ -75,6 +75,10 @@ class Network(Protocol):
         """A network of its own with equal parameters, a target network for example."""
         ...
 
+    def copy_buffers(self, other: Network) -> None:
+        """Take what an equal network keeps beside its parameters, such as running statistics."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """The parameters, as data."""
         ...

@@ -166,6 +166,19 @@ class TorchNetwork:
             twin.extra.copy_(self.extra)
         return twin
 
+    def copy_buffers(self, other: Any) -> None:
+        """Take the buffers of an equal network, such as the running statistics of a batch norm."""
+        import torch
+
+        with torch.no_grad():
+            for mine, theirs in zip(self.module.modules(), other.module.modules(), strict=True):
+                for name, buffer in theirs._buffers.items():
+                    own = mine._buffers.get(name)
+                    if own is None or buffer is None or own.shape != buffer.shape:
+                        mine._buffers[name] = None if buffer is None else buffer.clone()
+                    else:
+                        own.copy_(buffer)
+
     def state_dict(self) -> dict[str, Any]:
         """The module's own state, buffers included, and the parameters besides."""
         return {"module": dict(self.module.state_dict()), "extra": self.extra}
