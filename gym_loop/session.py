@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,14 +24,12 @@ from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
 from gym_loop.runs.origin import origin, origin_now
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
+from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun, directories
-from gym_loop.seeding import Seeds
+from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
-
-# Seconds after which the slow facts of the manifest are looked up, out of the first steps' way.
-SURROUNDINGS_AFTER = 0.5
 
 
 def train_prepared(
@@ -69,7 +67,12 @@ def train_prepared(
             directory = RunDirectory.create(config.stem, directories(parameters), name=name)
         try:
             session = _Session(experiment, verdict, directory, changed)
-            session.begin(resumed)
+            try:
+                session.begin(resumed)
+            except BaseException:
+                if not resumed:
+                    directory.discard()
+                raise
             if ready is not None:
                 ready(experiment)
             return session.train()
@@ -108,9 +111,9 @@ class _Session:
     ) -> None:
         self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
         self.verdict, self.directory, self.changed = verdict, directory, changed
-        self._surroundings = threading.Timer(SURROUNDINGS_AFTER, self._note_surroundings)
-        self._surroundings.daemon = True
-        self._surroundings_noted = False
+        path = self.config.path
+        place = path.resolve().parent if path else Path.cwd()
+        self.surroundings = Surroundings(directory, place, self.run.console.warning)
         self._open(experiment)
 
     def _open(self, experiment: Experiment) -> None:
@@ -132,32 +135,46 @@ class _Session:
     # -- the beginning -------------------------------------------------------------------
 
     def begin(self, resumed: bool) -> None:
-        """Write the manifest, start the loggers, and go back to the newest checkpoint."""
+        """Go back to the newest checkpoint, write the manifest, start the loggers.
+
+        Whatever can be refused comes before the first byte is written: a run that is resumed in
+        vain stays as it was.
+        """
         checkpoint = self._newest() if resumed else None
-        if resumed and checkpoint is None:
-            self._start_over()
+        if checkpoint is not None:
+            self._go_back(checkpoint)
         logs = self.directory.logs
+        new = logs / f".{RUN_FILE}.{os.getpid()}"
         try:
-            (logs / RUN_FILE).write_text(self.config.portable().to_yaml(), "utf-8")
+            new.write_text(self.config.portable().to_yaml(), "utf-8")  # finds a full disk
+            self._start_loggers(checkpoint)
             self._note_beginning(resumed, checkpoint)
+            new.replace(logs / RUN_FILE)
         except OSError as error:
             reason = f"{error.strerror}; make room, or choose another loop.parameters.logdir"
             raise RunError(f"{logs} cannot be written: {reason}") from None
-        # Made when old logs are out of the way, for they continue what they find.
-        self.run.metrics = Metrics(
-            make_loggers(
-                self.directory.logs,
-                self.directory.run_id,
-                self.config.loop.parameters.get("loggers", []),
-                self.config.env.search,
-            ),
-            self.run.console.warning,
-        )
+        finally:
+            new.unlink(missing_ok=True)
         if checkpoint is not None:
-            self._go_back(checkpoint)
+            self._forget_evaluations_after(checkpoint.step)
+        elif resumed:
+            self._start_over()
         self._warn_of_limits(checkpoint)
-        self.run.metrics.start(_hyperparameters(self.config))
-        self._surroundings.start()
+        self.surroundings.start()
+
+    def _start_loggers(self, checkpoint: Checkpoint | None) -> None:
+        run, parameters, directory = self.run, self.config.loop.parameters, self.directory
+        streams = capture_global_streams()
+        loggers = make_loggers(
+            directory.logs,
+            directory.run_id,
+            parameters.get("loggers", []),
+            self.config.env.search,
+        )
+        run.metrics = Metrics(loggers, run.console.warning)
+        logs = None if checkpoint is None else checkpoint.tree["logs"]
+        run.metrics.start(_hyperparameters(self.config), logs)
+        restore_global_streams(streams)  # a logger may have drawn from them
 
     def _newest(self) -> Checkpoint | None:
         """The newest checkpoint; None for a run that has not come to its first."""
@@ -228,7 +245,6 @@ class _Session:
         self.run.load(self.loop, checkpoint, environment=not other_env)
         if other_env:
             self.run.console.warning("the environment has changed: it begins a new episode")
-        self._forget_evaluations_after(checkpoint.step)
         upkeep = getattr(self.loop, "upkeep", None)
         if upkeep is not None and upkeep.is_used_up():
             self.run.console.message(
@@ -267,36 +283,6 @@ class _Session:
                     f"state_dict() raised {type(error).__name__}: {error} before the first step;"
                     " a checkpoint needs it to work between any two steps"
                 )
-
-    def _finish_surroundings(self) -> None:
-        """Wait for the slow facts, or look them up now if the run was over before."""
-        self._surroundings.cancel()
-        self._surroundings.join()
-        if not self._surroundings_noted:
-            self._note_surroundings()
-
-    def _note_surroundings(self) -> None:
-        """Add what takes a while to find out: versions, commit, hardware."""
-        path, hardware = self.config.path, manifest.hardware()
-        self._surroundings_noted = True
-        self._warn_of_other_kernels(hardware["matrix_products"])
-        try:
-            self.directory.note(
-                versions=manifest.versions(),
-                hardware=hardware,
-                git=manifest.git_state(path.resolve().parent if path else Path.cwd()),
-            )
-        except OSError:
-            pass  # the directory has gone, or the disk is full: the run itself will say so
-
-    def _warn_of_other_kernels(self, now: str | None) -> None:
-        before = self.directory.manifest().get("hardware", {}).get("matrix_products", now)
-        if before != now:
-            self.run.console.warning(
-                f"matrix products are computed by {now} now, by {before} before: results will be"
-                " close to, but not exactly, what they would have been (the processor, or"
-                " OPENBLAS_CORETYPE, is another one)"
-            )
 
     # -- training, and the end --------------------------------------------------------------
 
@@ -337,7 +323,7 @@ class _Session:
     def _end(self, reason: str, **facts: Any) -> None:
         run, loop = self.run, self.loop
         run.close(reason)
-        self._finish_surroundings()
+        self.surroundings.finish()
         try:
             self.directory.note(
                 status=reason,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ except ImportError:  # no record locks on this system: runs are then not protect
 
 MANIFEST = "manifest.json"
 RUN_FILE = "run.yaml"
+OWNED = ("logdir", "checkpoint_dir")  # what a run has a directory below as soon as it is made
 _NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*")
 # Record locks do not exclude the process that holds them, so it remembers them itself.
 _held: set[Path] = set()
@@ -57,7 +59,7 @@ class RunDirectory:
                 " and starts with a letter or a digit"
             )
         refuse_obstacles(parents.values(), "choose another directory in the run file")
-        owned = [parents[key] for key in ("logdir", "checkpoint_dir") if key in parents]
+        owned = [parents[key] for key in OWNED if key in parents]
         for parent in owned:
             _make_parent(parent)
         while True:
@@ -125,6 +127,13 @@ class RunDirectory:
             _held.discard(Path(self._lock.name))
             self._lock.close()
             self._lock = None
+
+    def discard(self) -> None:
+        """Take away what `create` made: the run was refused before it began."""
+        self.unlock()
+        for key in OWNED:
+            if key in self.parents:
+                shutil.rmtree(self.path(key), ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
         """What ``manifest.json`` says; empty if there is none that can be read."""

@@ -48,8 +48,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a manifest in one step: a reader sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @cache

@@ -18,7 +18,7 @@ _PLAIN_TYPES = {float, int}
 class Metrics:
     """Hands every metric to every logger.
 
-    In a resumed run ``load_state_dict`` is called before ``start``.
+    In a resumed run ``start`` is given the state, or ``load_state_dict`` is called before it.
 
     Args:
         loggers: where the metrics go.
@@ -32,15 +32,28 @@ class Metrics:
         self._reported: set[str] = set()  # metrics that were warned about
         self._positions: dict[str, Any] = {}
 
-    def start(self, hyperparameters: Mapping[str, bool | int | float | str]) -> None:
+    def start(
+        self,
+        hyperparameters: Mapping[str, bool | int | float | str],
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         """Begin the run, or go on with it.
+
+        Our own loggers come last: where one of the user's refuses, our files are as they were.
+
+        Args:
+            hyperparameters: the config, flat.
+            state: of a checkpoint to go on from: see `load_state_dict`.
 
         Raises:
             GymLoopError: a logger found an error of the user's (a missing package, say).
         """
-        for name, logger in self._loggers.items():
+        for name, logger in reversed(self._loggers.items()):
             try:
-                logger.start(hyperparameters)
+                if state is not None and name in state:
+                    self._load(name, logger, state[name])
+                if name in self._loggers:  # not switched off since
+                    logger.start(hyperparameters)
             except GymLoopError:
                 raise
             except Exception as error:  # noqa: BLE001 - a logger must not stop a training
@@ -111,16 +124,20 @@ class Metrics:
 
         A logger that the state doesn't know was added since; it begins here.
         """
-        self._positions = {name: state[name] for name in self._loggers if name in state}
-        for name, position in self._positions.items():
-            try:
-                if not isinstance(position, Mapping):
-                    raise RunError(f"the position of {name} is damaged; it begins anew")
-                self._loggers[name].load_state_dict(position)
-            except RunError as error:
-                self._warn(str(error))
-            except Exception as error:  # noqa: BLE001 - a logger must not stop a training
-                self._failed(name, error)
+        for name, logger in self._loggers.items():
+            if name in state:
+                self._load(name, logger, state[name])
+
+    def _load(self, name: str, logger: BaseLogger, position: Any) -> None:
+        self._positions[name] = position
+        try:
+            if not isinstance(position, Mapping):
+                raise RunError(f"the position of {name} is damaged; it begins anew")
+            logger.load_state_dict(position)
+        except RunError as error:
+            self._warn(str(error))
+        except Exception as error:  # noqa: BLE001 - a logger must not stop a training
+            self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
         """Report a failure once; only after an OSError does the logger get another chance."""

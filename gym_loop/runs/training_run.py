@@ -216,7 +216,9 @@ class TrainingRun:
         }
 
     def load(self, loop: Any, checkpoint: Checkpoint, *, environment: bool = True) -> None:
-        """Put everything back that `save` noted; the random streams last.
+        """Put everything back that `save` noted but the logs; the random streams last.
+
+        Nothing on the disk is changed: what is refused here leaves the run as it was.
 
         Args:
             loop: freshly made.
@@ -235,7 +237,6 @@ class TrainingRun:
             self.env_state.restore(tree["environment"])
         if not environment or (self.env_state is not None and not self.env_state.continues):
             loop.begin_new_episode()
-        self.metrics.load_state_dict(tree["logs"])
         self.best_evaluation = tree["run"]["best_evaluation"]
         self._seconds_before = tree["run"]["seconds"]
         self._started = time.monotonic()

@@ -138,7 +138,7 @@ class TestCheckpoints:
         run = TrainingRun(Seeds(0), checkpoints=store)  # type: ignore[arg-type]
         loop, _ = make_loop([[STEP] * 9 + [TRUNCATE]], run, max_episodes=4, episodes_per_eval=1)
         means = iter([math.nan, 10.0, 15.0, 20.0])
-        loop.evaluate = lambda seeds=None: [EpisodeResult(0, next(means), 10)]  # type: ignore
+        loop.evaluate = lambda seeds=None: [EpisodeResult(0, next(means), 10)]
         loop.train()
         best = [step for step, _, is_best in store.saved if is_best]
         assert (best, run.best_evaluation) == ([20, 30, 40], 20.0)
