@@ -10,6 +10,7 @@ from gym_loop.class_loader import import_summary
 from gym_loop.config import RunConfig
 from gym_loop.contract import explained
 from gym_loop.envs.making import check_window, close_quietly, frame_source
+from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
 from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError
 from gym_loop.runs.training_run import TrainingRun
@@ -51,7 +52,8 @@ class Experiment:
         except BaseException:
             close_quietly(self.env)
             raise
-        run.environment_info = {name: str(space) for name, space in self._single_spaces().items()}
+        spaces = self._single_spaces()
+        run.environment_info = {name: describe_space(space) for name, space in spaces.items()}
 
     def make_env(self, render: bool, record: bool, *, evaluation: bool = False) -> Any:
         """Make the loop's environment, or that of its evaluations, and seed its spaces."""

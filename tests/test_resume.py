@@ -13,16 +13,50 @@ from typing import Any
 import pytest
 
 import gym_loop
-from gym_loop.errors import CheckpointMissingError, ConfigError, RunError, RunLockedError
+from gym_loop.errors import (
+    CheckpointMismatchError,
+    CheckpointMissingError,
+    ConfigError,
+    RunError,
+    RunLockedError,
+)
 from gym_loop.runs import checkpoint as checkpoint_module
+from gym_loop.runs import manifest
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.checkpoint_files import write_files
 from gym_loop.runs.directory import RunDirectory
-from gym_loop.runs.manifest import versions
 from gym_loop.verification import verify_resume
 from tests.killing import differences, write_run_file
 from tests.resumable import register
 from tests.signalling import usual_signals
+
+WORLD = """
+import gymnasium as gym
+
+class Told(gym.spaces.Space):
+    "Sentences; it has no text of its own, as Gymnasium's base class has none."
+    def __init__(self, words):
+        super().__init__(dtype=str)
+        self.words, self.made_by = words, lambda: words
+    def sample(self, mask=None, probability=None):
+        return " ".join(["so"] * int(self.np_random.integers(self.words)))
+    def contains(self, x):
+        return isinstance(x, str)
+
+class World(gym.Env):
+    def __init__(self, words=5):
+        self.observation_space = gym.spaces.Dict(told=Told(words), at=gym.spaces.Discrete(3))
+        self.action_space = gym.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 4
+        return {"told": "so", "at": 0}, {}
+    def step(self, action):
+        self.left -= 1
+        return {"told": "so so", "at": 1}, 1.0, self.left == 0, False, {}
+
+gym.register("Told-v0", World)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -219,13 +253,37 @@ def test_another_environment_begins_a_new_episode(tmp_path, capsys):
 def test_other_versions_are_warned_about(tmp_path, capsys, monkeypatch):
     path = write_run_file(tmp_path, config(max_episodes=3))
     gym_loop.train(path)
-    from gym_loop.runs import training_run
-
-    here = {**versions(), "numpy": "0.0.1"}
-    monkeypatch.setattr(training_run, "versions", lambda: here)
+    here = {**manifest.versions(), "numpy": "0.0.1", "ale-py": "9", "tensorboard": "0.1"}
+    monkeypatch.setattr(manifest, "versions", lambda: here)
     gym_loop.train(path, {"loop.parameters.max_episodes": 4}, resume=True)
     assert "numpy" in (said := capsys.readouterr().err)
     assert "(here 0.0.1)" in said
+    assert "tensorboard" not in said, "it decides nothing"
+
+
+def test_packages_that_a_run_does_not_use_are_not_compared(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ale_py", raising=False)
+    monkeypatch.setattr(manifest, "versions", lambda: {"python": "3", "ale-py": "1", "numpy": "2"})
+    used = manifest.versions_in_use()
+    assert used == {"python": "3", "numpy": "2"}
+    monkeypatch.setattr(manifest, "versions", lambda: {"python": "3", "numpy": "2"})
+    assert manifest.differing_versions({**used, "torch": "2"}) == ["torch 2 (here absent)"]
+    assert manifest.differing_versions("forged") == []
+
+
+def test_a_space_whose_text_holds_an_address(tmp_path, capsys):
+    (tmp_path / "worlds.py").write_text(WORLD, "utf-8")
+    content = config(max_episodes=2)
+    content["agent"] = {"class": "gym_loop.agents.random_agent:RandomAgent"}
+    content["env"] = {"imports": ["worlds.py"], "name": "Told-v0"}
+    path = write_run_file(tmp_path, content)
+    gym_loop.train(path)
+    # Each process makes the space at another address.
+    ask = [sys.executable, "-m", "gym_loop", "evaluate", "-c", str(path), "--episodes", "1"]
+    subprocess.run(ask, check=True, capture_output=True)
+    gym_loop.train(path, {"loop.parameters.max_episodes": 4}, resume=True)
+    with pytest.raises(CheckpointMismatchError, match="observation_space"):
+        gym_loop.evaluate(path, {"env.parameters.words": 7})
 
 
 class TestVerifyResume:

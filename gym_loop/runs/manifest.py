@@ -31,6 +31,12 @@ PACKAGES = (
 )
 
 
+# Modules that are not named like their packages.
+_MODULES = {"box2d": "Box2D", "box2d-py": "Box2D", "pygame-ce": "pygame"}
+# Packages that decide nothing of what a run computes.
+_WRITERS = ("safetensors", "tensorboard")
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the microsecond (so that it sorts)."""
     return datetime.now(timezone.utc).isoformat()
@@ -67,6 +73,29 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def versions_in_use() -> dict[str, str]:
+    """Versions of Python and of those packages that this process has imported so far."""
+    return {
+        name: text
+        for name, text in versions().items()
+        if name == "python" or _MODULES.get(name, name.replace("-", "_")) in sys.modules
+    }
+
+
+def differing_versions(then: Any) -> list[str]:
+    """What a run used and is another version now, or absent: ``numpy 1.26 (here 2.0)``.
+
+    Args:
+        then: from `versions_in_use`, as a checkpoint says.
+    """
+    here = versions()
+    return [
+        f"{name} {version} (here {here.get(name, 'absent')})"
+        for name, version in (sorted(then.items()) if isinstance(then, dict) else ())
+        if name not in _WRITERS and version != here.get(name)
+    ]
 
 
 def hardware() -> dict[str, Any]:

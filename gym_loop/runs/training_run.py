@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.envs.making import frame_source
+from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
 from gym_loop.runs.console import Console
-from gym_loop.runs.manifest import versions
+from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
 from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
 from gym_loop.state_tree import capture, restore
@@ -179,7 +180,7 @@ class TrainingRun:
             "episode": loop.episode,
             "agent": type(loop.agent).__qualname__,
             "loop": type(loop).__qualname__,
-            "versions": versions(),
+            "versions": versions_in_use(),
             **self.environment_info,
         }
         try:
@@ -255,29 +256,23 @@ class TrainingRun:
         Raises:
             CheckpointMismatchError: the agent's or the loop's class, or a space, differs.
         """
-        expected = {
-            "agent": type(loop.agent).__qualname__,
-            "loop": type(loop).__qualname__,
-            **{
-                key: self.environment_info.get(key) for key in ("observation_space", "action_space")
-            },
-        }
+        info = checkpoint.info
+        classes = {"agent": type(loop.agent).__qualname__, "loop": type(loop).__qualname__}
         differing = [
-            f"{key} was {checkpoint.info[key]}, is {value}"
-            for key, value in expected.items()
-            if value is not None and checkpoint.info.get(key, value) != value
+            f"{key} was {info[key]}, is {name}"
+            for key, name in classes.items()
+            if info.get(key, name) != name
+        ]
+        differing += [
+            f"{key} {difference}"
+            for key, now in self.environment_info.items()
+            if key in info and (difference := space_difference(info[key], now))
         ]
         if differing:
             raise CheckpointMismatchError(
                 f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"
             )
-        made_with, here = checkpoint.info.get("versions", {}), versions()
-        other = [
-            f"{name} {made_with.get(name, 'absent')} (here {here.get(name, 'absent')})"
-            for name in sorted({*made_with, *here})
-            if made_with.get(name) != here.get(name)
-        ]
-        if made_with and other:
+        if other := differing_versions(info.get("versions")):
             self.console.warning(
                 f"{checkpoint.path} was made with {', '.join(other)}:"
                 " what follows may differ in the last bits"
