@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, say how to resume, exit with 130 or 143."""
+"""Ctrl-C, SIGTERM, SIGHUP: finish the step, save, say how to resume, exit with 130, 143 or 129."""
 
 import json
 import os
@@ -72,7 +72,9 @@ def saved_steps() -> list[int]:
     return sorted(int(path.name[5:]) for path in Path("checkpoints/run-1").glob("step-*"))
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_saves_and_says_how_to_resume(
     signum: signal.Signals, status: int, training: "subprocess.Popen[str]"
 ) -> None:
@@ -155,6 +157,14 @@ class TestHandlers:
             twice()
         assert asked == [signal.SIGINT]
         assert signal.getsignal(signal.SIGINT) is before
+
+    def test_a_closed_terminal_may_send_it_twice(self) -> None:
+        asked: list[int] = []
+        with stop_signals(asked.append):
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)  # while the manifest is written
+        assert asked == [signal.SIGHUP]
 
     def test_handlers_are_put_back(self) -> None:
         before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]

@@ -34,10 +34,11 @@ class WorkerCopy:
         self.parent = os.getpid()
 
     def __call__(self) -> StatefulEnv:
-        """Make the copy; in a worker, leave Ctrl-C to the parent."""
+        """Make the copy; in a worker, leave Ctrl-C and a closed terminal to the parent."""
         if os.getpid() == self.parent:  # a look at the spaces
             return StatefulEnv(self.make())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for signum in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end_later)
         return _WorkerEnv(self.make())
 
