@@ -19,7 +19,7 @@ from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import check_parameters, documentation
-from gym_loop.runs.origin import follow
+from gym_loop.runs.origin import follow, stem
 from gym_loop.seeding import MAX_SEED
 from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml_file, write_yaml
 
@@ -74,8 +74,8 @@ class RunConfig:
 
     @property
     def stem(self) -> str:
-        """What run ids begin with: the file's name without its ending."""
-        return self.path.stem if self.path else "run"
+        """What run ids begin with: the name, without its ending, of the file or of its origin."""
+        return stem(self.path)
 
     def with_seed(self, seed: int) -> RunConfig:
         """The same run from another seed."""

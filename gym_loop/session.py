@@ -21,7 +21,7 @@ from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
-from gym_loop.runs.origin import origin, origin_now
+from gym_loop.runs.origin import inherited_overrides, origin, origin_now
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
@@ -204,7 +204,7 @@ class _Session:
             "status": "running",
             "exit_reason": None,
             "ended": None,
-            "overrides": {key: value_at(config.as_dict(), key) for key in config.overridden},
+            "overrides": _overrides(config),
             "resume": {
                 "verdict": self.verdict.word,
                 "method": self.verdict.method,
@@ -359,6 +359,17 @@ class _Session:
             signal=run.stop_signal,
             complete=complete,
         )
+
+
+def _overrides(config: RunConfig) -> dict[str, Any]:
+    """What was set beside the file, and beside the file of the run that this one repeats."""
+    values, found = config.as_dict(), {}
+    for key in [*inherited_overrides(config.path), *config.overridden]:
+        try:
+            found[key] = value_at(values, key)
+        except (KeyError, TypeError):  # a parameter of a class that was replaced
+            continue
+    return found
 
 
 def _hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:

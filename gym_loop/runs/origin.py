@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,42 @@ from gym_loop.runs.directory import MANIFEST, RUN_FILE
 from gym_loop.runs.manifest import read_manifest
 
 
+def own_run(run_file: Path | None) -> dict[str, Any]:
+    """The manifest of the run whose own resolved file this is; empty for any other file."""
+    if run_file is None or run_file.name != RUN_FILE:
+        return {}
+    facts = read_manifest(run_file.parent / MANIFEST)
+    return facts if "run" in facts else {}
+
+
+def stem(run_file: Path | None) -> str:
+    """What ids of a file's runs begin with; a run's own file belongs to the file of that run."""
+    facts = own_run(run_file)
+    if isinstance(noted := facts.get("config"), str):
+        return Path(noted).stem or "run"
+    if facts and run_file is not None:  # made in Python
+        return re.sub(r"-\d+$", "", run_file.resolve().parent.name)
+    return run_file.stem if run_file else "run"
+
+
+def inherited_overrides(run_file: Path | None) -> list[str]:
+    """Keys that were set beside the file of the run whose own resolved file this is."""
+    overrides = own_run(run_file).get("overrides")
+    return list(overrides) if isinstance(overrides, dict) else []
+
+
 def origin(run_file: Path | None, logs: Path) -> dict[str, str | None]:
     """What the manifest says of a run file: its path, and the way to it from the logs.
 
     Args:
-        run_file: None for a config that was made in Python.
+        run_file: None for a config that was made in Python; a run's own resolved file stands for
+            the file that the run came from.
         logs: the run's own directory of logs.
     """
     path = run_file.resolve() if run_file else None
+    if path and (facts := own_run(path)):
+        noted = origin_now(facts, path.parent)
+        path = Path(noted) if noted else None
     return {
         "config": str(path) if path else None,
         "config_from_logs": os.path.relpath(path, logs.resolve()) if path else None,
