@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
 
 import pytest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.rst"
 NUMBER = re.compile(r"\d[\d,.]*|inf\b")
+pytestmark = pytest.mark.timeout(1200)  # for all trainings together, on a small or a busy machine
 TIME = re.compile(r"\b(?:\d+m)?[\d.]+m?s\b")
 
 
@@ -45,7 +47,11 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     directory = tmp_path_factory.mktemp("tutorial")
     outputs = {}
     for command, _ in shown():
-        words = shlex.split(command)
+        words = [
+            path
+            for word in shlex.split(command)
+            for path in sorted(glob(word, root_dir=directory)) or [word]  # as a shell does
+        ]
         if words[0] == "gym-loop":
             words = [sys.executable, "-m", "gym_loop", *words[1:]]
         # Standard error first: the page shows what a terminal shows, and there results come last.
@@ -54,7 +60,6 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             cwd=directory,
             capture_output=True,
             text=True,
-            timeout=120,
             env={**os.environ, "OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy"},
         )
         outputs[command] = done.stderr + done.stdout
@@ -72,6 +77,13 @@ def test_the_agent_solves_it(printed: dict[str, str]) -> None:
     (table,) = [text for command, text in printed.items() if command.endswith("--episodes 100")]
     returns = next(line for line in table.splitlines() if line.startswith("return"))
     assert float(returns.split()[1]) >= 475
+
+
+def test_a_run_in_two_halves_ends_as_one(printed: dict[str, str]) -> None:
+    whole = printed["gym-loop train -c cartpole.yaml --seed 1"]
+    (halves,) = [text for command, text in printed.items() if "--resume half" in command]
+    ends = re.compile(r" finished: ([\d,]+ episodes, [\d,]+ steps)")
+    assert ends.findall(whole) == ends.findall(halves) != []
 
 
 def test_the_shown_figures_are_those_of_one_run(printed: dict[str, str]) -> None:
