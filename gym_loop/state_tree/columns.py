@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree.records import namedtuple_class
+from gym_loop.state_tree.records import namedtuple_class, origin
 from gym_loop.state_tree.tags import HIDDEN, Tree, Way
 
 LONG = 64  # a shorter sequence is easier to read item by item
@@ -106,7 +106,7 @@ class _Packer:
     def trees(self, values: list[Any], way: Way, nested: bool) -> dict[str, Tree]:
         below = (way, "data", HIDDEN)
         data = [self.walk.tree(value, (below, index)) for index, value in enumerate(values)]
-        if nested and any(_needs_live(tree) for tree in data):
+        if nested and any(needs_live(tree) for tree in data):
             raise _NoColumn
         return {"kind": "trees", "data": data}
 
@@ -126,6 +126,7 @@ class _Packer:
         column = self.rows("tuple", values, list(zip(*values, strict=True)), way)
         if hasattr(values[0], "_fields"):
             column["name"] = type(values[0]).__name__
+            column.update(origin(type(values[0])))
             column["fields"] = list(values[0]._fields)
         return column
 
@@ -210,12 +211,12 @@ _packers: dict[Any, Callable[[_Packer, list[Any], Way], dict[str, Tree]]] = {
 }
 
 
-def _needs_live(tree: Tree) -> bool:
+def needs_live(tree: Tree) -> bool:
     """Whether a node can only be restored into an object that exists already."""
     if type(tree) is list:
-        return any(_needs_live(item) for item in tree)
+        return any(needs_live(item) for item in tree)
     if type(tree) is dict:
-        return next(iter(tree), None) in _NEED_LIVE or any(map(_needs_live, tree.values()))
+        return next(iter(tree), None) in _NEED_LIVE or any(map(needs_live, tree.values()))
     return False
 
 
@@ -303,7 +304,7 @@ class _Unpacker:
             if "name" not in column:
                 return rows
             name, fields = column["name"], column["fields"]
-            make = namedtuple_class(self.walk, None, name, fields, self.way)
+            make = namedtuple_class(self.walk, None, name, column, fields, self.way)
             return [tuple.__new__(make, row) for row in rows]
         for record, row in zip(records, rows, strict=True):
             if kind == "list":

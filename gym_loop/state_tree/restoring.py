@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree import columns, records, streams, tensors
+from gym_loop.state_tree import columns, records, stateful, streams, tensors
 from gym_loop.state_tree.arrays import dtype_of, view_of
 from gym_loop.state_tree.inspection import attribute_items, slot_names
 from gym_loop.state_tree.tags import (
@@ -57,6 +57,7 @@ def restore_attributes(
     *,
     path: str = "",
     tuple_types: Iterable[type] = (),
+    keep: bool = False,
 ) -> None:
     """Put captured attributes into an object, in place where possible.
 
@@ -68,20 +69,25 @@ def restore_attributes(
         exclude: names of attributes to leave alone.
         path: name of ``obj`` in messages.
         tuple_types: see :func:`restore`.
+        keep: leave what the state lacks as it is, in the objects inside too: of a freshly made
+            object it is what its code has since gained.
 
     Raises:
         StateError: the state does not fit the object; the message names the place.
     """
-    work = _Restore(state, path, tuple_types)
+    work = _Restore(state, path, tuple_types, keep)
     work.run(lambda: work.attributes(obj, state, None, exclude))
 
 
 class _Restore:
     """One walk over a tree, beside the live objects that it goes into."""
 
-    def __init__(self, root: Tree, path: str, tuple_types: Iterable[type]) -> None:
+    def __init__(
+        self, root: Tree, path: str, tuple_types: Iterable[type], keep: bool = False
+    ) -> None:
         self.root = root
         self.path = path
+        self.keep = keep
         self.tuple_types = {kind.__name__: kind for kind in tuple_types}
         self.owners: list[type] = []  # classes of the live objects around the present place
         self.done: dict[int, Any] = {}  # id of a node of the tree -> the object it became
@@ -327,7 +333,7 @@ class _Restore:
                 object.__setattr__(obj, name, value)
             elif olds.get(name, HIDDEN) is not value:
                 own[name] = value
-        for name in olds:
+        for name in () if self.keep else olds:
             if name not in state and name not in exclude:
                 if name in slots:
                     object.__delattr__(obj, name)
@@ -335,23 +341,9 @@ class _Restore:
                     del own[name]
         self.owners.pop()
         in_order = [name for name in state if name in own and name not in exclude]
-        if [name for name in own if name not in exclude] != in_order:
+        if [name for name in own if name in state and name not in exclude] != in_order:
             for name in in_order:  # the order of a run that was never stopped
                 own[name] = own.pop(name)
-
-    def state_dict(self, live: Any, node: Tree, way: Way | None) -> Any:
-        wanted = node["class"]
-        if class_name(type(live)) != wanted:
-            raise records.missing(self, live, wanted, way)
-        self.claim(live, node)
-        state = self.value(None, node["__state_dict__"], (way, "__state_dict__", HIDDEN))
-        try:
-            live.load_state_dict(state)
-        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-            what = f"{wanted}.load_state_dict refused what was saved: {error}"
-            raise self.misfit(way, what) from error
-        tensors.restore_module_extras(self, live, node, way)
-        return live
 
     def bytearray(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, bytearray, node)
@@ -389,7 +381,7 @@ _restorers: dict[str, Restorer] = {
     "__dtype__": lambda self, live, node, way: np.dtype(node["__dtype__"]),
     "__enum__": records.restore_enum,
     "__object__": _Restore.object,
-    "__state_dict__": _Restore.state_dict,
+    "__state_dict__": stateful.restore_stateful,
     "__space__": streams.restore_space,
     "__generator__": streams.restore_generator,
     "__random_state__": streams.restore_random_state,
