@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import Any
 
@@ -47,7 +46,7 @@ class Experiment:
         seed_global_streams(run.seeds)
         self.env = self.make_env(render, record, evaluation=evaluation)
         try:
-            self.agent = self._make_seeded_agent()
+            self.agent = self.make_agent()
             self.loop = self._make_loop(parameters)
         except BaseException:
             close_quietly(self.env)
@@ -65,15 +64,6 @@ class Experiment:
                 if space is not None:
                     space.seed(self.run.seeds.integer(name))
         return env
-
-    def _make_seeded_agent(self) -> Any:
-        """Make the agent; once more from the seed if it was the one to load torch."""
-        loaded_before = "torch" in sys.modules
-        agent = self.make_agent()
-        if loaded_before or "torch" not in sys.modules:
-            return agent
-        seed_global_streams(self.run.seeds)
-        return self.make_agent()
 
     def make_agent(self) -> Any:
         """Make the agent for the environment's spaces."""

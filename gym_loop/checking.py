@@ -111,8 +111,10 @@ class _Checker:
         with _collected() as results:
             _attempt(results, "one step", lambda: _one_step(experiment))
             _attempt(results, "agent state", lambda: run.state_of(experiment.loop))
-        close_quietly(experiment.env)
+        problem = close_quietly(experiment.env)
         yield from results
+        if problem:
+            yield CheckResult("warning", "close", problem)
 
     def pictures(self) -> Iterator[CheckResult]:
         """A window opens and a frame is encoded, for what the file asks for."""

@@ -10,7 +10,6 @@ from typing import Any, overload
 
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
-from gym_loop.envs.making import close_quietly
 from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import check_seeds, train_seeds
@@ -203,7 +202,7 @@ def evaluate(
         return replace(result, complete=complete)
     finally:
         training_run.close("finished")
-        close_quietly(experiment.env)
+        training_run.close_env(experiment.env)
 
 
 def _finish_videos(run: TrainingRun) -> bool:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, flatten, value_at
 from gym_loop.contract import explained
-from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError, StateError
 from gym_loop.results import TrainingResult
@@ -79,7 +78,7 @@ def train_prepared(
         finally:
             directory.unlock()
     finally:
-        close_quietly(experiment.env)
+        run.close_env(experiment.env)
 
 
 def _method_so_far(directory: RunDirectory, changed: Sequence[str]) -> str | None:
@@ -131,6 +130,7 @@ class _Session:
         run.prepare_evaluation(
             lambda: experiment.make_env(render, bool(record), evaluation=True), record
         )
+        self.loop.evaluate = run.each_by_itself(self.loop.evaluate)
 
     # -- the beginning -------------------------------------------------------------------
 

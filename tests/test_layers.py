@@ -18,6 +18,7 @@ FLOORS: list[list[str]] = [
     ["errors.py", "transition.py"],
     [
         "class_loader.py",
+        "late_imports.py",
         "parameters.py",
         "yaml_file.py",
         "files.py",

@@ -214,7 +214,7 @@ def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.En
     try:
         wrapped: gym.Env[Any, Any] = wrapper_class(env, **wrapper.parameters)
     except Exception as error:
-        env.close()
+        close_quietly(env)
         raise EnvParametersError(
             f"env.wrappers: {wrapper.class_name} refused {dict(wrapper.parameters)}:"
             f" {type(error).__name__}: {error}{_accepted(wrapper_class, skip=2)}"
@@ -339,12 +339,20 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
 
 
-def close_quietly(env: Any) -> None:
-    """Close an environment whose failure to close would hide what matters more."""
+def close_quietly(env: Any) -> str:
+    """Close an environment whose failure to close must stop nothing; what went wrong, or ""."""
     try:
         env.close()
-    except Exception:  # noqa: BLE001, S110 - a broken environment may break again here
-        pass
+    except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+        core = env
+        while isinstance(core, (gym.Wrapper, gym.vector.VectorWrapper)):
+            core = core.env
+        if isinstance(core, VectorEnv):
+            core.closed = True  # else it is closed once more when it is collected
+            for copy in getattr(core, "envs", ()):
+                close_quietly(copy)
+        return f"the environment was not closed: its close() raised {describe(error)}"
+    return ""
 
 
 __all__ = [

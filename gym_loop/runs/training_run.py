@@ -7,13 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.envs.making import frame_source
+from gym_loop.envs.fresh import made_again
+from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
 from gym_loop.runs.console import Console
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
-from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
+from gym_loop.seeding import (
+    Seeds,
+    capture_global_streams,
+    draw_seed,
+    restore_global_streams,
+    seed_global_streams,
+)
 from gym_loop.state_tree import capture, restore
 
 if TYPE_CHECKING:
@@ -63,9 +70,11 @@ class TrainingRun:
         self._make_evaluation_env: Callable[[], Any] | None = None
         self._evaluation_record: bool | int = False
         self._evaluation_env: Any = None
+        self._evaluation_env_is_due = True
         self._wake: list[Callable[[], None]] = []
         self._told: list[Callable[[EvaluationResult], None]] = []
         self._said_unsaveable = False
+        self._said_unclosable = False
         self._seconds_before = 0.0
         self._started = time.monotonic()
 
@@ -109,14 +118,41 @@ class TrainingRun:
         self._evaluation_record = record
 
     def evaluation_env(self) -> Any:
-        """The environment of evaluations, made when it is first asked for; None without one."""
-        if self._evaluation_env is None and self._make_evaluation_env is not None:
-            self._evaluation_env = self._make_evaluation_env()
-            if self._evaluation_record:
-                self.evaluation_recorder = self._recorder(
-                    self._evaluation_env, "eval_record_dir", self._evaluation_record
-                )
+        """The environment of the evaluation under way, or of the next one; None without one.
+
+        It is made for each evaluation, as the training's was: nothing that it keeps from episode
+        to episode outlasts an evaluation, so that there is nothing to save, and a resumed run
+        evaluates as one that was never stopped.
+        """
+        if self._make_evaluation_env is None or not self._evaluation_env_is_due:
+            return self._evaluation_env
+        streams = capture_global_streams()
+        try:
+            seed_global_streams(self.seeds)
+            self._evaluation_env = made_again(
+                self._evaluation_env, self._make_evaluation_env, self.close_env
+            )
+        finally:
+            restore_global_streams(streams)
+        self._evaluation_env_is_due = False
+        if self.evaluation_recorder is not None:
+            self.evaluation_recorder.film(frame_source(self._evaluation_env))
+        elif self._evaluation_record:
+            self.evaluation_recorder = self._recorder(
+                self._evaluation_env, "eval_record_dir", self._evaluation_record
+            )
         return self._evaluation_env
+
+    def each_by_itself(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        """A loop's ``evaluate``, after which `evaluation_env` gives another environment."""
+
+        def evaluate_once(*arguments: Any, **options: Any) -> Any:
+            try:
+                return evaluate(*arguments, **options)
+            finally:
+                self._evaluation_env_is_due = True
+
+        return evaluate_once
 
     def on_evaluation(self, tell: Callable[[EvaluationResult], None]) -> None:
         """Call ``tell`` after every periodic evaluation, in whose place the loop waits for it."""
@@ -290,6 +326,13 @@ class TrainingRun:
         ]
         return [space for space in spaces if space is not None]
 
+    def close_env(self, env: Any) -> None:
+        """Close an environment; that one cannot be closed is said once."""
+        problem = close_quietly(env)
+        if problem and not self._said_unclosable:
+            self._said_unclosable = True
+            self.console.warning(problem)
+
     def close(self, exit_reason: str) -> None:
         """Finish the files: logs, checkpoints, videos, the evaluation's environment."""
         for recorder in (self.recorder, self.evaluation_recorder):
@@ -297,7 +340,7 @@ class TrainingRun:
                 recorder.close()
         self.metrics.close(exit_reason)
         if self._evaluation_env is not None:
-            self._evaluation_env.close()
+            self.close_env(self._evaluation_env)
             self._evaluation_env = None
         self.console.close()
 
