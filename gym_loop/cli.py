@@ -161,6 +161,9 @@ def evaluate(
         int | None,
         typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
     ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="The agent as it is made, and no run's.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Evaluate the agent: no learning, no exploration.
@@ -182,6 +185,7 @@ def evaluate(
         record=record,
         render=render or None,
         seed=seed,
+        untrained=untrained,
         quiet=json,
     )
     if json:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gym_loop.config import RunConfig, flatten, load_config
-from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError
+from gym_loop.config import RunConfig, flatten, load_config, value_at
+from gym_loop.contract import learns_nothing
+from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
 from gym_loop.runs.origin import is_from
 from gym_loop.runs.training_run import directories
+from gym_loop.yaml_file import read_yaml_file
 
 # Where files go, and what is shown, may differ without changing what a run computes.
 _FREE = (
@@ -129,18 +131,29 @@ def _own_config(directory: RunDirectory) -> RunConfig:
 
 
 def trained_config(
-    config: RunConfig, run_id: str | None, checkpoint: str | Path, warn: Callable[[str], None]
+    config: RunConfig,
+    run_id: str | None,
+    checkpoint: str | Path,
+    warn: Callable[[str], None],
+    *,
+    untrained: bool = False,
 ) -> tuple[RunConfig, RunDirectory | None, Checkpoint | None]:
     """What an evaluation loads: the config with the agent that was trained, its run, its state.
 
     The agent's section is the run's own, because its checkpoint fits no other; the rest is
-    the file's. Without any checkpoint the agent is the file's, untrained, and that is said.
+    the file's. Without any checkpoint the agent is the file's as it is made, if it learns nothing
+    anyway, or if that is what was asked for.
 
     Raises:
-        RunError: the run or the checkpoint that was asked for is not there.
+        RunError: the run or the checkpoint is not there, or it kept none.
+        UsageError: the untrained agent of a run, or of a checkpoint, was asked for.
     """
-    asked = run_id is not None or str(checkpoint) not in ("latest", "best")
     is_path = str(checkpoint) not in ("latest", "best")
+    asked = run_id is not None or str(checkpoint) != "latest"
+    if untrained:
+        if asked:
+            raise UsageError("--untrained is no run's agent: leave --run and --checkpoint out")
+        return config, None, None
     try:
         directory = None if is_path and run_id is None else find_run(config, run_id)
         found = (
@@ -149,9 +162,12 @@ def trained_config(
             else _store(directory, warn).find(str(checkpoint))
         )
     except (RunError, CheckpointMissingError) as error:
-        if asked or (checkpoint == "best" and not _is_untrained(config)):
+        if asked:
             raise
-        warn(f"evaluating the untrained agent: {error}")
+        if not learns_nothing(config.agent.cls):
+            hint = "to evaluate the agent as it is made, say --untrained"
+            raise type(error)(f"{error}; {hint}") from None
+        warn(f"evaluating the untrained agent, which learns nothing: {error}")
         return config, None, None
     if directory is None:
         directory = _run_of(config, found)
@@ -168,17 +184,28 @@ def config_of_run(
     return _with_trained_agent(config, directory, warn)
 
 
-def _is_untrained(config: RunConfig) -> bool:
-    try:
-        find_run(config, None)
-    except RunError:
-        return True
-    return False
-
-
 def _store(directory: RunDirectory | None, warn: Callable[[str], None]) -> CheckpointStore:
     assert directory is not None
+    refuse_without_checkpoints(directory)
     return CheckpointStore(directory.path("checkpoint_dir"), warn=warn)
+
+
+def refuse_without_checkpoints(directory: RunDirectory) -> None:
+    """Say why there is nothing to load from a run that was to keep no checkpoints.
+
+    Raises:
+        CheckpointMissingError: the run file says so, or the run's own resolved file.
+    """
+    key = "loop.parameters.checkpoint_dir"
+    try:
+        kept = value_at(read_yaml_file(directory.logs / RUN_FILE).data, key)
+    except (ConfigError, LookupError, TypeError):  # none that can be read, or another loop's
+        kept = ""
+    if kept is None or "checkpoint_dir" not in directory.parents:
+        raise CheckpointMissingError(
+            f"{directory.run_id} has no checkpoints, for {key} is null: what it learns is not kept;"
+            " name a directory there, and train a new run"
+        )
 
 
 def _run_of(config: RunConfig, checkpoint: Checkpoint) -> RunDirectory | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class TrainingRun:
         self._evaluation_env_is_due = True
         self._wake: list[Callable[[], None]] = []
         self._told: list[Callable[[EvaluationResult], None]] = []
-        self._said_unsaveable = False
+        self._said_unsaveable = self._said_approximate = False
         self._said_unclosable = False
         self._seconds_before = 0.0
         self._started = time.monotonic()
@@ -203,10 +204,11 @@ class TrainingRun:
             best: the agent has just evaluated better than ever.
             reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
 
-        An agent that holds what is no data goes on without checkpoints; that is warned about once.
+        A training whose state has come to hold what is no data goes on without checkpoints; that is
+        warned about once.
 
         Returns:
-            False if the disk refused what should have been written.
+            False if it could not be written: the disk refused it, or the state is no data.
         """
         if self.checkpoints is None:
             return True
@@ -222,15 +224,11 @@ class TrainingRun:
         try:
             state = self.state_of(loop)
         except StateError as error:
-            self.warn_unsaveable(error)
-            return True
+            if not self._said_unsaveable:
+                self._said_unsaveable = True
+                self.console.warning(f"no checkpoint can be saved any more: {error}")
+            return False
         return self.checkpoints.save(loop.steps, state, info, best=best)
-
-    def warn_unsaveable(self, error: StateError) -> None:
-        """Say once that there will be no checkpoint, and why."""
-        if not self._said_unsaveable:
-            self._said_unsaveable = True
-            self.console.warning(f"no checkpoint can be saved: {error}")
 
     @staticmethod
     def learnt_state(loop: Any) -> dict[str, Any]:
@@ -242,15 +240,32 @@ class TrainingRun:
 
     def state_of(self, loop: Any) -> dict[str, Any]:
         """Everything that decides how the run goes on, as data."""
-        keeper = self.env_state
         return {
             **self.learnt_state(loop),
-            "environment": keeper.snapshot() if keeper is not None else None,
+            "environment": self._environment_state(),
             "logs": self.metrics.state_dict(),
             "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
             "spaces": [capture(space) for space in self._spaces(loop)],
             "streams": capture_global_streams(),
         }
+
+    def _environment_state(self) -> Any:
+        """The environment's part; None, and a warning, if it has come to hold what is no data."""
+        try:
+            return None if self.env_state is None else self.env_state.snapshot()
+        except StateError as error:
+            if not self._said_approximate:
+                self._said_approximate = True
+                self.console.warning(
+                    f"the environment's state cannot be saved any more: {error}; a run that is"
+                    " resumed from such a checkpoint begins a new episode"
+                )
+                if self.directory is not None:
+                    facts = {"verdict": "approximate", "reason": str(error)}
+                    before = self.directory.manifest().get("resume", {})
+                    with suppress(OSError):  # a full disk: the checkpoint says so
+                        self.directory.note(resume={**before, **facts})
+            return None
 
     def load(self, loop: Any, checkpoint: Checkpoint, *, environment: bool = True) -> None:
         """Put everything back that `save` noted but the logs; the random streams last.
@@ -270,10 +285,14 @@ class TrainingRun:
         tree = checkpoint.tree
         self.load_agent(loop.agent, checkpoint)
         loop.load_state_dict(restore(None, tree["loop"]))
-        if environment and tree["environment"] is not None and self.env_state is not None:
-            self.env_state.restore(tree["environment"])
-        if not environment or (self.env_state is not None and not self.env_state.continues):
+        if self.env_state is not None and (not environment or tree["environment"] is None):
+            # Nothing is known of its random stream either: a reset by a seed makes one.
+            loop.env.reset(seed=self.seeds.integers("environment", 1, loop.steps)[0])
             loop.begin_new_episode()
+        elif self.env_state is not None:
+            self.env_state.restore(tree["environment"])
+            if not self.env_state.continues:
+                loop.begin_new_episode()
         self.best_evaluation = tree["run"]["best_evaluation"]
         self._seconds_before = tree["run"]["seconds"]
         self._started = time.monotonic()
@@ -346,10 +365,14 @@ class TrainingRun:
 
 
 def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
-    """The directory parameters of a loop, as paths; logs and checkpoints always have one."""
-    found = {
+    """The directory parameters of a loop, as paths.
+
+    A loop that names none for logs and checkpoints has ``logs`` and ``checkpoints``; one whose
+    ``checkpoint_dir`` is null keeps no checkpoints, and has no such entry.
+    """
+    defaults = {"logdir": "logs", "checkpoint_dir": "checkpoints"}
+    return {
         name: Path(value).expanduser()
-        for name, value in parameters.items()
+        for name, value in {**defaults, **parameters}.items()
         if name.endswith("dir") and isinstance(value, str)
     }
-    return {"logdir": Path("logs"), "checkpoint_dir": Path("checkpoints"), **found}

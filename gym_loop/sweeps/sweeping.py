@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.config import RunConfig, flatten, load_config
-from gym_loop.errors import UsageError
+from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import refuse_obstacles
 from gym_loop.runs.signals import stop_signals
@@ -87,6 +87,10 @@ def read(
         ConfigError: with every finding.
     """
     config = load_config(run_config, overrides)
+    if "checkpoint_dir" not in directories(config.loop.parameters):
+        problem = "is null, but a sweep judges the agents that its runs save: name a directory"
+        place = "loop.parameters.checkpoint_dir"
+        raise ConfigError([Finding(place, problem, str(config.path or ""))])
     return config, load_sweep(sweep_file, config)
 
 
