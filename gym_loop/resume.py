@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoin
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
 from gym_loop.runs.origin import is_from
 from gym_loop.runs.training_run import directories
-from gym_loop.yaml_file import read_yaml_file
+from gym_loop.yaml_file import canonical, from_json, read_yaml_file
 
 # Where files go, and what is shown, may differ without changing what a run computes.
 _FREE = (
@@ -72,8 +72,8 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfi
     config = _with_recorded_overrides(config, directory)
     if config.seed is None:
         config = config.with_seed(before["seed"])
-    now = flatten(config.portable().as_dict())
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    now = flatten(config.portable().as_dict(), lists=True)
+    changed = [key for key in sorted({*before, *now}) if not _same(before, now, key)]
     differing = [
         f"{key}: the run has {before.get(key)!r}, this file {now.get(key)!r}"
         for key in changed
@@ -89,6 +89,11 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfi
     return config, changed
 
 
+def _same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    """Whether two configs mean the same by a key, by what a run file can say."""
+    return canonical(one.get(key)) == canonical(other.get(key))
+
+
 def _is_meant(key: str, overridden: Sequence[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in overridden)
 
@@ -96,7 +101,9 @@ def _is_meant(key: str, overridden: Sequence[str]) -> bool:
 def _with_recorded_overrides(config: RunConfig, directory: RunDirectory) -> RunConfig:
     """Repeat what was set beside the file when the run was started, unless it is set anew."""
     recorded = directory.manifest().get("overrides") or {}
-    missing = {key: value for key, value in recorded.items() if key not in config.overridden}
+    missing = {
+        key: from_json(value) for key, value in recorded.items() if key not in config.overridden
+    }
     return load_config(config, missing) if missing else config
 
 
@@ -113,7 +120,7 @@ def _resolved(directory: RunDirectory) -> dict[str, Any]:
             f"{path} is missing: without it {directory.run_id} cannot be continued; copy it from"
             " where the run was trained, or start a new run"
         )
-    return flatten(_own_config(directory).as_dict())
+    return flatten(_own_config(directory).as_dict(), lists=True)
 
 
 def _own_config(directory: RunDirectory) -> RunConfig:
@@ -227,7 +234,7 @@ def _with_trained_agent(
         return config
     seed = config.seed if config.seed is not None else trained.seed
     now, then = flatten(config.portable().as_dict()), flatten(trained.as_dict())
-    differing = [key for key in then if key.startswith("agent.") and now.get(key) != then[key]]
+    differing = [key for key in then if key.startswith("agent.") and not _same(now, then, key)]
     if differing:
         warn(
             f"{', '.join(differing)}: {directory.run_id} was trained with other values; using those"

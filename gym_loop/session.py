@@ -26,6 +26,7 @@ from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
+from gym_loop.yaml_file import as_json
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
@@ -366,8 +367,8 @@ def _overrides(config: RunConfig) -> dict[str, Any]:
     values, found = config.as_dict(), {}
     for key in [*inherited_overrides(config.path), *config.overridden]:
         try:
-            found[key] = value_at(values, key)
-        except (KeyError, TypeError):  # a parameter of a class that was replaced
+            found[key] = as_json(value_at(values, key))
+        except (LookupError, TypeError, ValueError):  # a parameter of a class that was replaced
             continue
     return found
 

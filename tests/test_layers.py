@@ -19,6 +19,7 @@ FLOORS: list[list[str]] = [
     [
         "class_loader.py",
         "late_imports.py",
+        "arguments.py",
         "parameters.py",
         "yaml_file.py",
         "files.py",
@@ -44,7 +45,7 @@ FLOORS: list[list[str]] = [
         "loops/__init__.py",
     ],
     ["agents/", "loops/", "testing.py", "contract.py"],
-    ["config.py", "presets/"],
+    ["run_config.py", "config.py", "presets/"],
     [
         "resume.py",
         "building.py",

@@ -219,11 +219,11 @@ def _take(run_id: str, parents: list[Path]) -> bool:
     for parent in parents:
         try:
             (parent / run_id).mkdir()
-        except FileExistsError:
+        except OSError as error:
             for path in made:
                 path.rmdir()
-            return False
-        except OSError as error:
+            if isinstance(error, FileExistsError):
+                return False
             raise RunError(
                 f"the directory {parent / run_id} cannot be made: {error.strerror}"
             ) from None

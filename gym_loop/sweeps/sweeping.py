@@ -26,7 +26,7 @@ from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep
 from gym_loop.sweeps.trial import Order
 from gym_loop.sweeps.tuning import ray_running, require_ray, tune
-from gym_loop.yaml_file import plain, write_yaml
+from gym_loop.yaml_file import as_json, plain, write_yaml
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -105,8 +105,8 @@ def _facts(config: RunConfig, asked: Sweep) -> dict[str, Any]:
         "command": sys.argv,
         "config": str(config.path.resolve()) if config.path else None,
         "sweep": str(asked.path.resolve()),
-        "resolved_config": plain({key: value for key, value in flat.items() if key != "seed"}),
-        "resolved_sweep": plain(dict(asked.data)),
+        "resolved_config": as_json({key: value for key, value in flat.items() if key != "seed"}),
+        "resolved_sweep": as_json(dict(asked.data)),
     }
 
 
