@@ -18,8 +18,6 @@ FLOORS: list[list[str]] = [
     ["errors.py", "transition.py"],
     [
         "class_loader.py",
-        "late_imports.py",
-        "arguments.py",
         "parameters.py",
         "yaml_file.py",
         "files.py",
@@ -45,7 +43,7 @@ FLOORS: list[list[str]] = [
         "loops/__init__.py",
     ],
     ["agents/", "loops/", "testing.py", "contract.py"],
-    ["run_config.py", "config.py", "presets/"],
+    ["config.py", "presets/"],
     [
         "resume.py",
         "building.py",
