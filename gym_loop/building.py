@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import Any
 
@@ -12,8 +11,8 @@ from gym_loop.contract import explained
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
-from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError
-from gym_loop.runs.training_run import TrainingRun
+from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError, StateError
+from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import seed_global_streams
 
 
@@ -47,7 +46,7 @@ class Experiment:
         seed_global_streams(run.seeds)
         self.env = self.make_env(render, record, evaluation=evaluation)
         try:
-            self.agent = self._make_seeded_agent()
+            self.agent = self.make_agent()
             self.loop = self._make_loop(parameters)
         except BaseException:
             close_quietly(self.env)
@@ -65,15 +64,6 @@ class Experiment:
                 if space is not None:
                     space.seed(self.run.seeds.integer(name))
         return env
-
-    def _make_seeded_agent(self) -> Any:
-        """Make the agent; once more from the seed if it was the one to load torch."""
-        loaded_before = "torch" in sys.modules
-        agent = self.make_agent()
-        if loaded_before or "torch" not in sys.modules:
-            return agent
-        seed_global_streams(self.run.seeds)
-        return self.make_agent()
 
     def make_agent(self) -> Any:
         """Make the agent for the environment's spaces."""
@@ -133,6 +123,29 @@ class Experiment:
         state = keep_state(self.env, verdict.method)
         self.run.env_state, self.loop.env = state, state.env
         return verdict
+
+
+def check_saveable(experiment: Experiment) -> None:
+    """Find out before a training whether its checkpoints can be saved, where it is to have any.
+
+    Raises:
+        StateError: the agent's state, or the loop's, is no data, or it cannot be asked for yet.
+    """
+    if "checkpoint_dir" not in directories(experiment.config.loop.parameters):
+        return
+    without = (
+        "; or train without checkpoints, with the line `checkpoint_dir: null` in loop.parameters"
+    )
+    try:
+        experiment.run.learnt_state(experiment.loop)
+    except StateError as error:
+        raise StateError(f"no checkpoint could be saved: {error}{without}") from None
+    except Exception as error:
+        raise StateError(
+            f"no checkpoint could be saved: state_dict() raised {type(error).__name__}: {error}"
+            " before the first step, where a checkpoint needs it too: give what it reads a value in"
+            f" __init__{without}"
+        ) from error
 
 
 def check_visible(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.building import Experiment, check_visible
+from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.config import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, GymLoopError
@@ -109,10 +109,15 @@ class _Checker:
         done = getattr(env, "single_action_space", env.action_space)
         yield CheckResult("ok", "spaces", f"observations {seen}, actions {done}")
         with _collected() as results:
+            _attempt(results, "agent state", lambda: check_saveable(experiment))
             _attempt(results, "one step", lambda: _one_step(experiment))
-            _attempt(results, "agent state", lambda: run.state_of(experiment.loop))
-        close_quietly(experiment.env)
+            if "checkpoint_dir" in directories(self.config.loop.parameters):
+                after = "agent state after it"
+                _attempt(results, after, lambda: run.state_of(experiment.loop))
+        problem = close_quietly(experiment.env)
         yield from results
+        if problem:
+            yield CheckResult("warning", "close", problem)
 
     def pictures(self) -> Iterator[CheckResult]:
         """A window opens and a frame is encoded, for what the file asks for."""

@@ -11,9 +11,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,7 @@ _REMEDIES = {
 }
 
 
+MOST_UNKNOWN = 20  # unknown names that are each told apart
 _FILE_MODULE = "gym_loop_file_"  # what names of modules that are files begin with
 _copies: dict[Path, Path] = {}
 
@@ -48,6 +50,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
     near = nearest(name, known)
     return f"; did you mean {near}?" if near else ""
+
+
+def unknown_names(given: Iterable[Any], known: Collection[str]) -> dict[Any, str]:
+    """What is wrong with each name that is not known.
+
+    Of very many only the first are looked at closely, and the next one says how many more there
+    are: to compare each with the known ones would take minutes.
+    """
+    unknown = [name for name in given if name not in known]
+    offer = f"; known are {', '.join(sorted(known))}" if known else "; there are no parameters"
+    found = {
+        name: f"unknown{did_you_mean(str(name), known) or offer}" for name in unknown[:MOST_UNKNOWN]
+    }
+    if more := unknown[MOST_UNKNOWN:]:
+        found[more[0]] = f"unknown{offer}; so are {len(more) - 1:,} more after it"
+    return found
 
 
 def load_class(
@@ -157,7 +175,7 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
         places = ", ".join(dict.fromkeys(str(place) for place in (Path.cwd(), *search)))
         raise ModuleMissingError(f"there is no file {name} (looked in {places})")
     # Unique by path, so that a user's random.py can never stand in for an installed module.
-    digest = hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(os.fsencode(path), usedforsecurity=False).hexdigest()
     unique = f"{_FILE_MODULE}{digest[:12]}"
     if unique in sys.modules:
         return sys.modules[unique]

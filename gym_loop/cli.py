@@ -86,6 +86,16 @@ def create_default(
             "--env", "-e", metavar="NAME", help="Id of the environment; else Pendulum-v1."
         ),
     ] = None,
+    import_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            "-i",
+            metavar="MODULE",
+            help="Module or .py file that registers the environment. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -111,15 +121,17 @@ def create_default(
       gym-loop create-default -c run.yaml
       gym-loop create-default -c run.yaml --preset ppo/CartPole-v1
       gym-loop create-default -c mine.yaml -a "~/my_agent.py:MyAgent" -e CartPole-v1
+      gym-loop create-default -c own.yaml -e MyEnv-v0 --import my_envs.py
     """
     from gym_loop.config import default_config
     from gym_loop.files import write_new
     from gym_loop.presets import preset_run_file
 
     if preset is None:
-        text = default_config(agent, loop, env).to_yaml(comments=True)
+        text = default_config(agent, loop, env, imports=import_ or ()).to_yaml(comments=True)
     else:
-        text = preset_run_file(preset, {"--agent": agent, "--loop": loop, "--env": env})
+        others = {"--agent": agent, "--loop": loop, "--env": env, "--import": import_}
+        text = preset_run_file(preset, others)
     write_new({run_config: text}, force=force)
     typer.echo(f"wrote {run_config}; next: gym-loop train -c {shlex.quote(str(run_config))}")
 
@@ -161,6 +173,9 @@ def evaluate(
         int | None,
         typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
     ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="The agent as it is made, and no run's.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Evaluate the agent: no learning, no exploration.
@@ -182,6 +197,7 @@ def evaluate(
         record=record,
         render=render or None,
         seed=seed,
+        untrained=untrained,
         quiet=json,
     )
     if json:

@@ -74,7 +74,7 @@ def train(
     if jobs is not None:
         raise UsageError(f"--jobs {jobs} needs --seeds: one run is one process")
     from gym_loop.experiment import train as run_training
-    from gym_loop.terminal import training_summary
+    from gym_loop.terminal import not_saved, training_summary
 
     result = run_training(
         run_config,
@@ -88,6 +88,8 @@ def train(
         print_json(result.as_dict())
     elif not quiet:
         typer.echo(training_summary(result, run_config), err=True)
+    if text := not_saved(result):
+        typer.echo(text, err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if not result.complete:
@@ -105,7 +107,7 @@ def _train_many(
 ) -> None:
     from gym_loop.config import load_config
     from gym_loop.many_seeds import parse_seeds, train_seeds
-    from gym_loop.terminal import seeds_summary
+    from gym_loop.terminal import not_saved, seeds_summary
 
     wanted = parse_seeds(seeds)
     config = load_config(run_config, overrides)
@@ -114,6 +116,9 @@ def _train_many(
         print_json(result.as_dict())
     elif not quiet:
         typer.echo(seeds_summary(result, run_config, seeds), err=True)
+    for one in result.outcomes:
+        if one.result and (text := not_saved(one.result)):
+            typer.echo(text, err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if any(one.error or (one.result and not one.result.complete) for one in result.outcomes):

@@ -6,22 +6,25 @@ Defaults live in ``get_default_parameters()`` alone; a run file holds what diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
 import gymnasium
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.class_loader import absolute_files, did_you_mean, load_class
+from gym_loop.class_loader import load_class, unknown_names
 from gym_loop.contract import RUNNER_PARAMETERS, check_contract, former_key, moved
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
-from gym_loop.parameters import check_parameters, documentation
-from gym_loop.runs.origin import follow, stem
+from gym_loop.parameters import as_integer, check_parameters
+from gym_loop.run_config import ClassConfig, RunConfig, flatten, value_at
+from gym_loop.runs.origin import follow
 from gym_loop.seeding import MAX_SEED
-from gym_loop.yaml_file import Document, is_plain, plain, read_overrides, read_yaml_file, write_yaml
+from gym_loop.yaml_file import Document, is_plain, read_overrides, read_yaml_file
+
+__all__ = ["ClassConfig", "RunConfig", "default_config", "flatten", "load_config", "value_at"]
 
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
@@ -30,137 +33,22 @@ DEFAULT_ENV = "Pendulum-v1"
 _SECTIONS = ("agent", "env", "loop", "seed")
 _CLASS_KEYS = ("class", "parameters")
 _ENV_KEYS = ("imports", "max_episode_steps", "name", "parameters", "wrappers")
-_COMMENTS = {
-    ("agent",): "Who learns: package.module:Class or path/to/file.py:Class.",
-    ("env",): "Where: any environment in Gymnasium's registry.",
-    ("env", "imports"): "Modules or .py files that register environments.",
-    ("env", "max_episode_steps"): "Time limit in steps; null keeps the registered one.",
-    ("env", "name"): "Its id.",
-    ("env", "parameters"): "Keyword arguments of the environment.",
-    ("env", "wrappers"): "Wrappers, innermost first: a list of class and parameters.",
-    ("loop",): "How: the class that drives the two.",
-    ("seed",): "Decides every random number of the run; null draws one and writes it down.",
-}
-
-
-@dataclass(frozen=True)
-class ClassConfig:
-    """A class of the run file: its string, the class itself, and all its parameters."""
-
-    class_name: str
-    cls: type[Any]
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A checked run file, merged with the defaults of its classes.
-
-    Args:
-        agent: the agent's class and parameters.
-        env: what makes the environment.
-        loop: the loop's class and parameters.
-        seed: of all random streams; None means that one is to be drawn.
-        path: the file that it was read from, if any.
-        overridden: dotted paths that were set beside the file.
-    """
-
-    agent: ClassConfig
-    env: EnvSpec
-    loop: ClassConfig
-    seed: int | None = None
-    path: Path | None = None
-    overridden: Sequence[str] = field(default_factory=tuple)
-
-    @property
-    def stem(self) -> str:
-        """What run ids begin with: the name, without its ending, of the file or of its origin."""
-        return stem(self.path)
-
-    def with_seed(self, seed: int) -> RunConfig:
-        """The same run from another seed."""
-        return replace(self, seed=seed)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Every value, in the shape of a run file."""
-        return {
-            "agent": _class_section(self.agent),
-            "env": {
-                "imports": list(self.env.imports),
-                "max_episode_steps": self.env.max_episode_steps,
-                "name": self.env.name,
-                "parameters": dict(self.env.parameters),
-                "wrappers": [
-                    {"class": wrapper.class_name, "parameters": dict(wrapper.parameters)}
-                    for wrapper in self.env.wrappers
-                ],
-            },
-            "loop": _class_section(self.loop),
-            "seed": self.seed,
-        }
-
-    def to_yaml(self, *, comments: bool = False) -> str:
-        """The run file with all defaults written out, optionally with a comment for each."""
-        return write_yaml(self.as_dict(), self._comments() if comments else None)
-
-    def portable(self) -> RunConfig:
-        """The same config with absolute file names: it can be read from any directory."""
-
-        def absolute(value: Any) -> Any:
-            return absolute_files(plain(value), self.env.search)
-
-        def part(one: ClassConfig) -> ClassConfig:
-            return ClassConfig(absolute(one.class_name), one.cls, absolute(one.parameters))
-
-        env = replace(
-            self.env,
-            imports=absolute(self.env.imports),
-            parameters=absolute(self.env.parameters),
-            wrappers=[
-                WrapperSpec(absolute(one.class_name), absolute(one.parameters))
-                for one in self.env.wrappers
-            ],
-        )
-        return replace(self, agent=part(self.agent), loop=part(self.loop), env=env)
-
-    def _comments(self) -> dict[tuple[Any, ...], str]:
-        comments: dict[tuple[Any, ...], str] = dict(_COMMENTS)
-        for section, part in (("agent", self.agent), ("loop", self.loop)):
-            for doc in documentation(part.cls).values():
-                comments[section, "parameters", doc.name] = doc.text
-        return comments
-
-
-def _class_section(part: ClassConfig) -> dict[str, Any]:
-    return {
-        "class": part.class_name,
-        "parameters": {name: part.parameters[name] for name in sorted(part.parameters)},
-    }
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys; lists stay values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def value_at(config: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key."""
-    value: Any = config
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def default_config(
-    agent: str | None = None, loop: str | None = None, env: str | None = None
+    agent: str | None = None,
+    loop: str | None = None,
+    env: str | None = None,
+    *,
+    imports: Sequence[str] = (),
 ) -> RunConfig:
     """The config that ``create-default`` writes: the defaults of the classes it names.
+
+    Args:
+        agent: class string.
+        loop: class string.
+        env: id of the environment.
+        imports: modules or ``.py`` files that register it.
 
     Raises:
         ConfigError: a class or the environment cannot be found.
@@ -168,7 +56,7 @@ def default_config(
     return load_config(
         {
             "agent": {"class": agent or DEFAULT_AGENT},
-            "env": {"name": env or DEFAULT_ENV},
+            "env": {"name": env or DEFAULT_ENV, "imports": list(imports)},
             "loop": {"class": loop or DEFAULT_LOOP},
         }
     )
@@ -201,6 +89,10 @@ def load_config(
         path = Path(source).expanduser()
         document = _read_file(path)
     before = source.overridden if isinstance(source, RunConfig) else ()
+    if document.data is None and not overrides:
+        command = f"gym-loop create-default -c {path} -f"
+        problem = f"is empty; name at least an agent and an environment, or write it with {command}"
+        raise ConfigError([Finding("", problem, str(path))])
     reader = _Reader(document, path, options or {})
     overridden = reader.override(overrides)
     return reader.config([*before, *overridden])
@@ -239,12 +131,11 @@ class _Reader:
         agent = self._class(data, "agent", BaseAgent, DEFAULT_AGENT)
         env = self._env(data)
         loop = self._class(data, "loop", BaseLoop, DEFAULT_LOOP)
-        seed = data.get("seed")
-        if seed is not None and (
-            isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED
-        ):
+        given = data.get("seed")
+        seed = as_integer(given)
+        if given is not None and (seed is None or not 0 <= seed <= MAX_SEED):
             self.find(
-                ("seed",), f"{seed!r} is no seed; use an integer from 0 to {MAX_SEED}, or null"
+                ("seed",), f"{given!r} is no seed; use an integer from 0 to {MAX_SEED}, or null"
             )
         if self.findings or agent is None or env is None or loop is None:
             raise ConfigError(sorted(self.findings, key=lambda one: one.line or 0))
@@ -263,12 +154,16 @@ class _Reader:
 
     def _option(self, place: str) -> str | None:
         """The override that a place was set by, or that alone put it there."""
-        from_file = {".".join(str(part) for part in path) for path in self.document.lines}
         for key in self.overridden:
-            above = f"{key}.".startswith(f"{place}.") and place not in from_file
+            above = f"{key}.".startswith(f"{place}.") and place not in self._in_file
             if above or f"{place}.".startswith(f"{key}."):
                 return key
         return None
+
+    @cached_property
+    def _in_file(self) -> set[str]:
+        """The places that the file itself has."""
+        return {".".join(str(part) for part in path) for path in self.document.lines}
 
     def override(self, overrides: Iterable[str] | Mapping[str, Any]) -> list[str]:
         """Put values into the document; they are checked with the rest."""
@@ -286,12 +181,10 @@ class _Reader:
             what = f"{kind} stands where a mapping belongs"
             self.find(path, f"{what} (with the keys {', '.join(known)})")
             return {}
-        for key in data:
-            if key not in known:
-                hint = did_you_mean(str(key), known) or f"; known are {', '.join(known)}"
-                if "\N{NO-BREAK SPACE}" in str(key):
-                    hint = "; before it stand no-break spaces, write plain ones"
-                self.find((*path, key), former_key((*path, key)) or f"unknown{hint}")
+        for key, problem in unknown_names(data, known).items():
+            if "\N{NO-BREAK SPACE}" in str(key):
+                problem = "unknown; before it stand no-break spaces, write plain ones"
+            self.find((*path, key), former_key((*path, key)) or problem)
         return data
 
     def _parameters(self, section: Mapping[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
@@ -338,11 +231,10 @@ class _Reader:
         if not isinstance(name, str) or not name:
             self.find(("env", "name"), f"{name!r} is no environment id, such as {DEFAULT_ENV}")
             return None
-        limit = section.get("max_episode_steps")
-        if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
-        ):
-            self.find(("env", "max_episode_steps"), f"{limit!r} must be a number of steps, or null")
+        given = section.get("max_episode_steps")
+        limit = as_integer(given)
+        if given is not None and (limit is None or limit < 1):
+            self.find(("env", "max_episode_steps"), f"{given!r} must be a number of steps, or null")
         spec = EnvSpec(
             name=name,
             imports=self._imports(section),

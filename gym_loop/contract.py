@@ -126,6 +126,22 @@ def _loop_problems(cls: type[BaseLoop]) -> list[str]:
     return []
 
 
+def learns_nothing(cls: type[BaseAgent]) -> bool:
+    """Whether an agent stays as it is made: what it is told, it passes over.
+
+    Its ``observe``, ``memorize`` and ``update`` are inherited from `BaseAgent`, or name nothing
+    in their bodies (``pass``, or a docstring alone), so that they can change nothing.
+    """
+
+    def passes_over(name: str) -> bool:
+        method = getattr(cls, name)
+        code = getattr(method, "__code__", None)
+        is_empty = code is not None and not code.co_names and not code.co_freevars
+        return method is getattr(BaseAgent, name) or is_empty
+
+    return all(map(passes_over, ("observe", "memorize", "update")))
+
+
 def explained(error: BaseException) -> str:
     """One sentence for what beginners and old code meet most often, else an empty string."""
     text = str(error)

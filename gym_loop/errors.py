@@ -42,13 +42,21 @@ class Finding:
         return ": ".join(part for part in (where, self.place, self.problem) if part)
 
 
+MOST_FINDINGS = 100
+
+
 class ConfigError(GymLoopError):
-    """A run configuration that cannot be used; holds every finding, not only the first."""
+    """A run configuration that cannot be used; holds every finding, not only the first.
+
+    Of very many it holds the first hundred, and one that says how many more there are.
+    """
 
     def __init__(self, findings: Sequence[Finding] | str) -> None:
         if isinstance(findings, str):
             findings = [Finding("", findings)]
-        self.findings = list(findings)
+        self.findings = list(findings[:MOST_FINDINGS])
+        if (more := len(findings) - MOST_FINDINGS) > 0:
+            self.findings.append(Finding("", f"and {more:,} more like these"))
         super().__init__("\n".join(str(finding) for finding in self.findings))
 
 

@@ -10,7 +10,6 @@ from typing import Any, overload
 
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
-from gym_loop.envs.making import close_quietly
 from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import check_seeds, train_seeds
@@ -20,7 +19,6 @@ from gym_loop.runs.directory import RunDirectory, refuse_obstacles
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
-from gym_loop.state_tree.entries import saved_count
 
 Source = str | Path | Mapping[str, Any] | RunConfig
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -120,9 +118,10 @@ def train_config(
         return train_prepared(config, None, console, name=name, ready=ready)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
-    from gym_loop.resume import find_run, resumed_config
+    from gym_loop.resume import find_run, refuse_without_checkpoints, resumed_config
 
     directory = find_run(config, None if resume is True else resume)
+    refuse_without_checkpoints(directory)
     refuse_obstacles(map(directory.path, directory.parents), "make it writable, or resume a copy")
     directory.lock()
     try:
@@ -142,6 +141,7 @@ def evaluate(
     record: bool | None = None,
     render: bool | None = None,
     seed: int | None = None,
+    untrained: bool = False,
     quiet: bool = True,
 ) -> EvaluationResult:
     """Evaluate the agent of a run config: no ``memorize``, no ``update``, no exploration.
@@ -155,10 +155,12 @@ def evaluate(
         record: in place of ``eval_record`` (true: every episode).
         render: in place of ``eval_render``.
         seed: leads to the seeds of the episodes; by default the config's, or the run's.
+        untrained: the agent as it is made, and no run's.
         quiet: show warnings only.
 
     Raises:
-        GymLoopError: the config, the run or the checkpoint cannot be used.
+        GymLoopError: the config, the run or the checkpoint cannot be used; nothing has been created
+            then. An agent that learns nothing needs no checkpoint.
     """
     from gym_loop.resume import trained_config
 
@@ -173,7 +175,9 @@ def evaluate(
             key = f"loop.parameters.{name}"
             config = load_config(config, {key: wish}, options={key: option})
     console = Console(quiet=quiet)
-    config, directory, found = trained_config(config, run, checkpoint, console.warning)
+    config, directory, found = trained_config(
+        config, run, checkpoint, console.warning, untrained=untrained
+    )
     if seed is not None or config.seed is None:
         config = config.with_seed(check_seed(seed, "--seed") if seed is not None else draw_seed())
     assert config.seed is not None
@@ -188,9 +192,7 @@ def evaluate(
         if found is not None:
             training_run.check_fits(experiment.loop, found)
             training_run.load_agent(experiment.agent, found)
-            with found.loading():
-                experiment.loop.episode = saved_count(found.info, "episode")
-            experiment.loop.steps = found.step
+            experiment.loop.episode, experiment.loop.steps = found.info["episode"], found.step
         training_run.directory = directory or RunDirectory(
             f"{config.stem}-untrained", directories(parameters)
         )
@@ -206,7 +208,7 @@ def evaluate(
         return replace(result, complete=complete)
     finally:
         training_run.close("finished")
-        close_quietly(experiment.env)
+        training_run.close_env(experiment.env)
 
 
 def _finish_videos(run: TrainingRun) -> bool:

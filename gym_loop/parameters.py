@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean
+from gym_loop.arguments import with_tuples
+from gym_loop.class_loader import did_you_mean, unknown_names
 
 _ENTRY = re.compile(r"^(\w+)(?: \(([^)]*)\))?: (.*)$")
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -81,27 +82,20 @@ def check_parameters(cls: type, values: Mapping[str, Any]) -> tuple[dict[str, An
 
     Returns:
         The defaults updated by the values (a whole float is taken where an integer is
-        wanted, ``1e6`` for example), and the problems by parameter name.
+        wanted, ``1e6`` for example, and a list where the default is a tuple), and the problems
+        by parameter name.
     """
     defaults: dict[str, Any] = dict(cls.get_default_parameters())  # type: ignore[attr-defined]
     docs = documentation(cls)
-    merged, problems = dict(defaults), {}
-    for name, value in values.items():
-        if name not in defaults:
-            problems[name] = f"unknown{did_you_mean(str(name), defaults)}" + _offer(defaults, name)
-            continue
-        merged[name], problem = check_value(value, defaults[name], docs.get(name))
+    merged, problems = dict(defaults), unknown_names(values, defaults)
+    for name in [name for name in values if name in defaults]:
+        value, problem = check_value(values[name], defaults[name], docs.get(name))
+        merged[name] = with_tuples(value, default=defaults[name])
         if problem:
             problems[name] = problem
     if not problems:
         problems.update(cls.check_parameters(merged))  # type: ignore[attr-defined]
     return merged, problems
-
-
-def _offer(defaults: Mapping[str, Any], name: str) -> str:
-    if did_you_mean(str(name), defaults):
-        return ""
-    return f"; known are {', '.join(sorted(defaults))}" if defaults else "; there are no parameters"
 
 
 def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any, str]:
@@ -120,13 +114,20 @@ def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any
             return float(value), ""
         if isinstance(value, _TYPES[kind]):
             return value, ""
-    if "int" in kinds and isinstance(value, float) and value.is_integer():
-        return int(value), ""
+    if "int" in kinds and (whole := as_integer(value)) is not None:
+        return whole, ""
     wanted = " or ".join([*kinds, *(f'"{choice}"' for choice in choices)])
     hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
     if "dict" in kinds and doc and doc.text:  # what is in it is said nowhere else
         hint += f" ({doc.text.rstrip('.')})"
     return value, f"{value!r} is {_kind_of(value)}, but must be {wanted}{hint}"
+
+
+def as_integer(value: Any) -> int | None:
+    """An integer, or a float without a fraction such as ``1e6``, as an integer; None for others."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 # -- ranges, for the `check_parameters` of agents and loops; null is in all of them --------------

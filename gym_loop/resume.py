@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gym_loop.config import RunConfig, flatten, load_config
-from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError
+from gym_loop.config import RunConfig, flatten, load_config, value_at
+from gym_loop.contract import learns_nothing
+from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
 from gym_loop.runs.origin import is_from
 from gym_loop.runs.training_run import directories
+from gym_loop.yaml_file import canonical, from_json, read_yaml_file
 
 # Where files go, and what is shown, may differ without changing what a run computes.
 _FREE = (
@@ -70,8 +72,8 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfi
     config = _with_recorded_overrides(config, directory)
     if config.seed is None:
         config = config.with_seed(before["seed"])
-    now = flatten(config.portable().as_dict())
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    now = flatten(config.portable().as_dict(), lists=True)
+    changed = [key for key in sorted({*before, *now}) if not _same(before, now, key)]
     differing = [
         f"{key}: the run has {before.get(key)!r}, this file {now.get(key)!r}"
         for key in changed
@@ -87,6 +89,11 @@ def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfi
     return config, changed
 
 
+def _same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    """Whether two configs mean the same by a key, by what a run file can say."""
+    return canonical(one.get(key)) == canonical(other.get(key))
+
+
 def _is_meant(key: str, overridden: Sequence[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in overridden)
 
@@ -94,7 +101,9 @@ def _is_meant(key: str, overridden: Sequence[str]) -> bool:
 def _with_recorded_overrides(config: RunConfig, directory: RunDirectory) -> RunConfig:
     """Repeat what was set beside the file when the run was started, unless it is set anew."""
     recorded = directory.manifest().get("overrides") or {}
-    missing = {key: value for key, value in recorded.items() if key not in config.overridden}
+    missing = {
+        key: from_json(value) for key, value in recorded.items() if key not in config.overridden
+    }
     return load_config(config, missing) if missing else config
 
 
@@ -111,7 +120,7 @@ def _resolved(directory: RunDirectory) -> dict[str, Any]:
             f"{path} is missing: without it {directory.run_id} cannot be continued; copy it from"
             " where the run was trained, or start a new run"
         )
-    return flatten(_own_config(directory).as_dict())
+    return flatten(_own_config(directory).as_dict(), lists=True)
 
 
 def _own_config(directory: RunDirectory) -> RunConfig:
@@ -129,18 +138,29 @@ def _own_config(directory: RunDirectory) -> RunConfig:
 
 
 def trained_config(
-    config: RunConfig, run_id: str | None, checkpoint: str | Path, warn: Callable[[str], None]
+    config: RunConfig,
+    run_id: str | None,
+    checkpoint: str | Path,
+    warn: Callable[[str], None],
+    *,
+    untrained: bool = False,
 ) -> tuple[RunConfig, RunDirectory | None, Checkpoint | None]:
     """What an evaluation loads: the config with the agent that was trained, its run, its state.
 
     The agent's section is the run's own, because its checkpoint fits no other; the rest is
-    the file's. Without any checkpoint the agent is the file's, untrained, and that is said.
+    the file's. Without any checkpoint the agent is the file's as it is made, if it learns nothing
+    anyway, or if that is what was asked for.
 
     Raises:
-        RunError: the run or the checkpoint that was asked for is not there.
+        RunError: the run or the checkpoint is not there, or it kept none.
+        UsageError: the untrained agent of a run, or of a checkpoint, was asked for.
     """
-    asked = run_id is not None or str(checkpoint) not in ("latest", "best")
     is_path = str(checkpoint) not in ("latest", "best")
+    asked = run_id is not None or str(checkpoint) != "latest"
+    if untrained:
+        if asked:
+            raise UsageError("--untrained is no run's agent: leave --run and --checkpoint out")
+        return config, None, None
     try:
         directory = None if is_path and run_id is None else find_run(config, run_id)
         found = (
@@ -149,9 +169,12 @@ def trained_config(
             else _store(directory, warn).find(str(checkpoint))
         )
     except (RunError, CheckpointMissingError) as error:
-        if asked or (checkpoint == "best" and not _is_untrained(config)):
+        if asked:
             raise
-        warn(f"evaluating the untrained agent: {error}")
+        if not learns_nothing(config.agent.cls):
+            hint = "to evaluate the agent as it is made, say --untrained"
+            raise type(error)(f"{error}; {hint}") from None
+        warn(f"evaluating the untrained agent, which learns nothing: {error}")
         return config, None, None
     if directory is None:
         directory = _run_of(config, found)
@@ -168,24 +191,35 @@ def config_of_run(
     return _with_trained_agent(config, directory, warn)
 
 
-def _is_untrained(config: RunConfig) -> bool:
-    try:
-        find_run(config, None)
-    except RunError:
-        return True
-    return False
-
-
 def _store(directory: RunDirectory | None, warn: Callable[[str], None]) -> CheckpointStore:
     assert directory is not None
+    refuse_without_checkpoints(directory)
     return CheckpointStore(directory.path("checkpoint_dir"), warn=warn)
+
+
+def refuse_without_checkpoints(directory: RunDirectory) -> None:
+    """Say why there is nothing to load from a run that was to keep no checkpoints.
+
+    Raises:
+        CheckpointMissingError: the run file says so, or the run's own resolved file.
+    """
+    key = "loop.parameters.checkpoint_dir"
+    try:
+        kept = value_at(read_yaml_file(directory.logs / RUN_FILE).data, key)
+    except (ConfigError, LookupError, TypeError):  # none that can be read, or another loop's
+        kept = ""
+    if kept is None or "checkpoint_dir" not in directory.parents:
+        raise CheckpointMissingError(
+            f"{directory.run_id} has no checkpoints, for {key} is null: what it learns is not kept;"
+            " name a directory there, and train a new run"
+        )
 
 
 def _run_of(config: RunConfig, checkpoint: Checkpoint) -> RunDirectory | None:
     """The run that a checkpoint given by its path belongs to, where it is still there."""
     run_id = checkpoint.info.get("run")
     try:
-        return find_run(config, run_id) if isinstance(run_id, str) and run_id else None
+        return find_run(config, run_id) if run_id else None
     except RunError:
         return None
 
@@ -200,7 +234,7 @@ def _with_trained_agent(
         return config
     seed = config.seed if config.seed is not None else trained.seed
     now, then = flatten(config.portable().as_dict()), flatten(trained.as_dict())
-    differing = [key for key in then if key.startswith("agent.") and now.get(key) != then[key]]
+    differing = [key for key in then if key.startswith("agent.") and not _same(now, then, key)]
     if differing:
         warn(
             f"{', '.join(differing)}: {directory.run_id} was trained with other values; using those"

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.errors import ConfigError, StateError
-from gym_loop.state_tree import capture, restore
-from gym_loop.state_tree.streams import check_position, spaces_within
+from gym_loop.errors import ConfigError
+from gym_loop.late_imports import loaded, when_imported
+from gym_loop.state_tree import capture, first_difference, restore
+from gym_loop.state_tree.streams import spaces_within
 
 # The position in this tuple is part of the derivation: append, never reorder.
 STREAMS = (
@@ -74,53 +75,71 @@ class Seeds:
         return [int(word) for word in self.sequence(stream, *key).generate_state(count)]
 
 
+# Where torch's stream stands while torch is not loaded: as in `capture_global_streams`.
+_torch_to_come: dict[str, Any] = {}
+
+
 def seed_global_streams(seeds: Seeds) -> None:
-    """Seed Python's ``random``, NumPy's global stream, and torch if it is loaded."""
+    """Seed Python's ``random``, NumPy's global stream, and torch's, whenever it is imported."""
     random.seed(seeds.integer("python"))
     np.random.seed(seeds.integer("numpy"))
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(seeds.integer("torch"))
+    _put_torch({"torch_seed": seeds.integer("torch")})
 
 
 def capture_global_streams() -> dict[str, Any]:
-    """The global random streams as data: Python, NumPy, and torch (CUDA too) if it is loaded."""
+    """The global random streams as data: Python, NumPy, torch (and CUDA, where it is in use)."""
     version, words, gauss = random.getstate()
     state: dict[str, Any] = {
         "python": {"version": version, "words": np.array(words, np.uint64), "gauss": gauss},
         "numpy": capture(np.random.get_state(legacy=False)),
     }
-    if torch := sys.modules.get("torch"):
-        state["torch"] = torch.get_rng_state().numpy().copy()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            state["torch_cuda"] = [one.numpy().copy() for one in torch.cuda.get_rng_state_all()]
+    if (torch := loaded("torch")) is None:
+        return {**state, **_torch_to_come}
+    state["torch"] = torch.get_rng_state().numpy().copy()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["torch_cuda"] = [one.numpy().copy() for one in torch.cuda.get_rng_state_all()]
     return state
 
 
 def restore_global_streams(state: Mapping[str, Any]) -> None:
-    """Put the streams back that `capture_global_streams` noted.
-
-    Raises:
-        StateError: what was noted is damaged.
-    """
-    try:
-        _put_global_streams(state)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as e:
-        what = "are damaged, or of another version"
-        raise StateError(f"the global random streams {what} ({type(e).__name__}: {e})") from e
+    """Put the streams back that `capture_global_streams` noted, torch's when it is imported."""
+    python = state["python"]
+    random.setstate(
+        (python["version"], tuple(int(word) for word in python["words"]), python["gauss"])
+    )
+    np.random.set_state(restore(None, state["numpy"]))
+    if of_torch := {name: state[name] for name in state if name.startswith("torch")}:
+        _put_torch(of_torch)
 
 
-def _put_global_streams(state: Mapping[str, Any]) -> None:
-    python, numpy = state["python"], restore(None, state["numpy"])
-    gauss = None if python["gauss"] is None else float(python["gauss"])
-    random.setstate((python["version"], tuple(int(word) for word in python["words"]), gauss))
-    check_position(numpy)
-    np.random.set_state(numpy)
-    if (torch := sys.modules.get("torch")) and "torch" in state:
+def streams_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether something was drawn between two captures; an import of torch draws nothing."""
+    if "torch_seed" in before and (torch := loaded("torch")) is not None:
+        begun = torch.Generator().manual_seed(before["torch_seed"]).get_state().numpy()
+        before = {name: before[name] for name in before if name != "torch_seed"} | {"torch": begun}
+    return bool(first_difference(before, after))
+
+
+def _put_torch(state: dict[str, Any]) -> None:
+    """Seed torch, or put back where it stood: now, or right after its first import."""
+    _torch_to_come.clear()
+    _torch_to_come.update(state)
+    when_imported("torch", _settle_torch)
+
+
+def _settle_torch() -> None:
+    state, torch = _torch_to_come, sys.modules["torch"]
+    if "torch_seed" in state:
+        torch.manual_seed(state["torch_seed"])
+    if "torch" in state:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
-        if "torch_cuda" in state and torch.cuda.is_available():
+    if torch.cuda.is_available():
+        if "torch_cuda" in state:
             torch.cuda.set_rng_state_all(
                 [torch.from_numpy(np.array(one)) for one in state["torch_cuda"]]
             )
+        elif torch.cuda.is_initialized():  # it was not then: its streams stood at their beginning
+            torch.cuda.manual_seed_all(torch.initial_seed())
 
 
 def seed_everything(seed: int, agent: Any, spaces: Iterable[Any]) -> None:

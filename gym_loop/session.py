@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.building import Experiment, check_visible
+from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.config import RunConfig, flatten, value_at
 from gym_loop.contract import explained
-from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state import Verdict
-from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError, StateError
+from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
 from gym_loop.results import TrainingResult
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
@@ -27,9 +26,14 @@ from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
+from gym_loop.yaml_file import as_json
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
+
+
+# Of a run without checkpoints; its environment need not be proved.
+NOTHING_SAVED = Verdict(False, "restart", "checkpoint_dir is null: nothing is saved", "")
 
 
 def train_prepared(
@@ -59,11 +63,13 @@ def train_prepared(
     try:
         # Whatever the user can have got wrong comes first: nothing has been created yet.
         method = _method_so_far(directory, changed) if directory else None
-        verdict = experiment.keep_environment_state(method)
+        saves = "checkpoint_dir" in directories(parameters)
+        verdict = experiment.keep_environment_state(method) if saves else NOTHING_SAVED
         _check_pictures(config)
         logger_classes(parameters.get("loggers", []), config.env.search)
         resumed = directory is not None
         if directory is None:
+            check_saveable(experiment)
             directory = RunDirectory.create(config.stem, directories(parameters), name=name)
         try:
             session = _Session(experiment, verdict, directory, changed)
@@ -79,12 +85,12 @@ def train_prepared(
         finally:
             directory.unlock()
     finally:
-        close_quietly(experiment.env)
+        run.close_env(experiment.env)
 
 
 def _method_so_far(directory: RunDirectory, changed: Sequence[str]) -> str | None:
     """How the run's checkpoints keep the environment; None if it is another environment now."""
-    method = (directory.manifest().get("resume") or {}).get("method")
+    method = directory.manifest().get("resume", {}).get("method")
     other_env = any(key.startswith("env.") for key in changed)
     return None if other_env or not isinstance(method, str) else method
 
@@ -109,6 +115,7 @@ class _Session:
         directory: RunDirectory,
         changed: Sequence[str],
     ) -> None:
+        self.experiment = experiment
         self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
         self.verdict, self.directory, self.changed = verdict, directory, changed
         path = self.config.path
@@ -122,15 +129,18 @@ class _Session:
         run.directory = self.directory
         if parameters.get("profile"):
             run.stopwatch = Stopwatch()
-        run.keep_checkpoints(
-            self.directory.path("checkpoint_dir"), parameters.get("keep_checkpoints", 3)
-        )
+        self._saves = "checkpoint_dir" in self.directory.parents
+        if self._saves:
+            run.keep_checkpoints(
+                self.directory.path("checkpoint_dir"), parameters.get("keep_checkpoints", 3)
+            )
         if parameters.get("record"):
             run.record_training(experiment.env, parameters["record"])
         render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
         run.prepare_evaluation(
             lambda: experiment.make_env(render, bool(record), evaluation=True), record
         )
+        self.loop.evaluate = run.each_by_itself(self.loop.evaluate)
 
     # -- the beginning -------------------------------------------------------------------
 
@@ -143,6 +153,8 @@ class _Session:
         checkpoint = self._newest() if resumed else None
         if checkpoint is not None:
             self._go_back(checkpoint)
+        elif resumed:
+            check_saveable(self.experiment)
         logs = self.directory.logs
         new = logs / f".{RUN_FILE}.{os.getpid()}"
         try:
@@ -159,7 +171,7 @@ class _Session:
             self._forget_evaluations_after(checkpoint.step)
         elif resumed:
             self._start_over()
-        self._warn_of_limits(checkpoint)
+        self._warn_of_limits()
         self.surroundings.start()
 
     def _start_loggers(self, checkpoint: Checkpoint | None) -> None:
@@ -206,7 +218,7 @@ class _Session:
             "ended": None,
             "overrides": _overrides(config),
             "resume": {
-                "verdict": self.verdict.word,
+                "verdict": self.verdict.word if self._saves else "impossible",
                 "method": self.verdict.method,
                 "reason": self.verdict.reason,
                 "remedy": self.verdict.remedy,
@@ -216,8 +228,7 @@ class _Session:
             step = checkpoint.step if checkpoint else 0
             again = {"at": manifest.now(), "step": step, "command": sys.argv}
             before = directory.manifest()
-            resumes = before.get("resumes")
-            facts["resumes"] = [*(resumes if isinstance(resumes, list) else ()), again]
+            facts["resumes"] = [*before.get("resumes", []), again]
             facts["config"] = origin_now(before, directory.logs)  # as run.yaml is written anew
             directory.note(**facts)
             self.run.console.message(f"{directory.run_id}: resumed at step {step:,}")
@@ -261,29 +272,18 @@ class _Session:
             if path.stem.removeprefix("step-").isdigit() and int(path.stem[5:]) > step:
                 path.unlink()
 
-    def _warn_of_limits(self, checkpoint: Checkpoint | None) -> None:
+    def _warn_of_limits(self) -> None:
         """Say now, not when it is too late, what has no end or will not come back in a resume."""
         console, parameters = self.run.console, self.config.loop.parameters
         limits = [parameters[name] for name in ("max_episodes", "max_steps") if name in parameters]
         if limits and not any(limits):
             console.message("neither max_episodes nor max_steps is set: it trains until Ctrl-C")
-        if not self.verdict.exact:
+        if not self._saves:
+            console.message("checkpoint_dir is null: nothing that is learnt here will be kept")
+        elif not self.verdict.exact:
             console.warning(
                 f"resuming will be approximate: {self.verdict.reason}; {self.verdict.remedy}"
             )
-        if checkpoint is None:
-            try:
-                self.run.learnt_state(self.loop)
-            except StateError as error:
-                self.run.warn_unsaveable(error)
-                self.directory.note(
-                    resume={"verdict": "impossible", "reason": str(error), "remedy": ""}
-                )
-            except Exception as error:  # noqa: BLE001 - it may well work after the first step
-                console.warning(
-                    f"state_dict() raised {type(error).__name__}: {error} before the first step;"
-                    " a checkpoint needs it to work between any two steps"
-                )
 
     # -- training, and the end --------------------------------------------------------------
 
@@ -367,8 +367,8 @@ def _overrides(config: RunConfig) -> dict[str, Any]:
     values, found = config.as_dict(), {}
     for key in [*inherited_overrides(config.path), *config.overridden]:
         try:
-            found[key] = value_at(values, key)
-        except (KeyError, TypeError):  # a parameter of a class that was replaced
+            found[key] = as_json(value_at(values, key))
+        except (LookupError, TypeError, ValueError):  # a parameter of a class that was replaced
             continue
     return found
 

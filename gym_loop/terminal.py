@@ -31,14 +31,27 @@ def training_summary(result: TrainingResult, run_config: Path) -> str:
         lines[0] += f", mean return of the last {shown}: {result.mean_return:.1f}"
     if result.best_evaluation is not None:
         lines[0] += f", best evaluation: {result.best_evaluation:.1f}"
-    if result.exit_reason == "stopped":
+    if result.exit_reason == "stopped" and result.checkpoint is not None:
         lines.append(f"  resume:    gym-loop train -c {config} --resume {run}")
-    lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {run}")
+    if result.checkpoint is not None:
+        lines.append(f"  evaluate:  gym-loop evaluate -c {config} --run {run}")
     if "logdir" in result.directories:
         lines.append(f"  curves:    tensorboard --logdir {_parent(result.directories['logdir'])}")
     if "record_dir" in result.directories:
         lines.append(f"  videos:    {result.directories['record_dir']}")
     return "\n".join(lines)
+
+
+def not_saved(result: TrainingResult) -> str:
+    """The last line of a training whose last state is on no disk; empty if it is."""
+    if result.complete:
+        return ""
+    what = (
+        "and it has no checkpoint at all: the trained agent is lost"
+        if result.checkpoint is None
+        else f"its newest checkpoint is {result.checkpoint}"
+    )
+    return f"gym-loop: the end of {result.run} was not saved (the warnings say why); {what}"
 
 
 def seeds_summary(result: SeedsResult, run_config: Path, seeds: str) -> str:

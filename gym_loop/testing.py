@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from gym_loop.agents.base_agent import BaseAgent
+from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ContractError, StateError
 from gym_loop.parameters import check_parameters
 from gym_loop.seeding import Seeds, seed_global_streams
@@ -54,7 +55,7 @@ def check_agent(
         problems = _AgentCheck(agent_class, environment, parameters or {}, steps, seed).problems()
     finally:
         if isinstance(env, str):
-            environment.close()
+            close_quietly(environment)
     if problems:
         name = f"{agent_class.__module__}:{agent_class.__qualname__}"
         raise ContractError("\n".join([f"{name} breaks the agent contract:", *problems]))

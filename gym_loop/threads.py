@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from gym_loop.late_imports import when_imported
+
 
 def limit_threads(threads: int | None) -> None:
-    """Limit the threads of NumPy's BLAS, and of torch if it is loaded, in this process.
+    """Limit the threads of NumPy's BLAS, and of torch when it is imported, in this process.
 
     Products of small networks get slower by sharing the work, and far slower beside a busy
     neighbour: one thread a run, and several runs side by side, is the fast way.
@@ -19,8 +21,7 @@ def limit_threads(threads: int | None) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=threads, user_api="blas")
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
+    when_imported("torch", lambda: sys.modules["torch"].set_num_threads(threads))
 
 
 def kernels_in_use() -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +19,10 @@ Path_ = tuple[Any, ...]
 
 # More than any run file needs; a few aliases of aliases would otherwise fill the memory.
 MAX_VALUES = 100_000
+MAX_BYTES = 1_000_000  # reading takes some seconds for each million
+MAX_BITS = 10_000  # of an integer; more digits Python does not write
+MAX_KEY = 120  # characters, quotes and all
+_YAML = "!yaml"  # key of what JSON knows only as YAML text
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,7 +54,46 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
+def _write_bytes(dumper: yaml.SafeDumper, data: bytes) -> yaml.ScalarNode:
+    text = base64.b64encode(data).decode("ascii")
+    return dumper.represent_scalar("tag:yaml.org,2002:binary", text, '"')
+
+
+def _write_set(dumper: yaml.SafeDumper, items: set[Any]) -> yaml.MappingNode:
+    # In one order, whatever order the process has them in.
+    ordered = sorted(items, key=lambda item: (type(item).__name__, repr(item)))
+    return dumper.represent_mapping("tag:yaml.org,2002:set", dict.fromkeys(ordered))
+
+
+def _read_ordered(loader: yaml.SafeLoader, node: yaml.Node) -> dict[Any, Any]:
+    """An ordered map as a dictionary, which is one: as pairs it would be written as lists."""
+    (pairs,) = loader.construct_yaml_omap(node)
+    try:
+        return dict(pairs)
+    except TypeError as error:
+        mark = node.start_mark
+        raise yaml.constructor.ConstructorError(None, None, str(error), mark) from None
+
+
+def _read_pairs(loader: yaml.SafeLoader, node: yaml.Node) -> list[list[Any]]:
+    (pairs,) = loader.construct_yaml_pairs(node)
+    return [list(pair) for pair in pairs]
+
+
+def _read_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    number: int = loader.construct_yaml_int(node)
+    if number.bit_length() > MAX_BITS:
+        problem = "found an integer of too many digits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return number
+
+
 _Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(bytes, _write_bytes)
+_Dumper.add_representer(set, _write_set)
+_Loader.add_constructor("tag:yaml.org,2002:int", _read_integer)
+_Loader.add_constructor("tag:yaml.org,2002:omap", _read_ordered)
+_Loader.add_constructor("tag:yaml.org,2002:pairs", _read_pairs)
 
 
 @dataclass
@@ -85,6 +131,8 @@ class Document:
         for part in above:
             step = _step(target, part, key)
             inner = target.get(step) if isinstance(target, dict) else target[step]
+            if isinstance(inner, str) and isinstance(target, list):
+                inner = target[step] = {"class": inner}  # a wrapper or a logger, only named
             if not isinstance(inner, (dict, list)):
                 inner = target[step] = {}
             target = inner
@@ -94,7 +142,7 @@ class Document:
 def _step(target: Any, part: str, key: str) -> Any:
     """The key of a mapping, or the number of a list's item."""
     if isinstance(target, dict):
-        return part
+        return next((one for one in target if str(one) == part), part)  # 1 is written 1 too
     if not part.isdecimal() or int(part) >= len(target):
         raise ConfigError(f"--set {key}: {part} is no item of the list; there are {len(target)}")
     return int(part)
@@ -116,7 +164,14 @@ def read_text(path: Path) -> str:
         ConfigError: there is none, or it holds no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) <= MAX_BYTES:
+            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        problem = (
+            f"holds more than {MAX_BYTES:,} bytes, too much for a file that people write; keep data"
+            " in a file of its own, and name that here"
+        )
     except FileNotFoundError:
         problem = "there is no such file"
     except IsADirectoryError:
@@ -142,7 +197,7 @@ def read_yaml(text: str, source: str = "") -> Document:
             node = loader.get_single_node()
             lines: dict[Path_, int] = {}
             if node is not None:
-                _note_lines(node, (), lines, findings, source)
+                _note_lines(loader, node, (), lines, findings, source)
             data = loader.construct_document(node) if node is not None and not findings else None
         finally:
             loader.dispose()
@@ -168,7 +223,12 @@ def read_yaml(text: str, source: str = "") -> Document:
 
 
 def _note_lines(
-    node: yaml.Node, path: Path_, lines: dict[Path_, int], findings: list[Finding], source: str
+    loader: _Loader,
+    node: yaml.Node,
+    path: Path_,
+    lines: dict[Path_, int],
+    findings: list[Finding],
+    source: str,
 ) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(lines) > MAX_VALUES:
@@ -179,18 +239,20 @@ def _note_lines(
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 continue  # constructing the document says what is wrong with it
-            key, line = key_node.value, key_node.start_mark.line + 1
+            merges = key_node.tag == "tag:yaml.org,2002:merge"
+            key = key_node.value if merges else loader.construct_object(key_node)
+            line = key_node.start_mark.line + 1
             way = (*path, key)
-            if key in seen and key != "<<":
+            if key in seen and not merges:
                 place = ".".join(str(part) for part in way)
                 problem = f"stands twice (first in line {seen[key]}); keep one"
                 findings.append(Finding(place, problem, source, line))
             seen[key] = line
             lines[way] = line
-            _note_lines(value_node, way, lines, findings, source)
+            _note_lines(loader, value_node, way, lines, findings, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _note_lines(item, (*path, index), lines, findings, source)
+            _note_lines(loader, item, (*path, index), lines, findings, source)
 
 
 def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -216,12 +278,56 @@ def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[s
 
 
 def is_plain(value: Any) -> bool:
-    """Whether `write_yaml` can write a value: numbers, text, dates, lists and mappings of these."""
+    """Whether `write_yaml` can write a value: what YAML knows, from numbers to dates and sets."""
     try:
         _flow(value)
-    except yaml.representer.RepresenterError:
+    except (yaml.representer.RepresenterError, ValueError):  # of an integer of too many digits
         return False
     return True
+
+
+def as_json(value: Any) -> Any:
+    """A value of a run file as JSON without loss: ``{"!yaml": text}`` for what JSON doesn't know.
+
+    That is dates, sets, bytes, NaN, infinities, and mappings whose keys are not all text.
+    """
+    value = plain(value)
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if (
+        isinstance(value, dict)
+        and _YAML not in value
+        and all(isinstance(one, str) for one in value)
+    ):
+        return {key: as_json(item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return {_YAML: _flow(value)}
+
+
+def from_json(value: Any) -> Any:
+    """What `as_json` made JSON of.
+
+    Raises:
+        ConfigError: it is no YAML.
+    """
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_YAML}:
+        return read_yaml(str(value[_YAML])).data
+    return {key: from_json(item) for key, item in value.items()}
+
+
+def canonical(value: Any) -> str:
+    """A text that two values share if a run file means the same by them.
+
+    By it NaN equals NaN, and 1, 1.0 and true are three values, which ``==`` sees the other way.
+    """
+    return json.dumps(as_json(value), sort_keys=True)
 
 
 def write_yaml(data: Mapping[str, Any], comments: Mapping[Path_, str] | None = None) -> str:
@@ -240,7 +346,9 @@ def _write_mapping(
         if here in comments:
             lines.extend(f"{indent}# {line}" for line in _wrap(comments[here], 96 - len(indent)))
         name = _flow(key)
-        if isinstance(value, Mapping) and value:
+        if len(name) > MAX_KEY:  # YAML wants a mark before it
+            lines.extend(f"{indent}{line}" for line in _dump({key: value}, flow=False).splitlines())
+        elif isinstance(value, Mapping) and value:
             lines.append(f"{indent}{name}:")
             _write_mapping(value, here, comments, lines)
         elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):

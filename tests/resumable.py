@@ -44,6 +44,15 @@ class Drifting(BaseAgent):
         super().load_state_dict({"level": self.level, **state})
 
 
+class DriftingTogether(Drifting):
+    """The same for many copies at once, all of which take the same action."""
+
+    supports_batch = True
+
+    def act(self, state: Any, episode_num: int) -> Any:
+        return np.full(len(state), super().act(state, episode_num))
+
+
 class Hidden(gymnasium.Env):
     """Its state is in a generator, where nobody can save it."""
 

@@ -72,6 +72,23 @@ class Tuples(Classic):
     def get_default_parameters():
         return {"layers": (64, 64), "rate": np.float64(0.5)}
 
+class UnsaveableLater(Wobbly):
+    def update(self, episode_num):
+        super().update(episode_num)
+        if self.calls["update"] == 30:
+            self.log = open(__file__)
+    def __del__(self):
+        if hasattr(self, "log"):
+            self.log.close()
+
+class Late(Wobbly):
+    "Its state_dict works from the first step on."
+    def act(self, state, episode_num):
+        self.net = 1.0
+        return super().act(state, episode_num)
+    def state_dict(self):
+        return {"net": self.net}
+
 class Unsaveable(Failing):
     def __init__(self, **params):
         super().__init__(**params)

@@ -57,6 +57,24 @@ class TestCreateDefault:
         assert config.agent.parameters == {"rate": 0.5}
         assert config.env.name == "CartPole-v1"
 
+    def test_environment_that_a_file_registers(
+        self, workdir: Path, gym_loop_command: Callable
+    ) -> None:
+        for number in (1, 2):
+            Path(f"envs{number}.py").write_text(
+                "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+                f"gymnasium.register('Own-v{number}', CartPoleEnv)\n"
+            )
+        unknown = gym_loop_command("create-default", "-c", "own.yaml", "-e", "Own-v1")
+        assert (unknown.status, "--import" in unknown.err) == (2, True)
+        options = ("-e", "Own-v1", "--import", "envs1.py", "--import", "envs2.py")
+        assert gym_loop_command("create-default", "-c", "own.yaml", *options).status == 0
+        env = load_config("own.yaml").env
+        assert (env.name, env.imports) == ("Own-v1", ["envs1.py", "envs2.py"])
+        preset = ("--preset", "ppo/CartPole-v1", "--import", "envs1.py")
+        refused = gym_loop_command("create-default", "-c", "two.yaml", *preset)
+        assert (refused.status, "leave out --import" in refused.err) == (2, True)
+
     def test_force(self, workdir: Path, gym_loop_command: Callable) -> None:
         (workdir / "run.yaml").write_text("mine")
         assert gym_loop_command("create-default", "-c", "run.yaml", "-f").status == 0

@@ -9,6 +9,7 @@ import gym_loop
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.config import default_config, flatten, load_config, value_at
 from gym_loop.contract import former_key
+from gym_loop.envs.making import WrapperSpec
 from gym_loop.errors import ConfigError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.yaml_file import read_yaml
@@ -24,7 +25,7 @@ def findings(text: str, workdir: Path, *overrides: str) -> list[str]:
 
 
 def test_defaults(workdir: Path) -> None:
-    (workdir / "mine.yaml").write_text("")
+    (workdir / "mine.yaml").write_text("seed: null\n")
     config = load_config("mine.yaml")
     assert config.agent.cls is RandomAgent
     assert config.loop.cls is DefaultLoop
@@ -200,6 +201,62 @@ def test_every_wrapper_is_looked_at_and_each_finding_said_once(workdir: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("", "".join(f"key_{index}: 1\n" for index in range(3000))),
+        (
+            "agent.parameters.",
+            "agent:\n  parameters:\n" + "".join(f"    key_{index}: 1\n" for index in range(3000)),
+        ),
+    ],
+)
+def test_very_many_unknown_keys_are_counted(
+    place: str, text: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def compare(name: str, known: Any) -> list[str]:
+        compared.append(name)
+        return []
+
+    monkeypatch.setattr("gym_loop.class_loader.difflib.get_close_matches", compare)
+    found = findings(text, workdir)
+    assert len(found) == len(compared) + 1 < 30
+    assert f"{place}key_0: unknown" in found[0]
+    assert "2,979 more" in found[-1]
+
+
+def test_very_many_findings_are_counted() -> None:
+    wrappers = [{"class": "nowhere:Nothing"}] * 150
+    with pytest.raises(ConfigError) as error:
+        load_config({"env": {"wrappers": wrappers}})
+    assert len(error.value.findings) == 101
+    assert str(error.value).endswith("50 more like these")
+
+
+def test_a_file_that_is_too_large(workdir: Path) -> None:
+    (workdir / "large.yaml").write_text("a: " + "lorem ipsum " * 900_000)
+    with pytest.raises(ConfigError, match="more than 1,000,000 bytes"):
+        load_config("large.yaml")
+    with pytest.raises(ConfigError, match="more than 1,000,000 bytes"):
+        load_config("/dev/zero")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n"])
+def test_an_empty_file_is_refused(text: str, workdir: Path) -> None:
+    assert "create-default" in findings(text, workdir)[0]
+
+
+def test_whole_floats_are_integers(workdir: Path) -> None:
+    (workdir / "run.yaml").write_text("env: {max_episode_steps: 1e3}\nseed: 5e0\n")
+    config = load_config("run.yaml")
+    assert (config.env.max_episode_steps, config.seed) == (1000, 5)
+    assert isinstance(config.env.max_episode_steps, int)
+    assert "max_episode_steps" in findings("env: {max_episode_steps: 1.5}\n", workdir)[0]
+    assert "max_episode_steps" in findings("env: {max_episode_steps: true}\n", workdir)[0]
+
+
 def test_not_a_file(workdir: Path) -> None:
     remedy = "make one with gym-loop create-default"
     with pytest.raises(ConfigError, match=rf"^nope.yaml: there is no such file; {remedy}$"):
@@ -254,8 +311,11 @@ class TestOverrides:
 
     def test_of_a_wrapper_that_is_only_named(self, workdir: Path) -> None:
         text = "env:\n  wrappers: ['gymnasium.wrappers:ClipReward']\n"
-        found = findings(text, workdir, "env.wrappers.0.parameters.min_reward=1")
-        assert found == ["run.yaml:2: env.wrappers.0.class: None is no class string"]
+        (workdir / "run.yaml").write_text(text)
+        config = load_config("run.yaml", ["env.wrappers.0.parameters.min_reward=1"])
+        assert config.env.wrappers == [
+            WrapperSpec("gymnasium.wrappers:ClipReward", {"min_reward": 1})
+        ]
 
     @pytest.mark.parametrize(
         ("text", "finding"),
@@ -339,6 +399,17 @@ def test_portable_config_is_read_anywhere(
     assert again.env.wrappers[0].parameters == {"table": str(workdir / "mine.py")}
     # and a file is found beside the run file, from any working directory
     assert load_config(workdir / "run.yaml").agent.cls is config.agent.cls
+
+
+def test_a_portable_config_has_the_whole_path_of_what_its_environment_is_named_by(
+    workdir: Path,
+) -> None:
+    (workdir / "own.py").write_text(
+        "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('Own-v0', CartPoleEnv)\n"
+    )
+    config = load_config({"env": {"name": "own.py:Own-v0"}})
+    assert config.portable().env.name == f"{workdir / 'own.py'}:Own-v0"
 
 
 def test_flatten() -> None:

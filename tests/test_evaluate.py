@@ -1,6 +1,7 @@
 """evaluate() as a whole: which agent plays, which episodes, and what is left alone."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import gym_loop
 from gym_loop.config import load_config
-from gym_loop.errors import CheckpointMismatchError, RunError
+from gym_loop.errors import CheckpointMismatchError, CheckpointMissingError, RunError
 from tests.small_runs import RUN, checkpoints, manifest, rows, write_files
 
 
@@ -60,12 +61,21 @@ class TestEvaluate:
             monkeypatch.setattr(cls, method, forbidden)
         assert gym_loop.evaluate("run.yaml").returns.mean > 0
 
-    def test_untrained_says_so_in_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
-        result = gym_loop.evaluate("run.yaml")
+    def test_without_a_checkpoint_it_is_refused_and_nothing_is_made(self, workdir: Path) -> None:
+        before = sorted(workdir.iterdir())
+        with pytest.raises(RunError, match=r"there is no run of .*train one first.*--untrained"):
+            gym_loop.evaluate("run.yaml")
+        assert sorted(workdir.iterdir()) == before
+        gym_loop.train("run.yaml")
+        shutil.rmtree("checkpoints")
+        with pytest.raises(CheckpointMissingError, match=r"checkpoints/run-1.*--untrained"):
+            gym_loop.evaluate("run.yaml")
+
+    def test_untrained(self, capsys: pytest.CaptureFixture[str]) -> None:
+        result = gym_loop.evaluate("run.yaml", untrained=True)
         assert (result.run, result.checkpoint) == (None, None)
-        err = capsys.readouterr().err
-        assert err.count("\n") == 1
-        assert "evaluating the untrained agent" in err
+        assert capsys.readouterr().err == ""
+        assert Path("eval_logs/run-untrained/evaluate-1.json").exists()
         assert not Path("logs").exists()
         assert not Path("checkpoints").exists()
 

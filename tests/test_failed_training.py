@@ -27,19 +27,6 @@ class TestFailedTraining:
         assert checkpoints("run-1")[-1] == "step-000000029"
         assert not is_running(Path("logs/run-1"))
 
-    def test_of_an_agent_that_cannot_be_saved(self, capsys: pytest.CaptureFixture[str]) -> None:
-        parameters = {
-            "agent.class": "agents.py:Unsaveable",
-            "loop.parameters.episodes_per_checkpoint": None,
-        }
-        with pytest.raises(KeyError, match="on purpose"):
-            gym_loop.train("run.yaml", parameters)
-        assert manifest("run-1")["status"] == "failed"
-        assert "KeyError" in manifest("run-1")["traceback"]
-        err = capsys.readouterr().err
-        assert err.count("no checkpoint can be saved: file: a _io:TextIOWrapper is no data") == 1
-        assert manifest("run-1")["resume"]["verdict"] == "impossible"
-
     def test_of_an_environment(self) -> None:
         Path("envs.py").write_text(
             "import gymnasium\n"

@@ -18,6 +18,8 @@ FLOORS: list[list[str]] = [
     ["errors.py", "transition.py"],
     [
         "class_loader.py",
+        "late_imports.py",
+        "arguments.py",
         "parameters.py",
         "yaml_file.py",
         "files.py",
@@ -43,7 +45,7 @@ FLOORS: list[list[str]] = [
         "loops/__init__.py",
     ],
     ["agents/", "loops/", "testing.py", "contract.py"],
-    ["config.py", "presets/"],
+    ["run_config.py", "config.py", "presets/"],
     [
         "resume.py",
         "building.py",

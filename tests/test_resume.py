@@ -103,10 +103,10 @@ def test_a_run_without_its_run_file_cannot_go_on(tmp_path):
         gym_loop.train(path, resume=True)
 
 
-def test_evaluating_what_was_not_kept_is_an_error_and_without_any_run_a_warning(tmp_path, capsys):
+def test_evaluating_what_was_not_kept_is_an_error(tmp_path):
     path = write_run_file(tmp_path, config())
-    assert gym_loop.evaluate(path, checkpoint="best", episodes=1).run is None
-    assert "evaluating the untrained agent: there is no run of" in capsys.readouterr().err
+    with pytest.raises(RunError, match="there is no run of"):
+        gym_loop.evaluate(path, checkpoint="best", episodes=1)
     gym_loop.train(path)
     with pytest.raises(CheckpointMissingError, match="was kept as the best one"):
         gym_loop.evaluate(path, checkpoint="best", episodes=1)
@@ -248,6 +248,18 @@ def test_another_environment_begins_a_new_episode(tmp_path, capsys):
     rows = metrics_without_times(tmp_path / "logdir" / "run-1" / "metrics.csv")
     length = rows[0].index("train/episode_length")
     assert {row[length] for row in rows[-10:]} == {"3"}
+
+
+def test_another_environment_follows_from_the_seed(tmp_path):
+    tables = []
+    for name in ("one", "other"):
+        path = write_run_file(tmp_path / name, config(max_steps=55, max_episodes=None))
+        gym_loop.train(path)
+        wanted = {"env.max_episode_steps": 300, "loop.parameters.max_steps": 300}
+        gym_loop.train(path, wanted, resume=True)
+        tables.append(metrics_without_times(tmp_path / name / "logdir" / "run-1" / "metrics.csv"))
+    assert tables[0] == tables[1]
+    assert len(tables[0]) > 8
 
 
 def test_other_versions_are_warned_about(tmp_path, capsys, monkeypatch):

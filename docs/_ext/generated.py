@@ -14,7 +14,7 @@ from typing import Any
 
 import typer.main
 
-from gym_loop import cli, cli_serve, config
+from gym_loop import cli, cli_serve, config, run_config
 from gym_loop.agents import BaseAgent
 from gym_loop.loops import BaseLoop
 from gym_loop.parameters import documentation
@@ -103,7 +103,7 @@ def configuration_page() -> str:
     ]
     for key, default in run_file_keys().items():
         kind, text = KEYS[key]
-        text = text or plain(config._COMMENTS[tuple(key.split("."))])
+        text = text or plain(run_config._COMMENTS[tuple(key.split("."))])
         lines += _entry(key, kind, default, text, anchor=f"key-{key}")
     for package, found in classes().items():
         heading, _, text = FAMILIES[package]

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.buffers.prioritized import PrioritizedReplay
 from gym_loop.buffers.replay import Batch, Replay
-from gym_loop.errors import SpaceError
+from gym_loop.networks.advice import cannot_act
 from gym_loop.networks.building import make_network
 from gym_loop.networks.losses import Loss, scatter, select
 from gym_loop.networks.namespace import Array
@@ -163,10 +163,7 @@ class DQN(BaseAgent):
         p = self.parameters
         space = p["action_space"]
         if not isinstance(space, spaces.Discrete):
-            raise SpaceError(
-                f"DQN cannot act in {space}: it needs Discrete actions; use another agent,"
-                " gym_loop.agents.ppo:PPO, or a wrapper"
-            )
+            raise cannot_act("DQN", space, "Discrete actions")
         self.encoder = ObservationEncoder(p["observation_space"], "DQN")
         self.learning_rate = schedule(p["learning_rate"], "learning_rate")
         self.epsilon = schedule(p["epsilon"], "epsilon")

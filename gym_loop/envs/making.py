@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
+from gym_loop.arguments import as_asked
 from gym_loop.class_loader import did_you_mean, load_class, load_module, nearest
 from gym_loop.errors import (
     EnvError,
@@ -28,6 +30,7 @@ from gym_loop.errors import (
 
 # What registers a namespace's environments only when it is imported, and the package it is in.
 _REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.bridges", "gym-loop")}
+_REGISTER = "name the module that registers it in env.imports (create-default: with --import)"
 # ``import gym_loop`` stays light, so that name in ``env.imports`` means the part that registers.
 _REGISTERING_PART = {"gym_loop": "gym_loop.bridges"}
 
@@ -45,7 +48,8 @@ class EnvSpec:
     """Everything that makes one environment.
 
     Args:
-        name: id in Gymnasium's registry, or a class string of what gives a vector environment.
+        name: id in Gymnasium's registry, ``module:Id-v0`` where the module registers it, or a class
+            string of what gives a vector environment.
         imports: modules or ``.py`` files that register environments.
         parameters: keyword arguments of the environment.
         wrappers: applied in this order, the last one outermost.
@@ -60,6 +64,11 @@ class EnvSpec:
     max_episode_steps: int | None = None
     search: Sequence[Path] = ()
 
+    @property
+    def id(self) -> str:
+        """The name without the module before it: what the registry knows."""
+        return self.name if is_class_string(self.name) else self.name.rpartition(":")[2]
+
 
 def import_env_modules(spec: EnvSpec) -> None:
     """Import what registers the environment.
@@ -67,10 +76,12 @@ def import_env_modules(spec: EnvSpec) -> None:
     Raises:
         ClassLoadError: a module is missing, or broke while it was imported.
     """
-    for name in spec.imports:
+    module, colon, _ = spec.name.rpartition(":")
+    named = [module] if colon and not is_class_string(spec.name) else []
+    for name in [*spec.imports, *named]:
         load_module(_REGISTERING_PART.get(name, name), search=spec.search)
-    namespace = spec.name.partition("/")[0]
-    if "/" in spec.name and namespace in _REGISTERED_BY:
+    namespace = spec.id.partition("/")[0]
+    if "/" in spec.id and namespace in _REGISTERED_BY:
         module, package = _REGISTERED_BY[namespace]
         try:
             importlib.import_module(module)
@@ -118,9 +129,9 @@ def check_registered(spec: EnvSpec) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an outdated version is said when it is made
         try:
-            gym.spec(spec.name)
+            gym.spec(spec.id)
         except gym.error.Error as error:
-            raise EnvUnknownError(_unknown(spec.name, error)) from None
+            raise EnvUnknownError(_unknown(spec.id, error)) from None
 
 
 def registered_versions(name: str) -> list[str]:
@@ -144,14 +155,12 @@ def _unknown(name: str, error: gym.error.Error) -> str:
         namespace = name.partition("/")[0]
         return (
             f"there is no environment {name}: nothing has registered the namespace {namespace};"
-            " name the module that does in env.imports"
+            f" {_REGISTER}"
         )
     # Without their versions, which make ids look more alike than they are.
     ids = {known.rpartition("-v")[0] or known: known for known in sorted(gym.registry)}
     near = nearest(base, ids)
-    hint = (
-        f"did you mean {ids[near]}?" if near else "name the module that registers it in env.imports"
-    )
+    hint = f"did you mean {ids[near]}?" if near else _REGISTER
     return f"there is no environment {name}; {hint}"
 
 
@@ -177,11 +186,13 @@ def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, A
             " loop gym_loop.loops.vector_loop:VectorLoop, or an id in Gymnasium's registry"
         )
     keywords = dict(spec.parameters)
+    if keywords and (creator := _creator(spec)) is not None:
+        keywords = as_asked(creator, keywords)
     if render_mode is not None:
         _check_render_mode(spec, render_mode)
         keywords["render_mode"] = render_mode
     with refusals(spec):
-        env = gym.make(spec.name, max_episode_steps=spec.max_episode_steps, **keywords)
+        env = gym.make(spec.id, max_episode_steps=spec.max_episode_steps, **keywords)
     for wrapper in spec.wrappers:
         env = _wrap(env, wrapper, spec)
     return env
@@ -212,12 +223,13 @@ def refusals(spec: EnvSpec) -> Iterator[None]:
 def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.Env[Any, Any]:
     wrapper_class = load_class(wrapper.class_name, gym.Wrapper, kind="wrapper", search=spec.search)
     try:
-        wrapped: gym.Env[Any, Any] = wrapper_class(env, **wrapper.parameters)
+        keywords = as_asked(wrapper_class, wrapper.parameters)
+        wrapped: gym.Env[Any, Any] = wrapper_class(env, **keywords)
     except Exception as error:
-        env.close()
+        close_quietly(env)
         raise EnvParametersError(
             f"env.wrappers: {wrapper.class_name} refused {dict(wrapper.parameters)}:"
-            f" {type(error).__name__}: {error}{_accepted(wrapper_class, skip=2)}"
+            f" {_said(error)}{_accepted(wrapper_class, skip=2)}"
         ) from error
     return wrapped
 
@@ -228,8 +240,17 @@ def _refused(spec: EnvSpec, error: Exception) -> str:
     seed = "; the run's seed is the key seed of the run file" if "seed" in spec.parameters else ""
     return (
         f"env.parameters: {spec.name} refused {dict(spec.parameters)}:"
-        f" {type(error).__name__}: {error}{accepted}{seed}"
+        f" {_said(error)}{accepted}{seed}"
     )
+
+
+def _said(error: BaseException) -> str:
+    """What was raised, in words; of what has none, such as a bare assert, the line that raised."""
+    text = str(error).strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    if not text and frames:
+        text = f"{frames[-1].line} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {text}"
 
 
 def _creator(spec: EnvSpec) -> Any:
@@ -238,7 +259,7 @@ def _creator(spec: EnvSpec) -> Any:
         return load_creator(spec)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        entry_point = gym.spec(spec.name).entry_point
+        entry_point = gym.spec(spec.id).entry_point
     if not isinstance(entry_point, str):
         return entry_point
     try:
@@ -339,12 +360,20 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
 
 
-def close_quietly(env: Any) -> None:
-    """Close an environment whose failure to close would hide what matters more."""
+def close_quietly(env: Any) -> str:
+    """Close an environment whose failure to close must stop nothing; what went wrong, or ""."""
     try:
         env.close()
-    except Exception:  # noqa: BLE001, S110 - a broken environment may break again here
-        pass
+    except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+        core = env
+        while isinstance(core, (gym.Wrapper, gym.vector.VectorWrapper)):
+            core = core.env
+        if isinstance(core, VectorEnv):
+            core.closed = True  # else it is closed once more when it is collected
+            for copy in getattr(core, "envs", ()):
+                close_quietly(copy)
+        return f"the environment was not closed: its close() raised {describe(error)}"
+    return ""
 
 
 __all__ = [

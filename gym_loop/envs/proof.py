@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,12 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
 from gym_loop.envs.keeping import candidates, copies_method, keep_state, kept_elsewhere
 from gym_loop.envs.layers import layers_of
+from gym_loop.envs.making import close_quietly
 from gym_loop.envs.replay import ReplayMethod
+from gym_loop.envs.silence import in_silence
 from gym_loop.envs.single_state import RESTART
 from gym_loop.errors import StateError
-from gym_loop.seeding import capture_global_streams, restore_global_streams
+from gym_loop.seeding import capture_global_streams, restore_global_streams, streams_moved
 from gym_loop.state_tree import capture, first_difference
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
@@ -68,8 +69,7 @@ def prove(
     """
     streams = capture_global_streams()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run's own environment says them once
+        with in_silence():
             return _prove(make_env, seed, steps, method)
     finally:
         restore_global_streams(streams)
@@ -88,7 +88,7 @@ def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | Non
                 return Verdict(True, name, f"equal for {steps} steps after a restore by {name}", "")
             failures.append(f"{name}: {difference}")
     if not failures:
-        first.close()
+        close_quietly(first)
         failures.append(elsewhere or _why_no_method(core))
     kind = names[-1].partition("[")
     restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
@@ -117,7 +117,7 @@ def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, s
         tree = _copy_of_data(original.snapshot())
         streams = capture_global_streams()
         expected = player.go_on(original.env, steps)
-        if copies_method(method) == ReplayMethod.name and first_difference(streams, before):
+        if copies_method(method) == ReplayMethod.name and streams_moved(before, streams):
             return (
                 "it draws from the global random streams, which the agent draws from too, so "
                 "that a replay would draw other numbers"
@@ -132,9 +132,9 @@ def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, s
     except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
         return f"{type(error).__name__} was raised while it was tried: {error}"
     finally:
-        env.close()
+        close_quietly(env)
         if other is not None:
-            other.close()
+            close_quietly(other)
     for number, (want, have) in enumerate(zip(expected, actual, strict=False), 1):
         found = first_difference(want, have)
         if found:

@@ -17,7 +17,6 @@ import numpy as np
 
 from gym_loop.envs.layers import Tree, capture_data, restore_layer
 from gym_loop.envs.methods import Method
-from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
 
 
@@ -76,8 +75,6 @@ class ActionLog:
 def actions_of(tree: Tree) -> Iterator[Any]:
     """The actions of an `ActionLog` tree, each of the type that it was taken with."""
     if "arrays" in tree:
-        if not tree["arrays"].size:
-            raise StateError("actions without a byte were not saved by gym-loop")
         for index in range(len(tree["arrays"])):
             yield tree["arrays"][index, ...].copy()
     elif "scalars" in tree:

@@ -16,7 +16,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gym_loop.envs.vector_state import StatefulEnv
 from gym_loop.errors import EnvPackageMissingError, EnvWorkerError
-from gym_loop.seeding import Seeds, seed_global_streams
+from gym_loop.seeding import (
+    Seeds,
+    capture_global_streams,
+    restore_global_streams,
+    seed_global_streams,
+)
 
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -102,7 +107,8 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         actor = self._ray.remote(num_cpus=0)(_Shard)
         at_once = autoreset_mode == AutoresetMode.SAME_STEP
         sizes = [n_envs // count + (index < n_envs % count) for index in range(count)]
-        self._shards = [actor.remote(make, size, at_once) for size in sizes]
+        streams = capture_global_streams()
+        self._shards = [actor.remote(make, size, at_once, streams) for size in sizes]
         self._sizes = sizes
         self.one_copy_each = count == n_envs
         self.answers: list[Any] | None = None  # of all copies to the next step, if they are known
@@ -220,10 +226,15 @@ class _Shard:
         make: makes one copy.
         size: how many.
         at_once: whether a copy is reset in the step that ends its episode.
+        streams: the global random streams that each copy is made with.
     """
 
-    def __init__(self, make: Make, size: int, at_once: bool) -> None:
-        self.copies = [StatefulEnv(make()) for _ in range(size)]
+    def __init__(self, make: Make, size: int, at_once: bool, streams: dict[str, Any]) -> None:
+        def make_one() -> gymnasium.Env[Any, Any]:
+            restore_global_streams(streams)  # however many copies an actor has
+            return make()
+
+        self.copies = [StatefulEnv(make_one(), make_one) for _ in range(size)]
         self.at_once = at_once
         self.player: Any = None
 

@@ -13,6 +13,7 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from gym_loop.arguments import as_asked
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -135,19 +136,19 @@ def why_not_native(spec: EnvSpec, longest: int | None = None, visible: bool = Fa
 
 
 def _native(spec: EnvSpec, n_envs: int, longest: int | None) -> Any:
-    keywords = dict(spec.parameters)
+    keywords = as_asked(_loaded(_registered(spec).vector_entry_point), spec.parameters)
     if (limit := _limit(spec, longest)) is not None:
         keywords["max_episode_steps"] = limit
     with refusals(spec):
         return gymnasium.make_vec(
-            spec.name, n_envs, vectorization_mode="vector_entry_point", **keywords
+            spec.id, n_envs, vectorization_mode="vector_entry_point", **keywords
         )
 
 
 def _registered(spec: EnvSpec) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an outdated version is said when it is made
-        return gymnasium.spec(spec.name)
+        return gymnasium.spec(spec.id)
 
 
 def _loaded(entry_point: Any) -> Callable[..., Any]:
@@ -181,7 +182,8 @@ def _from_class_string(
         raise EnvParametersError(
             f"env.name: {spec.name} makes all copies by itself: {'; '.join(wishes)}"
         )
-    creator, keywords = load_creator(spec), dict(spec.parameters)
+    creator = load_creator(spec)
+    keywords = as_asked(creator, spec.parameters)
     if spec.max_episode_steps is not None:
         keywords["max_episode_steps"] = spec.max_episode_steps
     create = partial(creator, **{**keywords, "num_envs": n_envs})

@@ -15,6 +15,8 @@ from gym_loop.envs.layers import (
     layers_of,
     restore_layer,
 )
+from gym_loop.envs.making import close_quietly
+from gym_loop.envs.silence import in_silence
 from gym_loop.envs.single_state import (
     RESTART,
     EnvState,
@@ -71,12 +73,16 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
 
     Args:
         env: the copy, with all its wrappers.
+        again: makes it once more, for `make_again`.
     """
 
-    not_state = ("_keeper", "saved_state")
+    not_state = ("_keeper", "saved_state", "_again")
 
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], again: Callable[[], Any] | None = None
+    ) -> None:
         super().__init__(env)
+        self._again = again
         self.env: Any
         self.saved_state: Tree | None = None  # set from outside, for `restore_state`
         self._keeper: SingleState | None = None
@@ -99,6 +105,19 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
         self._is_over = self._reset_first = False
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
         return result
+
+    def close(self) -> None:
+        """Close the copy; what it raises would look like a failure of its worker."""
+        close_quietly(self.env)
+
+    def make_again(self) -> None:
+        """Put a new copy in place of the one that was stepped; its state is no longer kept."""
+        assert self._again is not None
+        close_quietly(self.env)
+        with in_silence():
+            self.env = self._again()
+        self._keeper = None
+        self._is_over = self._reset_first = False
 
     # A worker that raises is shut down, and the training with it. These answer instead
     # with a pair: the result, and what went wrong.

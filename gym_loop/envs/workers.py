@@ -15,7 +15,12 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from gym_loop.envs.vector_state import StatefulEnv
 from gym_loop.errors import EnvWorkerError
-from gym_loop.seeding import Seeds, seed_global_streams
+from gym_loop.seeding import (
+    Seeds,
+    capture_global_streams,
+    restore_global_streams,
+    seed_global_streams,
+)
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60
@@ -32,6 +37,7 @@ class WorkerCopy:
     def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]]) -> None:
         self.make = make
         self.parent = os.getpid()
+        self.streams = capture_global_streams()  # a worker that is not forked has none of ours
 
     def __call__(self) -> StatefulEnv:
         """Make the copy; in a worker, leave Ctrl-C and a closed terminal to the parent."""
@@ -40,7 +46,11 @@ class WorkerCopy:
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end_later)
-        return _WorkerEnv(self.make())
+        return _WorkerEnv(self._make(), self._make)
+
+    def _make(self) -> gymnasium.Env[Any, Any]:
+        restore_global_streams(self.streams)
+        return self.make()
 
 
 class _WorkerEnv(StatefulEnv):

@@ -15,7 +15,8 @@ class LoopParameters:
         """The parameters of a run file.
 
         Parameters:
-            checkpoint_dir (str): Parent directory of the runs' checkpoints.
+            checkpoint_dir (str or null): Parent directory of the runs' checkpoints; null for no
+                checkpoints at all: the run can then be neither resumed nor evaluated.
             episodes_per_checkpoint (int or null): Save a checkpoint every so many episodes;
                 null for none. One is always saved at the end. Those that would take more than 2 %
                 of the training's time are put off.
@@ -76,7 +77,7 @@ class LoopParameters:
 
     @staticmethod
     def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
-        """Ranges: counts are positive, and directories have names."""
+        """Ranges: counts are positive, and directories have names, or none for checkpoints."""
         problems = {
             **too_small(parameters, max_episode_len=1, max_episodes=1, max_steps=1),
             **too_small(parameters, episodes_per_eval=1, eval_episodes=1, eval_record=0),
@@ -85,6 +86,8 @@ class LoopParameters:
             **not_positive(parameters, "time_per_checkpoint"),
         }
         for name in parameters:
+            if name == "checkpoint_dir" and parameters[name] is None:
+                continue
             if name.endswith("dir") and not parameters[name]:
                 problems[name] = "is empty; name a directory"
         return problems

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_loop.errors import SpaceError
+from gym_loop.networks.advice import action_advice, cannot_act, observation_advice
 from gym_loop.networks.distributions import (
     Bernoulli,
     Categorical,
@@ -19,10 +20,6 @@ from gym_loop.networks.distributions import (
 from gym_loop.networks.nesting import Shapes
 
 Array = np.ndarray[Any, Any]
-FLATTEN = (
-    "flatten them with a wrapper in the run file (env.wrappers: "
-    "[{class: gymnasium.wrappers:FlattenObservation}]), or make a Box of them in one of your own"
-)
 
 
 class ObservationEncoder:
@@ -38,6 +35,7 @@ class ObservationEncoder:
         space: observation space of one environment.
         agent: name of the agent, for messages.
         place: name of the observations, for messages.
+        whole: the space that this one is a part of, for messages; by default itself.
 
     Attributes:
         shape: of an encoded observation.
@@ -48,7 +46,10 @@ class ObservationEncoder:
         SpaceError: a space of another kind.
     """
 
-    def __init__(self, space: Any, agent: str, place: str = "observations") -> None:
+    def __init__(
+        self, space: Any, agent: str, place: str = "observations", whole: Any = None
+    ) -> None:
+        whole = space if whole is None else whole
         self.rank = len(space.shape or ())
         self.dtype: Any = np.dtype(np.float32)
         self.starts: Array | None = None  # first code of each number, where coded one-hot
@@ -67,12 +68,16 @@ class ObservationEncoder:
         elif isinstance(space, (spaces.Dict, spaces.Tuple)):
             named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space)
             for name, part in named:
-                self.parts[name] = ObservationEncoder(part, agent, f"{place}[{name!r}]")
+                self.parts[name] = ObservationEncoder(part, agent, f"{place}[{name!r}]", whole)
             self.shape = (sum(math.prod(part.shape) for part in self.parts.values()),)
         else:
-            raise SpaceError(f"{agent} cannot learn from {place} in {space}: {FLATTEN}")
+            advice = observation_advice(whole, can_encode)
+            raise SpaceError(f"{agent} cannot learn from {place} in {space}: {advice}")
         if not math.prod(self.shape):
-            raise SpaceError(f"{agent} cannot learn from {place} in {space}: they are empty")
+            advice = observation_advice(whole, can_encode)
+            raise SpaceError(
+                f"{agent} cannot learn from {place} in {space}: they are empty; {advice}"
+            )
         shapes = {name: part.shapes for name, part in self.parts.items()}
         self.shapes: Shapes = shapes or self.shape
         if isinstance(space, spaces.Tuple):
@@ -126,6 +131,15 @@ class ObservationEncoder:
         return result
 
 
+def can_encode(space: Any) -> bool:
+    """Whether an `ObservationEncoder` takes the observations of a space."""
+    try:
+        ObservationEncoder(space, "")
+    except SpaceError:
+        return False
+    return True
+
+
 def _flat(parts: list[Array]) -> Array:
     """Encoded parts ``[N, ...]`` side by side, ``[N, sum]``, pictures from 0 to 1."""
     rows = [part.reshape(len(part), math.prod(part.shape[1:])) for part in parts]
@@ -149,13 +163,11 @@ class BoundedActions:
 
     def __init__(self, space: Any, agent: str) -> None:
         if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-            raise SpaceError(
-                f"{agent} cannot act in {space}: it needs continuous actions, a Box of floats; use"
-                " another agent, gym_loop.agents.ppo:PPO or gym_loop.agents.dqn:DQN"
-            )
+            raise cannot_act(agent, space, "continuous actions, a Box of floats")
         if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
             raise SpaceError(
-                f"{agent} cannot act in {space}: it needs finite bounds, from -1 to 1 say. Leave"
+                f"{agent} cannot act in {space}: it needs finite bounds, from -1 to 1 say;"
+                f" {action_advice(space, refused_by=agent)}. Or leave"
                 " gymnasium.wrappers:ClipAction out of env.wrappers, which takes bounds away; where"
                 " the environment has none, name a wrapper of your own there (env.wrappers:"
                 " [{class: my_wrappers.py:Bounded}]), a gymnasium.wrappers.TransformAction with"
@@ -216,9 +228,8 @@ class ActionCodec:
         elif isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
             self._gaussian(space)
         else:
-            raise SpaceError(
-                f"{agent} cannot act in {space}: it needs Discrete, MultiDiscrete, MultiBinary or"
-                " a Box of floats; wrap the environment with gymnasium.wrappers:TransformAction"
+            raise cannot_act(
+                agent, space, "Discrete, MultiDiscrete, MultiBinary or a Box of floats"
             )
 
     def _gaussian(self, space: Any) -> None:

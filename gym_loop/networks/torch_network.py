@@ -180,12 +180,13 @@ class TorchNetwork:
                         own.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
-        """The module's own state, buffers included, and the parameters besides."""
-        return {"module": dict(self.module.state_dict()), "extra": self.extra}
+        """The module, which is saved with all that it holds, and the parameters besides."""
+        return {"module": self.module, "extra": self.extra}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put them back, in place."""
-        self.module.load_state_dict(state["module"])
+        """Take another network's, in place; what a checkpoint holds is in the module by now."""
+        if state["module"] is not self.module:
+            self.module.load_state_dict(state["module"].state_dict())
         self.extra.copy_(state["extra"])
 
 

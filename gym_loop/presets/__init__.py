@@ -57,7 +57,7 @@ def preset_config(name: str) -> RunConfig:
     return load_config(read_yaml(preset_text(name), name).data)
 
 
-def preset_run_file(name: str, others: Mapping[str, str | None] | None = None) -> str:
+def preset_run_file(name: str, others: Mapping[str, object] | None = None) -> str:
     """Write a preset with all defaults and a comment on each; its own first comment stays.
 
     Args:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
-from gym_loop.files import read_regular
 from gym_loop.runs import tree_file
 from gym_loop.runs.checkpoint_files import (
     Checkpoint,
@@ -36,18 +35,6 @@ _SAVING, _REPLACED, _BEST = ".saving-", ".replaced-", "best.json"
 
 def _warn(text: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=3)
-
-
-def _remove(path: Path, *, ignore_errors: bool = False) -> None:
-    """Remove a checkpoint, or whatever else has its name: a file, a link, a FIFO."""
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        if not ignore_errors:
-            raise
 
 
 class CheckpointStore:
@@ -107,7 +94,7 @@ class CheckpointStore:
         temporary = self.directory / f"{_SAVING}{name}"
         try:
             self._sweep()
-            _remove(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             write_files(temporary, text, arrays)
             self._publish(temporary, self.directory / name)
@@ -130,13 +117,13 @@ class CheckpointStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         for path in self.directory.iterdir():
             if path.name.startswith(_SAVING):
-                _remove(path)
+                shutil.rmtree(path)
             elif path.name == f".{_BEST}":
                 path.unlink()
             elif path.name.startswith(_REPLACED):
                 final = self.directory / path.name.removeprefix(_REPLACED)
-                if os.path.lexists(final):
-                    _remove(path)
+                if final.exists():
+                    shutil.rmtree(path)
                 else:  # killed between the two renames of _publish
                     os.rename(path, final)
         self._swept = True
@@ -144,16 +131,17 @@ class CheckpointStore:
     def _publish(self, temporary: Path, final: Path) -> None:
         """Give the complete checkpoint its name; one of the same step makes way."""
         replaced = self.directory / f"{_REPLACED}{final.name}"
-        if os.path.lexists(final):
+        if final.exists():
             os.rename(final, replaced)
         try:
             os.rename(temporary, final)
         except OSError:
-            if os.path.lexists(replaced):
+            if replaced.exists():
                 os.rename(replaced, final)
             raise
         flush(self.directory)
-        _remove(replaced)
+        if replaced.exists():
+            shutil.rmtree(replaced)
 
     def _note_best(self, step: int, best: bool) -> None:
         """Note which one is the best, and whether the run has gone back to before it."""
@@ -179,7 +167,7 @@ class CheckpointStore:
         last = [each for each in steps if each <= step][-self.keep :]
         for each in steps:
             if each not in last and (noted is None or each != noted["step"]):
-                _remove(self.path(each), ignore_errors=True)
+                shutil.rmtree(self.path(each), ignore_errors=True)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -205,7 +193,7 @@ class CheckpointStore:
         for step in steps:
             try:
                 return read_checkpoint(self.path(step))
-            except (CheckpointCorruptError, CheckpointMissingError) as error:
+            except CheckpointCorruptError as error:
                 self._warn(f"{error}; it is passed over for the one before")
         what = self.obstacle() or "there is none"
         if steps:
@@ -259,11 +247,11 @@ class CheckpointStore:
         """Where the checkpoint of a step is."""
         path = self.directory / f"step-{step:09d}"
         replaced = self.directory / f"{_REPLACED}{path.name}"
-        return replaced if os.path.lexists(replaced) and not os.path.lexists(path) else path
+        return replaced if replaced.exists() and not path.exists() else path
 
     def _read_best(self) -> dict[str, Any] | None:
         try:
-            noted = json.loads(read_regular(self.directory / _BEST, 1000))
+            noted = json.loads((self.directory / _BEST).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
         fits = type(noted) is dict and type(noted.get("step")) is int

@@ -75,6 +75,11 @@ class VideoRecorder:
         self._video: _Video | None = None
         self._warned: set[tuple[type, type]] = set()
 
+    def film(self, env: Any) -> None:
+        """Take the frames of another environment from now on."""
+        self.end()
+        self._env = env
+
     @property
     def recording(self) -> bool:
         """An episode is being recorded."""

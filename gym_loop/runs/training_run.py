@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.envs.making import frame_source
+from gym_loop.envs.fresh import made_again
+from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
 from gym_loop.runs.console import Console
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
-from gym_loop.seeding import Seeds, capture_global_streams, draw_seed, restore_global_streams
+from gym_loop.seeding import (
+    Seeds,
+    capture_global_streams,
+    draw_seed,
+    restore_global_streams,
+    seed_global_streams,
+)
 from gym_loop.state_tree import capture, restore
-from gym_loop.state_tree.entries import saved_number
 
 if TYPE_CHECKING:
     from gym_loop.results import EvaluationResult
@@ -65,9 +71,11 @@ class TrainingRun:
         self._make_evaluation_env: Callable[[], Any] | None = None
         self._evaluation_record: bool | int = False
         self._evaluation_env: Any = None
+        self._evaluation_env_is_due = True
         self._wake: list[Callable[[], None]] = []
         self._told: list[Callable[[EvaluationResult], None]] = []
-        self._said_unsaveable = False
+        self._said_unsaveable = self._said_approximate = False
+        self._said_unclosable = False
         self._seconds_before = 0.0
         self._started = time.monotonic()
 
@@ -111,14 +119,41 @@ class TrainingRun:
         self._evaluation_record = record
 
     def evaluation_env(self) -> Any:
-        """The environment of evaluations, made when it is first asked for; None without one."""
-        if self._evaluation_env is None and self._make_evaluation_env is not None:
-            self._evaluation_env = self._make_evaluation_env()
-            if self._evaluation_record:
-                self.evaluation_recorder = self._recorder(
-                    self._evaluation_env, "eval_record_dir", self._evaluation_record
-                )
+        """The environment of the evaluation under way, or of the next one; None without one.
+
+        It is made for each evaluation, as the training's was: nothing that it keeps from episode
+        to episode outlasts an evaluation, so that there is nothing to save, and a resumed run
+        evaluates as one that was never stopped.
+        """
+        if self._make_evaluation_env is None or not self._evaluation_env_is_due:
+            return self._evaluation_env
+        streams = capture_global_streams()
+        try:
+            seed_global_streams(self.seeds)
+            self._evaluation_env = made_again(
+                self._evaluation_env, self._make_evaluation_env, self.close_env
+            )
+        finally:
+            restore_global_streams(streams)
+        self._evaluation_env_is_due = False
+        if self.evaluation_recorder is not None:
+            self.evaluation_recorder.film(frame_source(self._evaluation_env))
+        elif self._evaluation_record:
+            self.evaluation_recorder = self._recorder(
+                self._evaluation_env, "eval_record_dir", self._evaluation_record
+            )
         return self._evaluation_env
+
+    def each_by_itself(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        """A loop's ``evaluate``, after which `evaluation_env` gives another environment."""
+
+        def evaluate_once(*arguments: Any, **options: Any) -> Any:
+            try:
+                return evaluate(*arguments, **options)
+            finally:
+                self._evaluation_env_is_due = True
+
+        return evaluate_once
 
     def on_evaluation(self, tell: Callable[[EvaluationResult], None]) -> None:
         """Call ``tell`` after every periodic evaluation, in whose place the loop waits for it."""
@@ -169,10 +204,11 @@ class TrainingRun:
             best: the agent has just evaluated better than ever.
             reason: ``periodic``, ``finished``, ``stopped`` or ``failed``.
 
-        An agent that holds what is no data goes on without checkpoints; that is warned about once.
+        A training whose state has come to hold what is no data goes on without checkpoints; that is
+        warned about once.
 
         Returns:
-            False if the disk refused what should have been written.
+            False if it could not be written: the disk refused it, or the state is no data.
         """
         if self.checkpoints is None:
             return True
@@ -188,15 +224,11 @@ class TrainingRun:
         try:
             state = self.state_of(loop)
         except StateError as error:
-            self.warn_unsaveable(error)
-            return True
+            if not self._said_unsaveable:
+                self._said_unsaveable = True
+                self.console.warning(f"no checkpoint can be saved any more: {error}")
+            return False
         return self.checkpoints.save(loop.steps, state, info, best=best)
-
-    def warn_unsaveable(self, error: StateError) -> None:
-        """Say once that there will be no checkpoint, and why."""
-        if not self._said_unsaveable:
-            self._said_unsaveable = True
-            self.console.warning(f"no checkpoint can be saved: {error}")
 
     @staticmethod
     def learnt_state(loop: Any) -> dict[str, Any]:
@@ -208,15 +240,32 @@ class TrainingRun:
 
     def state_of(self, loop: Any) -> dict[str, Any]:
         """Everything that decides how the run goes on, as data."""
-        keeper = self.env_state
         return {
             **self.learnt_state(loop),
-            "environment": keeper.snapshot() if keeper is not None else None,
+            "environment": self._environment_state(),
             "logs": self.metrics.state_dict(),
             "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
             "spaces": [capture(space) for space in self._spaces(loop)],
             "streams": capture_global_streams(),
         }
+
+    def _environment_state(self) -> Any:
+        """The environment's part; None, and a warning, if it has come to hold what is no data."""
+        try:
+            return None if self.env_state is None else self.env_state.snapshot()
+        except StateError as error:
+            if not self._said_approximate:
+                self._said_approximate = True
+                self.console.warning(
+                    f"the environment's state cannot be saved any more: {error}; a run that is"
+                    " resumed from such a checkpoint begins a new episode"
+                )
+                if self.directory is not None:
+                    facts = {"verdict": "approximate", "reason": str(error)}
+                    before = self.directory.manifest().get("resume", {})
+                    with suppress(OSError):  # a full disk: the checkpoint says so
+                        self.directory.note(resume={**before, **facts})
+            return None
 
     def load(self, loop: Any, checkpoint: Checkpoint, *, environment: bool = True) -> None:
         """Put everything back that `save` noted but the logs; the random streams last.
@@ -233,24 +282,19 @@ class TrainingRun:
             StateError: the state does not fit.
         """
         self.check_fits(loop, checkpoint)
+        tree = checkpoint.tree
         self.load_agent(loop.agent, checkpoint)
-        with checkpoint.loading():
-            self._load(loop, checkpoint.tree, environment)
-
-    def _load(self, loop: Any, tree: dict[str, Any], environment: bool) -> None:
         loop.load_state_dict(restore(None, tree["loop"]))
-        keeper, saved = self.env_state, tree["environment"]
-        if environment and saved is not None and keeper is not None:
-            keeper.restore(saved)
-        if not environment or (keeper is not None and (saved is None or not keeper.continues)):
+        if self.env_state is not None and (not environment or tree["environment"] is None):
+            # Nothing is known of its random stream either: a reset by a seed makes one.
+            loop.env.reset(seed=self.seeds.integers("environment", 1, loop.steps)[0])
             loop.begin_new_episode()
-        seconds, best = saved_number(tree["run"], "seconds"), tree["run"]["best_evaluation"]
-        if not 0 <= seconds < math.inf:
-            raise StateError(f"seconds was saved as {seconds}")
-        self._seconds_before = seconds
-        self.best_evaluation = (
-            None if best is None else saved_number(tree["run"], "best_evaluation")
-        )
+        elif self.env_state is not None:
+            self.env_state.restore(tree["environment"])
+            if not self.env_state.continues:
+                loop.begin_new_episode()
+        self.best_evaluation = tree["run"]["best_evaluation"]
+        self._seconds_before = tree["run"]["seconds"]
         self._started = time.monotonic()
         for space, state in zip(self._spaces(loop), tree["spaces"], strict=True):
             restore(space, state)
@@ -259,8 +303,7 @@ class TrainingRun:
     @staticmethod
     def load_agent(agent: Any, checkpoint: Checkpoint) -> None:
         """Put back the agent alone, as an evaluation does."""
-        with checkpoint.loading():
-            agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
+        agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
 
     def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
         """Compare what a checkpoint says it was made with.
@@ -275,12 +318,11 @@ class TrainingRun:
             for key, name in classes.items()
             if info.get(key, name) != name
         ]
-        with checkpoint.loading():
-            differing += [
-                f"{key} {difference}"
-                for key, now in self.environment_info.items()
-                if key in info and (difference := space_difference(info[key], now))
-            ]
+        differing += [
+            f"{key} {difference}"
+            for key, now in self.environment_info.items()
+            if key in info and (difference := space_difference(info[key], now))
+        ]
         if differing:
             raise CheckpointMismatchError(
                 f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"
@@ -303,6 +345,13 @@ class TrainingRun:
         ]
         return [space for space in spaces if space is not None]
 
+    def close_env(self, env: Any) -> None:
+        """Close an environment; that one cannot be closed is said once."""
+        problem = close_quietly(env)
+        if problem and not self._said_unclosable:
+            self._said_unclosable = True
+            self.console.warning(problem)
+
     def close(self, exit_reason: str) -> None:
         """Finish the files: logs, checkpoints, videos, the evaluation's environment."""
         for recorder in (self.recorder, self.evaluation_recorder):
@@ -310,16 +359,20 @@ class TrainingRun:
                 recorder.close()
         self.metrics.close(exit_reason)
         if self._evaluation_env is not None:
-            self._evaluation_env.close()
+            self.close_env(self._evaluation_env)
             self._evaluation_env = None
         self.console.close()
 
 
 def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
-    """The directory parameters of a loop, as paths; logs and checkpoints always have one."""
-    found = {
+    """The directory parameters of a loop, as paths.
+
+    A loop that names none for logs and checkpoints has ``logs`` and ``checkpoints``; one whose
+    ``checkpoint_dir`` is null keeps no checkpoints, and has no such entry.
+    """
+    defaults = {"logdir": "logs", "checkpoint_dir": "checkpoints"}
+    return {
         name: Path(value).expanduser()
-        for name, value in parameters.items()
+        for name, value in {**defaults, **parameters}.items()
         if name.endswith("dir") and isinstance(value, str)
     }
-    return {"logdir": Path("logs"), "checkpoint_dir": Path("checkpoints"), **found}

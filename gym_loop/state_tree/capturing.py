@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree import columns, streams, tensors
+from gym_loop.state_tree import columns, stateful, streams, tensors
 from gym_loop.state_tree.arrays import fields_of, fits_into
 from gym_loop.state_tree.inspection import attribute_items, hides_state, text_of
+from gym_loop.state_tree.records import origin
 from gym_loop.state_tree.tags import (
     ATOMS,
     CODE,
@@ -91,7 +92,7 @@ def _guarded(path: str, work: Callable[[], Tree]) -> Tree:
 class _Capture:
     """One walk over live objects."""
 
-    __slots__ = ("blocks", "copy", "holders", "path", "seen")
+    __slots__ = ("blocks", "code", "copy", "holders", "inside", "left_out", "path", "seen")
 
     def __init__(self, copy: bool, path: str) -> None:
         self.copy = copy
@@ -102,6 +103,10 @@ class _Capture:
         self.blocks: list[tuple[Way | None, dict[int, int], Any]] = []
         # The largest array met so far in each piece of memory, by the id of its owner.
         self.holders: dict[int, np.ndarray[Any, Any]] = {}
+        # Code, and what is left out with its reason: `inventory` says what that comes to.
+        self.code: list[tuple[Way | None, Any]] = []
+        self.left_out: list[tuple[Way | None, str]] = []
+        self.inside = 0  # torch modules around the present place
 
     def tree(self, value: Any, way: Way | None) -> Tree:
         kind = type(value)
@@ -222,6 +227,7 @@ class _Capture:
         below = (way, "fields", HIDDEN)
         return {
             "__namedtuple__": type(value).__name__,
+            **origin(type(value)),
             "fields": {
                 name: self.tree(item, (below, name))
                 for name, item in zip(value._fields, value, strict=True)
@@ -285,9 +291,10 @@ class _Capture:
     # -- objects ---------------------------------------------------------------------------------
 
     def enum(self, value: enum.Enum, way: Way | None) -> Tree:
+        node = {"__enum__": type(value).__name__, **origin(type(value))}
         if isinstance(value, enum.Flag):
-            return {"__enum__": type(value).__name__, "value": int(value.value)}
-        return {"__enum__": type(value).__name__, "name": value.name}
+            return {**node, "value": int(value.value)}
+        return {**node, "name": value.name}
 
     def object(self, value: Any, way: Way | None) -> Tree:
         saved = {
@@ -301,14 +308,6 @@ class _Capture:
             saved["items"] = self.items(value, below)
         elif isinstance(value, set):
             saved["items"] = self.set_(value, below)
-        return saved
-
-    def state_dict(self, value: Any, way: Way | None) -> Tree:
-        saved = {
-            "__state_dict__": self.tree(value.state_dict(), (way, "__state_dict__", HIDDEN)),
-            "class": class_name(type(value)),
-        }
-        saved.update(tensors.capture_module_extras(self, value, way))
         return saved
 
 
@@ -342,6 +341,7 @@ _mutable: dict[type, Handler] = {
 
 
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:
+    self.code.append((way, value))
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     return {"__live__": str(name or class_name(type(value)))}
 
@@ -392,7 +392,7 @@ def _mutable_handler(value: Any, kind: type) -> Handler:
     if callable(getattr(kind, "state_dict", None)) and callable(
         getattr(kind, "load_state_dict", None)
     ):
-        return _Capture.state_dict
+        return stateful.capture_stateful
     if gymnasium is not None and isinstance(value, gymnasium.Space):
         return streams.capture_space
     if isinstance(value, np.random.RandomState):

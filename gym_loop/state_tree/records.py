@@ -1,7 +1,8 @@
 """Classes that the data may name: named tuples, dataclasses and enumerations.
 
-They are looked up among what the modules of the live objects around already hold; nothing is
-imported, and no constructor runs.
+They are looked up among what the modules of the live objects around already hold; of a named tuple
+or an enumeration, which hold nothing but their items, in its own module too, if it is loaded.
+Nothing is imported, and no constructor runs.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gym_loop.class_loader import module_name
 from gym_loop.state_tree.tags import Tree, Way, class_name, module_of
 
 
-def find_class(walk: Any, live: Any, name: str, fits: Callable[[Any], bool]) -> Any:
-    """A class by its name, near the live objects; None where there is none."""
+def origin(kind: type) -> dict[str, str]:
+    """The module of a class, for `find_class`; none where that is a file, which may be moved."""
+    module = module_of(kind)
+    return {"module": module} if module_name(module) == module else {}
+
+
+def find_class(
+    walk: Any, live: Any, name: str, fits: Callable[[Any], bool], own: str | None = None
+) -> Any:
+    """A class by its name, near the live objects or in its ``own`` module; None without one."""
     if type(live).__name__ == name and fits(type(live)):
         return type(live)
     if fits(walk.tuple_types.get(name)):
         return walk.tuple_types[name]
     modules = [module_of(owner) for owner in reversed(walk.owners)]
-    for module in (*modules, "gym_loop.transition"):
-        found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    for module in (*modules, "gym_loop.transition", own):
+        found = getattr(sys.modules.get(str(module)), "__dict__", {}).get(name)
         if fits(found):
             return found
     return None
@@ -37,9 +47,11 @@ def _unknown(walk: Any, name: str, way: Way | None) -> Exception:
     return error
 
 
-def namedtuple_class(walk: Any, live: Any, name: str, fields: list[str], way: Way | None) -> Any:
-    """The named tuple of this name, which must have the saved fields."""
-    kind = find_class(walk, live, name, _is_namedtuple)
+def namedtuple_class(
+    walk: Any, live: Any, name: str, node: Tree, fields: list[str], way: Way | None
+) -> Any:
+    """The named tuple of this name, which must have the saved fields; ``node`` has its module."""
+    kind = find_class(walk, live, name, _is_namedtuple, node.get("module"))
     if kind is None:
         raise _unknown(walk, name, way)
     if list(kind._fields) != list(fields):
@@ -51,7 +63,7 @@ def namedtuple_class(walk: Any, live: Any, name: str, fields: list[str], way: Wa
 def restore_namedtuple(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """A named tuple, without calling its class."""
     fields = node["fields"]
-    kind = namedtuple_class(walk, live, node["__namedtuple__"], list(fields), way)
+    kind = namedtuple_class(walk, live, node["__namedtuple__"], node, list(fields), way)
     olds = live if type(live) is kind else (None,) * len(fields)
     values = [
         walk.value(old, item, (way, field))
@@ -63,7 +75,7 @@ def restore_namedtuple(walk: Any, live: Any, node: Tree, way: Way | None) -> Any
 def restore_enum(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """A member of an enumeration, by its name."""
     name = node["__enum__"]
-    kind = find_class(walk, live, name, _is_enum)
+    kind = find_class(walk, live, name, _is_enum, node.get("module"))
     if kind is None:
         raise _unknown(walk, name, way)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import inspect
 import pathlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree import arrays, columns, records, streams, tensors
+from gym_loop.state_tree import columns, records, stateful, streams, tensors
+from gym_loop.state_tree.arrays import dtype_of, view_of
 from gym_loop.state_tree.inspection import attribute_items, slot_names
 from gym_loop.state_tree.tags import (
     ATOMS,
@@ -23,8 +23,6 @@ from gym_loop.state_tree.tags import (
     class_name,
     place_of,
 )
-
-UNBACKED = 1 << 16  # values that a state may state without holding anything for them
 
 
 def restore(value: Any, tree: Tree, *, path: str = "", tuple_types: Iterable[type] = ()) -> Any:
@@ -59,6 +57,7 @@ def restore_attributes(
     *,
     path: str = "",
     tuple_types: Iterable[type] = (),
+    keep: bool = False,
 ) -> None:
     """Put captured attributes into an object, in place where possible.
 
@@ -70,27 +69,31 @@ def restore_attributes(
         exclude: names of attributes to leave alone.
         path: name of ``obj`` in messages.
         tuple_types: see :func:`restore`.
+        keep: leave what the state lacks as it is, in the objects inside too: of a freshly made
+            object it is what its code has since gained.
 
     Raises:
         StateError: the state does not fit the object; the message names the place.
     """
-    work = _Restore(state, path, tuple_types)
+    work = _Restore(state, path, tuple_types, keep)
     work.run(lambda: work.attributes(obj, state, None, exclude))
 
 
 class _Restore:
     """One walk over a tree, beside the live objects that it goes into."""
 
-    def __init__(self, root: Tree, path: str, tuple_types: Iterable[type]) -> None:
+    def __init__(
+        self, root: Tree, path: str, tuple_types: Iterable[type], keep: bool = False
+    ) -> None:
         self.root = root
         self.path = path
+        self.keep = keep
         self.tuple_types = {kind.__name__: kind for kind in tuple_types}
         self.owners: list[type] = []  # classes of the live objects around the present place
         self.done: dict[int, Any] = {}  # id of a node of the tree -> the object it became
         self.blocks: dict[int, list[Any]] = {}  # id of a node in columns -> objects in it
         self.used: dict[int, Any] = {}  # live objects that a node has gone into, by id
         self.overlaid: list[tuple[Way | None, Any, Any]] = []  # views that were written to
-        self.unbacked = 0
 
     def run(self, work: Callable[[], Any]) -> Any:
         name = self.path or "the state"
@@ -98,16 +101,7 @@ class _Restore:
             result = work()
         except RecursionError as error:
             raise StateError(f"{name}: what was saved is nested too deeply") from error
-        except StateError:
-            raise
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            RuntimeError,  # torch's
-        ) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             what = f"is damaged, or of another version ({type(error).__name__}: {error})"
             raise StateError(f"{name}: what was saved {what}") from error
         for way, live, node in self.overlaid:
@@ -116,12 +110,6 @@ class _Restore:
                     way, "shares its memory with another array now, but did not when it was saved"
                 )
         return result
-
-    def charge(self, count: int, way: Way | None) -> None:
-        """Count values that are about to be made though no byte of the state stands for them."""
-        self.unbacked += count
-        if self.unbacked > UNBACKED:
-            raise self.misfit(way, f"{self.unbacked:,} values are stated, but not there")
 
     def misfit(self, way: Way | None, what: str) -> StateError:
         return StateError(f"{place_of(way, self.path)}: {what}")
@@ -132,7 +120,7 @@ class _Restore:
         if kind in ATOMS:
             return node
         if kind is np.ndarray:
-            return arrays.restore_array(self, live, node, way)
+            return self.array(live, node, way)
         if kind is list:
             return self.list_(live, node, way)
         if kind is dict:
@@ -181,10 +169,6 @@ class _Restore:
             node if type(node) in ATOMS else self.value(olds[index], node, (way, index))
             for index, node in enumerate(nodes)
         ]
-
-    def count(self, nodes: Tree, way: Way | None) -> int:
-        """How many items `items` would give, without making them."""
-        return len(nodes) if type(nodes) is list else columns.check(self, nodes, way)
 
     def list_(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, list, node)
@@ -255,6 +239,56 @@ class _Restore:
             kind.__setitem__(live, key, value)
         return live
 
+    # -- arrays ------------------------------------------------------------------------------------
+
+    def array(self, live: Any, node: np.ndarray[Any, Any], way: Way | None) -> Any:
+        if (
+            isinstance(live, np.ndarray)
+            and (live.shape, live.dtype) == (node.shape, node.dtype)
+            and live.flags.writeable
+            and not self.is_used(live)
+            and not self.is_used(live.base)  # it was no view when it was saved
+        ):
+            live[...] = node
+            if live.base is not None:
+                self.overlaid.append((way, live, node))
+        else:
+            live = np.array(node, order="K")
+        return self.claim(live, node)
+
+    def view(self, live: Any, node: Tree, way: Way | None) -> Any:
+        """An array that looks into another one; NumPy checks the bounds."""
+        holder = self.same(None, {"__same__": node["__view__"]}, way)
+        dtype = np.dtype(node["dtype"])
+        view = view_of(holder, dtype, node["shape"], node["offset"], node["strides"])
+        if (
+            type(live) is np.ndarray
+            and live.dtype == dtype
+            and live.__array_interface__ == view.__array_interface__
+            and not self.is_used(live)
+        ):
+            view = live
+        return self.claim(view, node)
+
+    def objects(self, live: Any, node: Tree, way: Way | None) -> Any:
+        shape = tuple(node["shape"])
+        if (
+            not isinstance(live, np.ndarray)
+            or (live.shape, live.dtype) != (shape, np.dtype(object))
+            or self.is_used(live)
+        ):
+            live = np.empty(shape, object)
+        self.claim(live, node)
+        values = self.items(live.ravel(), node["__objects__"], way)
+        for index, value in zip(np.ndindex(shape), values, strict=True):
+            live[index] = value
+        return live
+
+    def structured(self, live: Any, node: Tree, way: Way | None) -> Any:
+        dtype = dtype_of(node["dtype"])
+        saved = np.frombuffer(node["__structured__"].tobytes(), dtype).reshape(node["shape"])
+        return self.claim(self.array(live, saved, way), node)
+
     # -- objects -----------------------------------------------------------------------------------
 
     def object(self, live: Any, node: Tree, way: Way | None) -> Any:
@@ -294,14 +328,12 @@ class _Restore:
         for name, node in state.items():
             if name in exclude or (type(node) is dict and next(iter(node), "") == "__live__"):
                 continue
-            if name not in olds and inspect.isroutine(getattr(type(obj), name, None)):
-                raise self.misfit((way, name), "data was saved where the class has a method")
             value = node if type(node) in ATOMS else self.value(olds.get(name), node, (way, name))
             if name in slots:
                 object.__setattr__(obj, name, value)
             elif olds.get(name, HIDDEN) is not value:
                 own[name] = value
-        for name in olds:
+        for name in () if self.keep else olds:
             if name not in state and name not in exclude:
                 if name in slots:
                     object.__delattr__(obj, name)
@@ -309,23 +341,9 @@ class _Restore:
                     del own[name]
         self.owners.pop()
         in_order = [name for name in state if name in own and name not in exclude]
-        if [name for name in own if name not in exclude] != in_order:
+        if [name for name in own if name in state and name not in exclude] != in_order:
             for name in in_order:  # the order of a run that was never stopped
                 own[name] = own.pop(name)
-
-    def state_dict(self, live: Any, node: Tree, way: Way | None) -> Any:
-        wanted = node["class"]
-        if class_name(type(live)) != wanted:
-            raise records.missing(self, live, wanted, way)
-        self.claim(live, node)
-        state = self.value(None, node["__state_dict__"], (way, "__state_dict__", HIDDEN))
-        try:
-            live.load_state_dict(state)
-        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-            what = f"{wanted}.load_state_dict refused what was saved: {error}"
-            raise self.misfit(way, what) from error
-        tensors.restore_module_extras(self, live, node, way)
-        return live
 
     def bytearray(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, bytearray, node)
@@ -353,9 +371,9 @@ _restorers: dict[str, Restorer] = {
     "__deque__": _Restore.deque,
     "__dict__": _Restore.dict_by_items,
     "__columns__": _Restore.list_,
-    "__view__": arrays.restore_view,
-    "__objects__": arrays.restore_objects,
-    "__structured__": arrays.restore_structured,
+    "__view__": _Restore.view,
+    "__objects__": _Restore.objects,
+    "__structured__": _Restore.structured,
     "__bytearray__": _Restore.bytearray,
     "__complex__": lambda self, live, node, way: complex(*node["__complex__"]),
     "__range__": lambda self, live, node, way: range(*node["__range__"]),
@@ -363,7 +381,7 @@ _restorers: dict[str, Restorer] = {
     "__dtype__": lambda self, live, node, way: np.dtype(node["__dtype__"]),
     "__enum__": records.restore_enum,
     "__object__": _Restore.object,
-    "__state_dict__": _Restore.state_dict,
+    "__state_dict__": stateful.restore_stateful,
     "__space__": streams.restore_space,
     "__generator__": streams.restore_generator,
     "__random_state__": streams.restore_random_state,

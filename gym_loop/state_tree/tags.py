@@ -99,6 +99,8 @@ def place_of(way: Way | None, root: str) -> str:
         name = way[2] if len(way) > 2 else way[1]
         if isinstance(name, str) and name.isidentifier():
             parts.append(f".{name}")
+        elif isinstance(name, str) and name.startswith(".") and len(way) > 2:
+            parts.append(name)  # of a module in a module: ".body.0"
         elif name is not HIDDEN:
             parts.append(f"[{name!r}]")
         way = way[0]

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.state_tree.arrays import count_of
-from gym_loop.state_tree.tags import HIDDEN, Tree, Way
+from gym_loop.state_tree.tags import Tree, Way
 
 
 def loaded_torch() -> Any:
@@ -20,8 +19,10 @@ def capture_tensor(walk: Any, value: Any, way: Way | None) -> Tree:
     """A tensor as an array and what makes it a tensor."""
     torch = loaded_torch()
     if value.grad_fn is not None:
-        why = "a tensor that carries a gradient history cannot be saved (detach it)"
-        raise walk.refuse(value, way, why)
+        if not walk.inside:
+            why = "a tensor that carries a gradient history cannot be saved (detach it)"
+            raise walk.refuse(value, way, why)
+        walk.left_out.append((way, "its gradient history"))
     if value.layout is not torch.strided or value.is_quantized:
         raise walk.refuse(value, way, f"a tensor of layout {value.layout} cannot be saved")
     plain = value.detach().cpu()
@@ -49,8 +50,6 @@ def restore_tensor(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
         )
     array = node["__tensor__"]
     if not array.size:
-        if count_of(node["shape"]):
-            raise walk.misfit(way, f"no value was saved for the shape {node['shape']}")
         saved = torch.empty(node["shape"], dtype=dtype)
     elif array.dtype == np.uint8 and dtype is not torch.uint8:
         saved = torch.from_numpy(array.copy()).view(dtype).reshape(node["shape"])
@@ -96,27 +95,3 @@ def restore_torch_generator(walk: Any, live: Any, node: Tree, way: Way | None) -
         live = torch.Generator(node["device"])
     live.set_state(torch.from_numpy(np.array(node["__torch_generator__"])))
     return walk.claim(live, node)
-
-
-def capture_module_extras(walk: Any, module: Any, way: Way | None) -> dict[str, Tree]:
-    """What a module's state_dict leaves out, but the next optimiser step may need."""
-    torch = loaded_torch()
-    if torch is None or not isinstance(module, torch.nn.Module):
-        return {}
-    gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
-    return {
-        "gradients": walk.tree(gradients, (way, "gradients", HIDDEN)),
-        "evaluating": [name for name, part in module.named_modules() if not part.training],
-    }
-
-
-def restore_module_extras(walk: Any, module: Any, node: Tree, way: Way | None) -> None:
-    """Put gradients and the modes of the parts (training or evaluating) back."""
-    if "evaluating" not in node:
-        return
-    evaluating = set(node["evaluating"])
-    for name, part in module.named_modules():
-        part.training = name not in evaluating
-    for name, parameter in module.named_parameters():
-        saved = node["gradients"].get(name)
-        parameter.grad = None if saved is None else walk.value(parameter.grad, saved, way)

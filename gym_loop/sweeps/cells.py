@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gym_loop.config import RunConfig, load_config
-from gym_loop.yaml_file import plain
+from gym_loop.yaml_file import canonical
 
 NAME_LENGTH = 10
 
@@ -47,5 +46,4 @@ def make_cell(config: RunConfig, values: Mapping[str, Any], where: str) -> Cell:
 def content_hash(config: RunConfig) -> str:
     """A name for everything that the config says but the seed."""
     content = {key: value for key, value in config.as_dict().items() if key != "seed"}
-    text = json.dumps(plain(content), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:NAME_LENGTH]
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:NAME_LENGTH]

@@ -14,6 +14,7 @@ from gym_loop.results import Statistics
 from gym_loop.runs.directory import RunDirectory, refuse_obstacles, run_ids
 from gym_loop.runs.manifest import now
 from gym_loop.sweeps.cells import Cell
+from gym_loop.yaml_file import as_json, canonical, from_json
 
 SWEEPS = Path("sweeps")
 STOP = "stop"
@@ -111,8 +112,7 @@ class SweepDirectory:
         _check_unchanged(name, home.manifest(), facts)
         home.lock()
         made = cls(home)
-        resumes = home.manifest().get("resumes")
-        made.resumes = (resumes if isinstance(resumes, int) else 0) + 1
+        made.resumes = home.manifest().get("resumes", 0) + 1
         (made.path / STOP).unlink(missing_ok=True)
         home.note(status="running", resumes=made.resumes, **facts)
         return made
@@ -131,7 +131,8 @@ class SweepDirectory:
         """Keep what is known of a trial; replaced in one step."""
         path = self.path / "trials" / f"{record.cell}.json"
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
+        content = {**asdict(record), "values": as_json(record.values)}
+        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         temporary.replace(path)
 
     def records(self) -> Iterator[TrialRecord]:
@@ -139,6 +140,7 @@ class SweepDirectory:
         found = []
         for path in (self.path / "trials").glob("*.json"):
             content = json.loads(path.read_text("utf-8"))
+            content["values"] = from_json(content["values"])
             content["runs"] = {int(seed): run for seed, run in content["runs"].items()}
             found.append(TrialRecord(**content))
         yield from sorted(found, key=lambda one: one.number)
@@ -156,7 +158,7 @@ def _check_unchanged(name: str, before: Mapping[str, Any], facts: Mapping[str, A
         differing += [
             f"{key}: the sweep has {was.get(key)!r}, the file {is_now.get(key)!r}"
             for key in sorted({*was, *is_now})
-            if was.get(key) != is_now.get(key) and key not in FREE
+            if canonical(was.get(key)) != canonical(is_now.get(key)) and key not in FREE
         ]
     if differing:
         raise ConfigError(

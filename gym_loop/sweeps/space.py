@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gym_loop.yaml_file import as_json, canonical
+
 Values: TypeAlias = dict[str, Any]  # by dotted path
 Random: TypeAlias = "np.random.Generator"
 
@@ -54,7 +56,10 @@ class Parameter:
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether the parameters above it, whose values these are, ask for it."""
-        return all(path in values and values[path] in wanted for path, wanted in self.when.items())
+        return all(
+            path in values and any(_same(values[path], one) for one in wanted)
+            for path, wanted in self.when.items()
+        )
 
     def draw(self, rng: Random) -> Any:
         """A value, each as likely as any other."""
@@ -73,12 +78,12 @@ class Parameter:
 
     def codes(self) -> list[Any]:
         """The values of a choice as Optuna stores them: it knows numbers, text and null alone."""
-        simple = all(value is None or isinstance(value, (bool, int, float, str))
+        simple = all(value is None or isinstance(value, (bool, int, str)) or _is_finite(value)
                      for value in self.values)  # fmt: skip
         # 1 and True would be the same to it, as they are to Python.
         if simple and len(set(self.values)) == len(self.values):
             return list(self.values)
-        return [json.dumps(value) for value in self.values]
+        return [json.dumps(as_json(value)) for value in self.values]
 
     def code(self, value: Any) -> Any:
         """What stands for a value in Optuna."""
@@ -94,7 +99,11 @@ class Parameter:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
+    return canonical(one) == canonical(other)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean
+from gym_loop.class_loader import did_you_mean, unknown_names
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import ConfigError, Finding
+from gym_loop.parameters import as_integer
 from gym_loop.seeding import MAX_SEED
 from gym_loop.sweeps.scheduler_options import SCHEDULERS, SchedulerOptions
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
-from gym_loop.yaml_file import Document, is_plain, read_yaml_file
+from gym_loop.yaml_file import Document, canonical, read_yaml_file
 
 METRICS = (
     "eval/return_mean",
@@ -108,10 +109,8 @@ class _Reader:
             self.find((), f"a mapping belongs here, with the keys {', '.join(KEYS)}")
             raise ConfigError(self.findings)
         self.data = data
-        for key in data:
-            if key not in KEYS:
-                hint = did_you_mean(str(key), KEYS) or f"; known are {', '.join(KEYS)}"
-                self.find((key,), f"unknown{hint}")
+        for key, problem in unknown_names(data, KEYS).items():
+            self.find((key,), problem)
         space = self._space()
         searcher = self._word("searcher", SEARCHERS, "grid" if space.is_grid else "random")
         resources = self._resources()
@@ -149,22 +148,29 @@ class _Reader:
 
     def _integer(self, key: str, default: int, least: int, most: int) -> int:
         value = self.data.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        number = as_integer(value)
+        if number is None or not least <= number <= most:
             self.find((key,), f"{value!r} must be an integer from {least} to {most:,}")
             return default
-        return value
+        return number
 
     def _seeds(self) -> list[int]:
         value = self.data.get("seeds", 1)
         if isinstance(value, list):
-            for index, seed in enumerate(value):
-                if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-                    self.find(("seeds", index), f"{seed!r} is no seed; use 0 to {MAX_SEED}")
-                elif seed in value[:index]:
+            seeds: list[int] = []
+            seen: set[int] = set()
+            for index, given in enumerate(value):
+                seed = as_integer(given)
+                if seed is None or not 0 <= seed <= MAX_SEED:
+                    self.find(("seeds", index), f"{given!r} is no seed; use 0 to {MAX_SEED}")
+                    continue
+                if seed in seen:
                     self.find(("seeds", index), f"the seed {seed} stands twice")
+                seen.add(seed)
+                seeds.append(seed)
             if not value:
                 self.find(("seeds",), "is empty; give a number of seeds, or a list of them")
-            return value
+            return seeds
         return list(range(self._integer("seeds", 1, 1, 10_000)))
 
     def _trials(self, space: Space, searcher: str) -> int:
@@ -270,11 +276,11 @@ class _Reader:
         if not isinstance(values, list) or not values:
             self.find(place, "must be a list of at least one value")
             return None
+        seen = set()
         for index, one in enumerate(values):
-            if not is_plain(one):
-                self.find((*place, index), f"{one!r} can't be written in a run file")
-            elif any(type(one) is type(other) and one == other for other in values[:index]):
+            if (text := canonical(one)) in seen:
                 self.find((*place, index), f"{one!r} stands twice; keep one")
+            seen.add(text)
         return Parameter(key, "choice", tuple(values), listed, when)
 
     def _range(
@@ -314,7 +320,10 @@ class _Reader:
                 continue
             wanted = tuple(wanted) if isinstance(wanted, list) else (wanted,)
             other = known[path]
-            missing = [one for one in wanted if other.kind == "choice" and one not in other.values]
+            values = {canonical(one) for one in other.values}
+            missing = [
+                one for one in wanted if other.kind == "choice" and canonical(one) not in values
+            ]
             if other.is_range:
                 self.find(here, "is a range; a condition needs a list or a choice")
                 continue

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.config import RunConfig, flatten, load_config
-from gym_loop.errors import UsageError
+from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import refuse_obstacles
 from gym_loop.runs.signals import stop_signals
@@ -26,7 +26,7 @@ from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep
 from gym_loop.sweeps.trial import Order
 from gym_loop.sweeps.tuning import ray_running, require_ray, tune
-from gym_loop.yaml_file import plain, write_yaml
+from gym_loop.yaml_file import as_json, plain, write_yaml
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -87,6 +87,10 @@ def read(
         ConfigError: with every finding.
     """
     config = load_config(run_config, overrides)
+    if "checkpoint_dir" not in directories(config.loop.parameters):
+        problem = "is null, but a sweep judges the agents that its runs save: name a directory"
+        place = "loop.parameters.checkpoint_dir"
+        raise ConfigError([Finding(place, problem, str(config.path or ""))])
     return config, load_sweep(sweep_file, config)
 
 
@@ -101,8 +105,8 @@ def _facts(config: RunConfig, asked: Sweep) -> dict[str, Any]:
         "command": sys.argv,
         "config": str(config.path.resolve()) if config.path else None,
         "sweep": str(asked.path.resolve()),
-        "resolved_config": plain({key: value for key, value in flat.items() if key != "seed"}),
-        "resolved_sweep": plain(dict(asked.data)),
+        "resolved_config": as_json({key: value for key, value in flat.items() if key != "seed"}),
+        "resolved_sweep": as_json(dict(asked.data)),
     }
 
 

@@ -12,7 +12,7 @@ from gym_loop.bridges.listening import serve_socket
 from gym_loop.bridges.settings import demand_token, load_settings
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import UsageError
-from gym_loop.resume import config_of_run, find_run
+from gym_loop.resume import config_of_run, find_run, refuse_without_checkpoints
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.seeding import check_seed, draw_seed
@@ -97,6 +97,7 @@ def _watched(
     if "eval_episodes" in config.loop.parameters:
         config = load_config(config, {EPISODES: 1})  # so that a VectorLoop makes one copy
     directory = find_run(config, run)
+    refuse_without_checkpoints(directory)
     config = config_of_run(config, directory, console.warning)
     if seed is not None:
         config = config.with_seed(check_seed(seed, "--seed"))

@@ -18,6 +18,7 @@ from gym_loop.envs.making import (
     make_env,
     make_visible_env,
 )
+from gym_loop.envs.vector import make_vector_env
 from gym_loop.errors import (
     EnvPackageMissingError,
     EnvParametersError,
@@ -226,3 +227,46 @@ def test_a_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RenderError, match="cannot open a window here"):
         check_window(env, spec.name)
     env.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["gymnasium:CartPole-v1", "named_envs:Named-v0", "named_envs.py:Named-v0"]
+)
+def test_the_module_that_registers_an_id_may_stand_before_it(
+    name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "named_envs.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('Named-v0', CartPoleEnv, max_episode_steps=7)\n"
+    )
+    monkeypatch.syspath_prepend(workdir)
+    spec = EnvSpec(name)
+    import_env_modules(spec)
+    check_registered(spec)
+    assert make_env(spec).spec.id == name.rpartition(":")[2]
+    assert make_vector_env(spec, 2).num_envs == 2
+
+
+def test_the_module_before_an_id_is_missing() -> None:
+    with pytest.raises(ModuleMissingError, match="no_such_module"):
+        make_env(EnvSpec("no_such_module:CartPole-v1"))
+    with pytest.raises(EnvUnknownError, match="CartPole-v9; use CartPole-v1"):
+        make_env(EnvSpec("gymnasium:CartPole-v9"))
+
+
+def test_what_is_raised_without_words_is_shown(workdir: Path) -> None:
+    (workdir / "bare.py").write_text(
+        "import gymnasium\n"
+        "class Bare(gymnasium.Wrapper):\n"
+        "    def __init__(self, env):\n"
+        "        assert env.action_space is None\n"
+        "class BareEnv(gymnasium.Env):\n"
+        "    def __init__(self):\n"
+        "        assert 1 == 2\n"
+        "gymnasium.register('Bare-v0', BareEnv)\n"
+    )
+    with pytest.raises(EnvParametersError, match=r"refused \{\}: .+ is None \(bare.py, line 4"):
+        make_env(EnvSpec("CartPole-v1", wrappers=[WrapperSpec("bare.py:Bare")]))
+    with pytest.raises(EnvParametersError, match=r"refused \{\}: .+ 1 == 2 \(bare.py, line 7"):
+        make_env(EnvSpec("Bare-v0", imports=["bare.py"]))

@@ -148,7 +148,7 @@ def test_finite_boxes_are_reached_from_bound_to_bound() -> None:
 def test_other_observations_are_refused_with_the_wrapper_that_helps(
     space: spaces.Space, place: str
 ) -> None:
-    remedy = r"gymnasium\.wrappers:FlattenObservation.* a Box of them in one of your own"
+    remedy = r"env\.wrappers: .*a Box of them"
     with pytest.raises(SpaceError, match=f"PPO cannot learn from {place}.*{remedy}"):
         ObservationEncoder(space, "PPO")
 
@@ -199,7 +199,7 @@ def test_bounded_actions_go_there_and_back(space: spaces.Box) -> None:
     "space", [spaces.Discrete(2), spaces.Box(0, 9, (2,), np.int64), spaces.Text(3)], ids=str
 )
 def test_actions_that_are_not_continuous_are_refused(space: spaces.Space) -> None:
-    with pytest.raises(SpaceError, match=r"SAC cannot act in .*a Box of floats.*ppo:PPO"):
+    with pytest.raises(SpaceError, match=r"SAC cannot act in .*a Box of floats; "):
         BoundedActions(space, "SAC")
 
 

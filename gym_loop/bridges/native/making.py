@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gym_loop.bridges.catalogue import Catalogue, draw_into_memory
 from gym_loop.bridges.problems import EnvFailed, Problem
-from gym_loop.envs.making import EnvSpec, describe
+from gym_loop.envs.making import EnvSpec, close_quietly, describe
 from gym_loop.envs.state import Verdict, prove
 from gym_loop.envs.vector import make_vector_env, why_not_native
 from gym_loop.errors import GymLoopError
@@ -100,7 +100,7 @@ def _make_copies(catalogue: Catalogue, wish: Wish, count: int) -> Any:
         vectorization = "sync" if obstacle else "native"
     env = make_vector_env(spec, count, vectorization, autoreset=mode)
     if wish.autoreset not in (None, env.metadata.get("autoreset_mode")):
-        env.close()
+        close_quietly(env)
         if wish.vectorization == "native":
             raise EnvFailed(
                 f"{served}'s own vector environment knows no autoreset mode"

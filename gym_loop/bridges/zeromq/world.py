@@ -211,7 +211,7 @@ class _Recorded(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is untype
             every = True if video is None else video
             self._monitor = Monitor(env, directory, config.env.env, every, log.warning)
         except Problem as problem:
-            env.close()
+            close_quietly(env)
             raise UsageError(f"Env.monitor_dir: {problem.message}") from None
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
