@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
+from gym_loop.budgets import lift_default_budget
 from gym_loop.building import Experiment, check_visible
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import SeedsFailedError, UsageError
@@ -115,6 +116,7 @@ def train_config(
     if not resume:
         if config.seed is None:
             config = config.with_seed(draw_seed())
+        config = lift_default_budget(config, config.overridden, console.message)
         return train_prepared(config, None, console, name=name, ready=ready)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
@@ -125,7 +127,7 @@ def train_config(
     refuse_obstacles(map(directory.path, directory.parents), "make it writable, or resume a copy")
     directory.lock()
     try:
-        config, changed = resumed_config(config, directory)
+        config, changed = resumed_config(config, directory, console.message)
         return train_prepared(config, directory, console, changed=changed, ready=ready)
     finally:
         directory.unlock()

@@ -141,6 +141,7 @@ class TrainingResult:
         checkpoint: the last checkpoint.
         signal: number of the signal that stopped it.
         complete: False if the last checkpoint could not be written, which was warned about.
+        limit: what ended it, such as ``max_steps=20000``; None if that is not known.
     """
 
     run: str
@@ -154,12 +155,14 @@ class TrainingResult:
     checkpoint: Path | None = None
     signal: int | None = None
     complete: bool = True
+    limit: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop train --json`` prints."""
         return {
             "run": self.run,
             "exit_reason": self.exit_reason,
+            "limit": self.limit,
             "episodes": self.episodes,
             "steps": self.steps,
             "seconds": self.seconds,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gym_loop.budgets import lift_default_budget
 from gym_loop.config import RunConfig, flatten, load_config, value_at
 from gym_loop.contract import learns_nothing
 from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
@@ -62,14 +63,22 @@ def _newest(config: RunConfig, logdir: Path) -> str | None:
     return None
 
 
-def resumed_config(config: RunConfig, directory: RunDirectory) -> tuple[RunConfig, list[str]]:
+def resumed_config(
+    config: RunConfig, directory: RunDirectory, say: Callable[[str], None] = lambda text: None
+) -> tuple[RunConfig, list[str]]:
     """The config to continue a run with, and the keys that are meant to differ from the run's.
+
+    Args:
+        config: the file's, with what is set beside it now.
+        directory: of the run.
+        say: told what follows from what is set.
 
     Raises:
         ConfigError: it differs in keys that ``--set`` does not name; the message shows them.
     """
     before = _resolved(directory)
-    config = _with_recorded_overrides(config, directory)
+    asked = config.overridden
+    config = lift_default_budget(_with_recorded_overrides(config, directory), asked, say)
     if config.seed is None:
         config = config.with_seed(before["seed"])
     now = flatten(config.portable().as_dict(), lists=True)

@@ -257,12 +257,17 @@ class _Session:
         self.run.load(self.loop, checkpoint, environment=not other_env)
         if other_env:
             self.run.console.warning("the environment has changed: it begins a new episode")
-        upkeep = getattr(self.loop, "upkeep", None)
-        if upkeep is not None and upkeep.is_used_up():
+        if (limit := self._limit()) is not None:
             self.run.console.message(
-                "nothing is left to train: raise the budget with"
-                " --set loop.parameters.max_episodes=N (or max_steps)"
+                f"nothing is left to train, {limit} is reached: raise it with"
+                f" --set loop.parameters.{limit.partition('=')[0]}=N"
             )
+
+    def _limit(self) -> str | None:
+        """The budget that is used up, such as ``max_steps=20000``."""
+        upkeep = getattr(self.loop, "upkeep", None)
+        name = None if upkeep is None else upkeep.limit()
+        return f"{name}={self.config.loop.parameters[name]}" if name else None
 
     def _forget_evaluations_after(self, step: int) -> None:
         """Drop the periodic evaluations of a future that the run has gone back before."""
@@ -328,7 +333,7 @@ class _Session:
         try:
             self.directory.note(
                 status=reason,
-                exit_reason=signal.Signals(run.stop_signal).name if run.stop_signal else reason,
+                exit_reason=self._exit_reason(reason),
                 ended=manifest.now(),
                 seconds=round(run.seconds, 3),
                 steps=loop.steps,
@@ -337,6 +342,11 @@ class _Session:
             )
         except OSError as error:
             run.console.warning(f"the manifest could not be written: {error}")
+
+    def _exit_reason(self, reason: str) -> str:
+        if self.run.stop_signal:
+            return signal.Signals(self.run.stop_signal).name
+        return (self._limit() or reason) if reason == "finished" else reason
 
     def _result(self, reason: str, complete: bool) -> TrainingResult:
         run, loop, directory = self.run, self.loop, self.directory
@@ -359,6 +369,7 @@ class _Session:
             checkpoint=run.checkpoints.path(saved[-1]) if run.checkpoints and saved else None,
             signal=run.stop_signal,
             complete=complete,
+            limit=self._limit() if reason == "finished" else None,
         )
 
 

@@ -31,6 +31,8 @@ def training_summary(result: TrainingResult, run_config: Path) -> str:
         lines[0] += f", mean return of the last {shown}: {result.mean_return:.1f}"
     if result.best_evaluation is not None:
         lines[0] += f", best evaluation: {result.best_evaluation:.1f}"
+    if result.limit is not None:
+        lines.append(f"  ended by:  loop.parameters.{result.limit}")
     if result.exit_reason == "stopped" and result.checkpoint is not None:
         lines.append(f"  resume:    gym-loop train -c {config} --resume {run}")
     if result.checkpoint is not None:

@@ -48,7 +48,7 @@ class TestTrain:
     def test_manifest(self) -> None:
         result = gym_loop.train("run.yaml")
         found = manifest("run-1")
-        assert found["status"] == found["exit_reason"] == "finished"
+        assert (found["status"], found["exit_reason"]) == ("finished", "max_episodes=6")
         assert (found["run"], found["seed"], found["env"]) == ("run-1", 11, "CartPole-v1")
         assert found["agent"].endswith("agents.py:Wobbly")
         assert (found["episodes"], found["steps"]) == (6, result.steps)

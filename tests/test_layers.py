@@ -47,6 +47,7 @@ FLOORS: list[list[str]] = [
     ["agents/", "loops/", "testing.py", "contract.py"],
     ["run_config.py", "config.py", "presets/"],
     [
+        "budgets.py",
         "resume.py",
         "building.py",
         "session.py",

@@ -98,10 +98,16 @@ class Upkeep:
 
     def is_used_up(self) -> bool:
         """Whether the budget of episodes or steps is used up."""
+        return self.limit() is not None
+
+    def limit(self) -> str | None:
+        """The parameter whose budget is used up; None if there is one of neither."""
         loop = self.loop
-        return loop.steps >= self._step_limit or (
-            self._max_episodes is not None and loop.episode >= self._max_episodes
-        )
+        if loop.steps >= self._step_limit:
+            return "max_steps"
+        if self._max_episodes is not None and loop.episode >= self._max_episodes:
+            return "max_episodes"
+        return None
 
     # -- between steps --------------------------------------------------------------------
 
