@@ -202,8 +202,10 @@ def evaluate(
     )
     if json:
         print_json(result.as_dict())
-    else:
+    elif result.episodes:
         typer.echo(evaluation_table(result))
+    if result.signal is not None:
+        raise typer.Exit(128 + result.signal)
     if not result.complete:
         raise typer.Exit(1)
 

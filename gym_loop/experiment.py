@@ -17,6 +17,7 @@ from gym_loop.many_seeds import check_seeds, train_seeds
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, refuse_obstacles
+from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
@@ -148,6 +149,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluate the agent of a run config: no ``memorize``, no ``update``, no exploration.
 
+    Ctrl-C ends it with those episodes that are over; ``signal`` of the result says so.
+
     Args:
         source: as in `train`.
         overrides: as in `train`.
@@ -199,13 +202,20 @@ def evaluate(
             f"{config.stem}-untrained", directories(parameters)
         )
         training_run.prepare_evaluation(lambda: experiment.env, recorded)
-        played = experiment.loop.evaluate()
+        with stop_signals(training_run.request_stop):
+            played = experiment.loop.evaluate()
         complete = _finish_videos(training_run)
         result = EvaluationResult(
             played,
             run=directory.run_id if directory else None,
             checkpoint=str(found.path) if found else None,
+            signal=training_run.stop_signal,
         )
+        if result.signal is not None:  # not the evaluation that was asked for: a report reads those
+            console.warning(
+                f"stopped after {len(played)} episodes: what they came to is written to no file"
+            )
+            return replace(result, complete=complete)
         complete &= _write(training_run, result)
         return replace(result, complete=complete)
     finally:

@@ -89,16 +89,18 @@ class EvaluationResult:
     """The episodes of one evaluation, in the order of their seeds.
 
     Args:
-        episodes: at least one.
+        episodes: at least one, unless a signal stopped it before.
         run: id of the run that was evaluated, or None for an untrained agent.
         checkpoint: its checkpoint, or None for an untrained agent.
         complete: False if its file or a video could not be written, which was warned about.
+        signal: number of the signal that stopped it; ``episodes`` are those that were over by then.
     """
 
     episodes: Sequence[EpisodeResult]
     run: str | None = None
     checkpoint: str | None = None
     complete: bool = True
+    signal: int | None = None
 
     @property
     def returns(self) -> Statistics:
@@ -116,8 +118,8 @@ class EvaluationResult:
             "run": self.run,
             "checkpoint": self.checkpoint,
             "episodes": len(self.episodes),
-            "return": self.returns.as_dict(),
-            "length": self.lengths.as_dict(),
+            "return": self.returns.as_dict() if self.episodes else None,
+            "length": self.lengths.as_dict() if self.episodes else None,
             "per_episode": [
                 {"seed": one.seed, "return": one.episode_return, "length": one.length}
                 for one in self.episodes

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from gym_loop.loops.base_loop import BaseLoop
+from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.results import EpisodeResult
@@ -130,16 +131,24 @@ class DefaultLoop(LoopParameters, BaseLoop):
             env, self.in_episode = self.env, False
         spaces = [env.action_space, self.agent.parameters.get("action_space")]
         spaces = [space for space in spaces if space is not None]
+        chosen = evaluation_seeds(self, seeds)
+        progress = EvaluationProgress(self.run.console, len(chosen))
+        results: list[EpisodeResult] = []
         with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
-            results = []
-            for number, seed in enumerate(evaluation_seeds(self, seeds)):
-                if self.run.stop_requested:
-                    break
+            for number, seed in enumerate(chosen):
                 reseed(seed)
-                results.append(self._evaluate_episode(env, seed, number))
+                result = self._evaluate_episode(env, seed, number, progress)
+                if result is None:  # the run is asked to stop
+                    break
+                progress.ended(result.episode_return)
+                results.append(result)
+        self.run.console.clear()
         return results
 
-    def _evaluate_episode(self, env: Any, seed: int, number: int) -> EpisodeResult:
+    def _evaluate_episode(
+        self, env: Any, seed: int, number: int, progress: EvaluationProgress
+    ) -> EpisodeResult | None:
+        """Play an episode; None if the run was asked to stop before its end."""
         ob, _ = env.reset(seed=seed)
         longest = self.parameters["max_episode_len"] or float("inf")
         recorder = self.run.evaluation_recorder
@@ -150,10 +159,13 @@ class DefaultLoop(LoopParameters, BaseLoop):
             total += reward
             length += 1
             over = terminated or truncated
+            progress.stepped(1)
             if recorder is not None and recorded:
                 recorder.capture()
         if recorder is not None:
             recorder.end()
+        if self.run.stop_requested and not over and length < longest:
+            return None
         return EpisodeResult(seed, float(total), length)
 
     def state_dict(self) -> dict[str, Any]:

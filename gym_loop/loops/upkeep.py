@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.errors import ContractError
 from gym_loop.loops.episode_row import EpisodeRow
+from gym_loop.loops.evaluation_progress import EpisodeWatch
 from gym_loop.results import EvaluationResult, is_better, to_json
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Upkeep:
         self._row = EpisodeRow()
         self._due_at_episode: float = 0
         self._copies = getattr(loop.env, "num_envs", 1)
+        self._watch = EpisodeWatch(loop.run.console.warning, self._copies)
         parameters = loop.parameters
         self._max_steps = parameters.get("max_steps")
         self._max_episodes = parameters.get("max_episodes")
@@ -128,6 +130,7 @@ class Upkeep:
         self._looked, self._looked_steps = now, loop.steps
         self.steps_per_second = self._steps_rate.measure(now, loop.steps)
         self._show(now)
+        self._watch.look(loop.episode, loop.steps, now)
         if self._time_per_checkpoint and now - self._checkpointed >= self._time_per_checkpoint:
             self._checkpoint_due = True
         self._save_if_due(now)

@@ -13,6 +13,7 @@ from gym_loop.envs.making import EnvSpec, is_class_string
 from gym_loop.envs.vector import make_vector_env
 from gym_loop.errors import SpaceError
 from gym_loop.loops.base_loop import BaseLoop
+from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.rollouts import Rollouts
 from gym_loop.loops.taken_rows import TakenRows
@@ -312,6 +313,7 @@ class _Evaluation:
         self.returns = np.zeros(copies.count)
         self.lengths = np.zeros(copies.count, np.int64)
         self.results: dict[int, EpisodeResult] = {}
+        self.progress = EvaluationProgress(run.console, len(seeds), copies.count)
 
     def play(self, act: Callable[[Any], Any], steps: int) -> list[EpisodeResult]:
         """Play to the end of the last episode, or until the run is asked to stop."""
@@ -322,10 +324,12 @@ class _Evaluation:
         self._start_video(steps)
         while len(self.results) < len(seeds) and not self.run.stop_requested:
             _, reward, _, _, _, ob, ended, live = copies.step(act(ob), seeds_of)
+            self.progress.stepped(copies.count if live is None else len(live))
             self.returns += reward
             self.lengths[slice(None) if live is None else live] += 1
             if ended is not None:
                 self._end(ended.tolist(), steps)
+        self.run.console.clear()
         if self.run.evaluation_recorder is not None:
             self.run.evaluation_recorder.end()
         return [self.results[number] for number in sorted(self.results)]
@@ -337,6 +341,7 @@ class _Evaluation:
                 self.results[number] = EpisodeResult(
                     self.seeds[number], float(self.returns[copy]), int(self.lengths[copy])
                 )
+                self.progress.ended(float(self.returns[copy]))
             self.playing[copy] = number + self.copies.count
         self.returns[ended], self.lengths[ended] = 0.0, 0
         if ended[0] == 0:

@@ -77,7 +77,33 @@ class Console:
         """
         if self._quiet or self._stream is None or not (last or self._is_due()):
             return
-        line = _progress_line(episode, steps, mean_return, steps_per_second, seconds_left)
+        self._show(
+            _progress_line(episode, steps, mean_return, steps_per_second, seconds_left), last
+        )
+
+    def evaluation(self, done: int, total: int, steps: int, mean_return: float | None) -> None:
+        """Show how far an evaluation is, at the pace of `progress`.
+
+        Args:
+            done: episodes that are over.
+            total: how many there will be.
+            steps: environment steps taken.
+            mean_return: of the episodes that are over; None before the first.
+        """
+        if self._quiet or self._stream is None or not self._is_due():
+            return
+        line = f"evaluation {done} of {total} episodes  steps {format_count(steps)}"
+        if mean_return is not None:
+            line += f"  return {_return(mean_return)}"
+        self._show(line)
+
+    def clear(self) -> None:
+        """Take the live line away: what it told of is over."""
+        if self._line:
+            self._write(ERASE)
+            self._line = ""
+
+    def _show(self, line: str, last: bool = False) -> None:
         if not self._live:
             self._write(f"{line}\n")
         elif last:
@@ -168,12 +194,15 @@ def _progress_line(
 ) -> str:
     parts = [f"episode {format_count(episode)}", f"steps {format_count(steps)}"]
     if mean_return is not None:
-        decimals = 1 if abs(mean_return) >= 10 else 3
-        parts.append(f"return(100) {mean_return:,.{decimals}f}")
+        parts.append(f"return(100) {_return(mean_return)}")
     parts.append(f"{format_count(steps_per_second)} steps/s")
     if seconds_left is not None and seconds_left < LONGEST_LEFT:
         parts.append(f"{format_duration(max(0.0, seconds_left))} left")
     return "  ".join(parts)
+
+
+def _return(mean: float) -> str:
+    return f"{mean:,.{1 if abs(mean) >= 10 else 3}f}"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

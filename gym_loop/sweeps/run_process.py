@@ -182,4 +182,7 @@ def _final_evaluation(
             f"{result.run} could not save its agent (see its output), so the trained agent cannot"
             " be evaluated: give it a state_dict() of plain data"
         )
-    return evaluation_scalars(evaluate(config, run=job["run"]))
+    found = evaluate(config, run=job["run"])
+    if found.signal is not None:  # the sweep is to stop: it is evaluated when it goes on
+        sys.exit(128 + found.signal)
+    return evaluation_scalars(found)
