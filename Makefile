@@ -4,24 +4,33 @@ PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+RECENT := import sys; sys.exit(sys.version_info < (3, 10) and "gym-loop needs Python 3.10 or newer, and this is " + sys.version.split()[0] + "; name another one: PYTHON=python3.12")
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-$(VENV)/core: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# An environment without pip was left half made, as where Python has no ensurepip.
+venv:
+	@if test ! -x $(BIN)/python -o ! -x $(BIN)/pip; then \
+	    $(PYTHON) -c '$(RECENT)' && $(PYTHON) -m venv $(VENV); \
+	elif test "$(origin PYTHON)" = "command line"; then \
+	    there=$$($(BIN)/python -c '$(VERSION)') && wanted=$$($(PYTHON) -c '$(VERSION)') || exit 1; \
+	    test $$there = $$wanted || { echo "$(VENV) has Python $$there and $(PYTHON) is $$wanted:" \
+	        "add VENV=.venv-$$wanted, or begin with make clean" >&2; exit 1; }; \
+	fi
+
+$(VENV)/core: pyproject.toml constraints.txt | venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-$(VENV)/dev: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/dev: pyproject.toml constraints.txt | venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/core
 
-$(VENV)/test: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/test: pyproject.toml constraints.txt | venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@
 
@@ -99,4 +108,4 @@ bench-runs: $(VENV)/dev  ## Measure reports, sweeps, and copies in Ray's actors.
 clean:  ## Remove what the other targets made, runs excepted.
 	rm -rf $(VENV) docs/_build docs/reference/generated build dist *.egg-info
 
-.PHONY: help train test test-all test-one test-browser coverage mutation lint types docs learning bench bench-agents bench-serving bench-runs clean
+.PHONY: help venv train test test-all test-one test-browser coverage mutation lint types docs learning bench bench-agents bench-serving bench-runs clean
