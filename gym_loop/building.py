@@ -119,6 +119,7 @@ class Experiment:
             lambda: self.config.loop.cls.make_env(self.config.env, parameters),
             self.run.seeds.seed,
             method=method,
+            tell=self.run.console.message,
         )
         state = keep_state(self.env, verdict.method)
         self.run.env_state, self.loop.env = state, state.env

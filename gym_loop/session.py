@@ -222,6 +222,7 @@ class _Session:
                 "method": self.verdict.method,
                 "reason": self.verdict.reason,
                 "remedy": self.verdict.remedy,
+                "left_out": list(self.verdict.left_out),
             },
         }
         if resumed:
@@ -289,6 +290,8 @@ class _Session:
             console.warning(
                 f"resuming will be approximate: {self.verdict.reason}; {self.verdict.remedy}"
             )
+        elif self.verdict.left_out:
+            console.message(self.verdict.omission)
 
     # -- training, and the end --------------------------------------------------------------
 

@@ -164,20 +164,20 @@ def _return(value: float | None) -> str:
 
 def verification_report(result: Verification) -> str:
     """The verdict of a comparison, and what differs first."""
+    notes = [f"  note: {note}" for note in result.notes]
     if result.identical:
         lines = [
             f"identical: {format_count(result.steps)} steps with a kill in the middle gave the same"
             " state, random streams and logged values as without"
         ]
-        lines += [f"  note: {note} (it made no difference)" for note in result.notes]
-        return "\n".join(lines)
+        return "\n".join([*lines, *notes])
     lines = ["not identical; what differs, in the order to look at it:"]
     lines += [f"  {difference}" for difference in result.differences]
     if result.verdict == "approximate":
         lines.append(
             "  (expected: the environment's state cannot be saved, see the run's manifest)"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes])
 
 
 def place_problem(error: Exception) -> str | None:

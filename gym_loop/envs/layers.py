@@ -73,6 +73,13 @@ def capture_wrapper(layer: Any, layers: Sequence[Any]) -> Tree:
     return _layer_tree(layer, attributes, seen)
 
 
+def no_data_in(layer: Any, layers: Sequence[Any]) -> dict[str, Any]:
+    """The attributes of a layer that ought to be state and are no data, by name."""
+    hidden, seen = _left_out(layer, layers)
+    own = vars(layer)
+    return {name: own[name] for name in own.keys() - hidden - seen if not _is_data(own[name])}
+
+
 def capture_data(layer: Any, layers: Sequence[Any], no_data: set[str]) -> Tree:
     """The attributes of a layer that are data, whole; the others are left out.
 
@@ -88,9 +95,7 @@ def capture_data(layer: Any, layers: Sequence[Any], no_data: set[str]) -> Tree:
     try:
         attributes = capture_attributes(layer, exclude=hidden | seen, path=path)
     except StateError:
-        for name, value in vars(layer).items():
-            if name not in hidden and name not in seen and not _is_data(value):
-                no_data.add(name)
+        no_data.update(no_data_in(layer, layers))
         seen |= no_data
         attributes = capture_attributes(layer, exclude=hidden | seen, path=path)
     return _layer_tree(layer, attributes, seen)

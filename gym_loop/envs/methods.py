@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.envs.layers import Tree, capture_layer, restore_layer
+from gym_loop.envs.layers import Tree, capture_layer, no_data_in, restore_layer
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
 from gym_loop.state_tree.tags import class_name
@@ -42,6 +42,10 @@ class Method(ABC):
     def watch(self, env: Any) -> Any:
         """The environment to step from now on: itself, or one that notes what is done to it."""
         return env
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """Attributes that are lost, being no data, layer by layer: by name."""
+        return [no_data_in(layer, self._layers) for layer in self._layers[:-1]]
 
     @abstractmethod
     def snapshot(self) -> Tree:

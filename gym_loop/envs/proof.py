@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ from gym_loop.state_tree import capture, first_difference
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
+# A slow environment is proved by fewer steps: a method has six or seven parts.
+SECONDS_A_PART = 1.0
+LEAST_STEPS_A_PART = 3
+SECONDS_UNTIL_TOLD = 2.0
 CONSEQUENCE = "a resumed run begins a new episode in place of the one that was under way"
 REMEDY = (
     "give the environment's class get_state(), which returns all of its state as plain data, "
@@ -39,12 +44,15 @@ class Verdict:
         method: what to give to `keep_state`.
         reason: how it was proved, or what differed first.
         remedy: what to do about it; empty if exact.
+        left_out: attributes that are no data and have outlived a reset, with their types: the
+            proof did not need them, which does not say that nothing ever will.
     """
 
     exact: bool
     method: str
     reason: str
     remedy: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -52,8 +60,22 @@ class Verdict:
         return "exact" if self.exact else "approximate"
 
 
+    @property
+    def omission(self) -> str:
+        """What an exact verdict does not vouch for."""
+        return (
+            f"not in the environment's state, being no data: {', '.join(self.left_out)}; if it"
+            " decides what comes, a resumed run goes on in another way"
+        )
+
+
 def prove(
-    make_env: Callable[[], Any], seed: int, steps: int = 32, method: str | None = None
+    make_env: Callable[[], Any],
+    seed: int,
+    steps: int = 32,
+    method: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Verdict:
     """Find the best method that brings an environment back bit for bit.
 
@@ -64,18 +86,21 @@ def prove(
     Args:
         make_env: makes a fresh copy; it is called twice a method, and the copies are closed.
         seed: of the first reset and of the actions.
-        steps: number of steps before the state is saved, and again after it.
+        steps: number of steps before the state is saved, and again after it; fewer where the
+            environment is slow.
         method: prove only this one; None tries all that fit, best first.
+        tell: told what is going on if it takes more than two seconds.
+        clock: in seconds.
     """
     streams = capture_global_streams()
     try:
         with in_silence():
-            return _prove(make_env, seed, steps, method)
+            return _prove(make_env, seed, _Pace(steps, tell, clock), method)
     finally:
         restore_global_streams(streams)
 
 
-def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | None) -> Verdict:
+def _prove(make_env: Callable[[], Any], seed: int, pace: _Pace, method: str | None) -> Verdict:
     first = make_env()
     names = [method] if method else candidates(first)
     core, elsewhere = layers_of(first)[-1], kept_elsewhere(first)
@@ -83,9 +108,11 @@ def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | Non
     for name in names:
         if copies_method(name) != RESTART:
             env = first if not failures else make_env()  # each method gets copies of its own
-            difference = _difference(env, make_env, name, seed, steps)
+            left_out: list[str] = []
+            difference = _difference(env, make_env, name, seed, pace, left_out)
             if not difference:
-                return Verdict(True, name, f"equal for {steps} steps after a restore by {name}", "")
+                proved = f"equal for {pace.proved()} after a restore by {name}"
+                return Verdict(True, name, proved, "", tuple(left_out))
             failures.append(f"{name}: {difference}")
     if not failures:
         close_quietly(first)
@@ -93,6 +120,42 @@ def _prove(make_env: Callable[[], Any], seed: int, steps: int, method: str | Non
     kind = names[-1].partition("[")
     restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
     return Verdict(False, restart, "; ".join(failures), CONSEQUENCE if elsewhere else REMEDY)
+
+
+class _Pace:
+    """How many steps each part of the proof takes: half of the steps, fewer if they are slow.
+
+    The first part finds out how many, and all others take as many, of every method: no method
+    is proved by less than another.
+    """
+
+    def __init__(self, steps: int, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._wanted = self._part = steps // 2
+        self._tell, self._clock, self._began = tell, clock, clock()
+        self._told = self._measured = False
+
+    def part(self) -> Iterator[None]:
+        """Go once round a loop for each step of a part."""
+        began = self._clock()
+        for number in range(self._part):
+            now = self._clock()
+            if now - self._began > SECONDS_UNTIL_TOLD and not self._told:
+                self._told = True
+                self._tell(
+                    "finding out how the environment's state can be saved; it is slow, so that"
+                    " this takes a while"
+                )
+            slow = now - began > SECONDS_A_PART and number >= LEAST_STEPS_A_PART
+            if slow and not self._measured:
+                self._part = number
+                break
+            yield
+        self._measured = True
+
+    def proved(self) -> str:
+        """How much was compared."""
+        slow = f" ({2 * self._wanted} would take too long)" if self._part < self._wanted else ""
+        return f"{2 * self._part} steps{slow}"
 
 
 def _why_no_method(core: Any) -> str:
@@ -106,17 +169,25 @@ def _why_no_method(core: Any) -> str:
     )
 
 
-def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, steps: int) -> str:
-    """What differs first after a restore; empty if nothing does."""
+def _difference(
+    env: Any,
+    make_env: Callable[[], Any],
+    method: str,
+    seed: int,
+    pace: _Pace,
+    left_out: list[str],
+) -> str:
+    """What differs first after a restore; empty if nothing does. Notes what is left out."""
     other = None
     try:
         original = keep_state(env, method)
         before = capture_global_streams()
-        player = _Player(env, seed)
-        player.begin(original.env, steps)
+        player = _Player(env, seed, pace)
+        player.begin(original.env)
         tree = _copy_of_data(original.snapshot())
+        left_out += original.left_out()
         streams = capture_global_streams()
-        expected = player.go_on(original.env, steps)
+        expected = list(player.go_on(original.env))
         if copies_method(method) == ReplayMethod.name and streams_moved(before, streams):
             return (
                 "it draws from the global random streams, which the agent draws from too, so "
@@ -126,7 +197,11 @@ def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, s
         restored = keep_state(other, method)
         restored.restore(tree)
         restore_global_streams(streams)
-        actual = player.go_on(restored.env, steps)
+        for number, (want, have) in enumerate(
+            zip(expected, player.go_on(restored.env), strict=False), 1
+        ):
+            if found := first_difference(want, have):
+                return f"step {number} after a restore: {found}"
     except StateError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
@@ -135,42 +210,38 @@ def _difference(env: Any, make_env: Callable[[], Any], method: str, seed: int, s
         close_quietly(env)
         if other is not None:
             close_quietly(other)
-    for number, (want, have) in enumerate(zip(expected, actual, strict=False), 1):
-        found = first_difference(want, have)
-        if found:
-            return f"step {number} after a restore: {found}"
     return ""
 
 
 class _Player:
     """Plays seeded random actions, with resets, and notes what the environment answers."""
 
-    def __init__(self, env: Any, seed: int) -> None:
+    def __init__(self, env: Any, seed: int, pace: _Pace) -> None:
         # A copy: a space that belongs to the class must not be re-seeded.
         self._space = copy.deepcopy(env.action_space)
         self._seed = seed
+        self._pace = pace
         self._vector = isinstance(layers_of(env)[-1], VectorEnv)
 
-    def begin(self, env: Any, steps: int) -> None:
+    def begin(self, env: Any) -> None:
         """Two episodes, the second one unseeded, so that it follows from the first."""
         self._space.seed(self._seed)
         env.reset(seed=self._seed)
-        for _ in self._steps(env, steps // 2):
+        for _ in self._steps(env):
             pass
         env.reset()
-        for _ in self._steps(env, steps - steps // 2):
+        for _ in self._steps(env):
             pass
 
-    def go_on(self, env: Any, steps: int) -> list[Any]:
+    def go_on(self, env: Any) -> Iterator[Any]:
         """The rest of the episode under way, and another one; every answer as data."""
         self._space.seed(self._seed + 1)
-        notes = list(self._steps(env, steps // 2))
-        notes.append(_note(*env.reset()))
-        notes.extend(self._steps(env, steps - steps // 2))
-        return notes
+        yield from self._steps(env)
+        yield _note(*env.reset())
+        yield from self._steps(env)
 
-    def _steps(self, env: Any, count: int) -> Iterator[Any]:
-        for _ in range(count):
+    def _steps(self, env: Any) -> Iterator[Any]:
+        for _ in self._pace.part():
             observation, reward, terminated, truncated, info = env.step(self._space.sample())
             yield _note(observation, info, reward, terminated, truncated)
             if self._vector:

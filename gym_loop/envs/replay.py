@@ -92,7 +92,7 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
     """
 
     not_state = (
-        *("_layers", "_no_data", "_old_world", "_stream_only"),
+        *("_layers", "_no_data", "_old_world", "_stream_only", "outlived"),
         *("before", "seed", "options", "actions"),
     )
 
@@ -103,6 +103,8 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         self._old_world = _keeps_world(layers[-1])
         # Their episodes follow from the random stream alone; the rest is much, to be drawn.
         self._stream_only = type(layers[-1]).__module__.startswith("gymnasium.envs.box2d.")
+        # Objects that are no data and that no reset has replaced yet, by name, layer by layer.
+        self.outlived: list[dict[str, Any]] = [{} for _ in layers]
         self.before: list[Tree] | None = None  # None: never reset
         self.seed: int | None = None
         self.options: dict[str, Any] | None = None
@@ -123,7 +125,15 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         ]
         self.seed, self.options = seed, copy.deepcopy(options)
         self.actions = ActionLog()
+        if not self._stream_only:
+            self.outlived = [
+                {name: own[name] for name in no_data if name in own}
+                for own, no_data in zip(map(vars, self._layers), self._no_data, strict=True)
+            ]
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
+        for layer, kept in zip(self._layers, self.outlived, strict=True):
+            for name in [name for name in kept if vars(layer).get(name) is not kept[name]]:
+                del kept[name]  # made anew by the reset, and so by that of a replay
         return result
 
     def leave_out(self, names: Sequence[Iterable[str]]) -> None:
@@ -183,6 +193,10 @@ class ReplayMethod(Method):
             "options": capture(recorder.options, path="the options of the last reset"),
             "actions": recorder.actions.tree(),
         }
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """What is no data and has outlived the last reset."""
+        return self.recorder.outlived
 
     def restore(self, tree: Tree) -> None:
         """Put the state back."""

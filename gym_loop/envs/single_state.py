@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import types
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,6 +18,7 @@ from gym_loop.envs.methods import (
 )
 from gym_loop.envs.replay import ReplayMethod
 from gym_loop.errors import StateError
+from gym_loop.state_tree.tags import class_name
 
 # Best first; the last one fits everything and is not exact.
 METHODS: dict[str, Any] = {
@@ -30,6 +33,10 @@ METHODS: dict[str, Any] = {
     )
 }
 RESTART = RestartMethod.name
+_STATELESS = (
+    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type),
+    logging.Logger,
+)
 
 
 class EnvState(ABC):
@@ -59,6 +66,10 @@ class EnvState(ABC):
         Raises:
             StateError: something in it is no data.
         """
+
+    def left_out(self) -> list[str]:
+        """Attributes that are in no snapshot, being no data, with their types."""
+        return []
 
     @abstractmethod
     def restore(self, tree: Tree) -> None:
@@ -93,6 +104,15 @@ class SingleState(EnvState):
             "core": self._method.snapshot(),
             "wrappers": [capture_wrapper(layer, self._layers) for layer in self._layers[:-1]],
         }
+
+    def left_out(self) -> list[str]:
+        """Attributes that are in no snapshot; what cannot change, such as a function, is none."""
+        return [
+            f"{type(layer).__name__}.{name} ({class_name(type(value))})"
+            for layer, lost in zip(self._layers, self._method.left_out(), strict=False)
+            for name, value in sorted(lost.items())
+            if not isinstance(value, _STATELESS)
+        ]
 
     def restore(self, tree: Tree) -> None:
         """Put the state back."""

@@ -52,6 +52,10 @@ class SyncState(EnvState):
             "wrappers": [capture_wrapper(layer, self._layers) for layer in self._layers[:-1]],
         }
 
+    def left_out(self) -> list[str]:
+        """Attributes of the first copy that are in no snapshot."""
+        return self._copies[0].left_out()
+
     def restore(self, tree: Tree) -> None:
         """Put the state back."""
         check_method(tree, self.method)
@@ -148,6 +152,11 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
 
         return _answer(snapshot)
 
+    def left_out_of_state(self) -> tuple[list[str] | None, str]:
+        """Attributes that are in no snapshot."""
+        assert self._keeper is not None
+        return _answer(self._keeper.left_out)
+
     def restore_state(self, reset_next: bool) -> tuple[None, str]:
         """Put back the state in ``saved_state``, which `snapshot_state` returned.
 
@@ -200,6 +209,11 @@ class AsyncState(EnvState):
             "observations": capture(self._workers.observations, path="the observations"),
             "wrappers": [capture_wrapper(layer, self._layers) for layer in self._layers[:-1]],
         }
+
+    def left_out(self) -> list[str]:
+        """Attributes of the first copy that are in no snapshot."""
+        found: list[str] = self._ask("left_out_of_state")[0] if self._answering else []
+        return found
 
     def restore(self, tree: Tree) -> None:
         """Put the state back."""

@@ -1,5 +1,6 @@
 """The proof says the truth: exact where it is, and what differs first where it is not."""
 
+import hashlib
 import random
 
 import gymnasium as gym
@@ -355,3 +356,81 @@ def test_first_difference(want, have, found):
     text = first_difference(want, have)
     assert text.startswith(found)
     assert bool(text) == bool(found)
+
+
+class Slow(Base):
+    """Four steps a second, on a clock that only it moves."""
+
+    now = 0.0
+
+    def step(self, action):
+        Slow.now += 0.25
+        return super().step(action)
+
+
+class SlowAndWrong(WrongOwn, Slow):
+    """The best method fails: two are tried."""
+
+
+@pytest.mark.parametrize("kind", [Slow, SlowAndWrong])
+def test_a_slow_environment_is_proved_by_fewer_steps_and_says_so(kind):
+    Slow.now = 0.0
+    said: list[str] = []
+    verdict = prove(kind, seed=0, tell=said.append, clock=lambda: Slow.now)
+    assert verdict.exact
+    assert Slow.now < 15
+    assert "32 would take too long" in verdict.reason
+    assert 6 <= int(verdict.reason.split()[2]) < 32
+    assert len(said) == 1
+    assert "this takes a while" in said[0]
+
+
+def test_a_fast_environment_is_proved_whole_and_in_silence():
+    said: list[str] = []
+    verdict = prove(Base, seed=0, tell=said.append, clock=lambda: 5.0)
+    assert verdict.reason == "equal for 32 steps after a restore by attributes"
+    assert not said
+
+
+class Digesting(Base):
+    """Keeps a digest of all its actions, and needs it long after the proof."""
+
+    def __init__(self):
+        super().__init__()
+        self.digest = hashlib.sha256()
+        self.fresh = None
+
+    def reset(self, *, seed=None, options=None):
+        self.fresh = iter(())  # no data either, but no reset goes by without a new one
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.digest.update(bytes([action]))
+        return super().step(action)
+
+
+class Holding(gym.Wrapper):
+    def __init__(self, env):
+        super().__init__(env)
+        self.digest = hashlib.sha256()
+        self.function = len
+
+
+def test_what_is_left_out_is_named():
+    assert prove(Base, seed=0).left_out == ()
+    assert prove(make("LunarLander-v3"), seed=0).left_out == ()
+    replayed = prove(Digesting, seed=0)
+    assert (replayed.exact, replayed.method) == (True, "replay")
+    assert replayed.left_out == ("Digesting.digest (_hashlib:HASH)",)
+    wrapped = prove(lambda: Holding(Base()), seed=0)
+    assert (wrapped.method, wrapped.left_out) == ("attributes", ("Holding.digest (_hashlib:HASH)",))
+    copies = [
+        lambda: SyncVectorEnv([lambda: Holding(Digesting())] * 2),
+        lambda: SyncVectorEnv([lambda: Holding(Base())] * 2),
+        lambda: AsyncVectorEnv([lambda: StatefulEnv(Holding(Base()))] * 2),
+    ]
+    for make_copies in copies:
+        verdict = prove(make_copies, seed=0)
+        assert verdict.exact
+        assert verdict.left_out[0] == "Holding.digest (_hashlib:HASH)"
+        assert len(verdict.left_out) == 1 + ("replay" in verdict.method)
