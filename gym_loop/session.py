@@ -138,7 +138,9 @@ class _Session:
             run.record_training(experiment.env, parameters["record"])
         render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
         run.prepare_evaluation(
-            lambda: experiment.make_env(render, bool(record), evaluation=True), record
+            lambda: experiment.make_env(render, bool(record), evaluation=True),
+            record,
+            in_windows=render and bool(parameters.get("render")),
         )
         self.loop.evaluate = run.each_by_itself(self.loop.evaluate)
 

@@ -286,14 +286,19 @@ def _state_differences(straight: Path, broken: Path, which: str, when: str) -> d
 
 
 def _leaves(want: Any, have: Any, place: str) -> dict[str, str]:
-    """All that differs below a place of two trees, in words by its own place."""
+    """All that differs below a place of two trees, in words by its own place.
+
+    A list of numbers is one place: some of two clocks' readings may agree by chance.
+    """
     text = first_difference(want, have, place)
     below: list[tuple[str, Any, Any]] = []
-    if text and isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
+    if isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
         below = [(f"{place}.{key}", want[key], have[key]) for key in want]
-    elif text and isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
-        below = [(f"{place}[{i}]", *pair) for i, pair in enumerate(zip(want, have, strict=True))]
-    if not below:
+    elif isinstance(want, list) and all(isinstance(one, dict) for one in want):
+        same = isinstance(have, list) and len(want) == len(have)
+        pairs = zip(want, have, strict=True) if same else ()
+        below = [(f"{place}[{i}]", *pair) for i, pair in enumerate(pairs)]
+    if not text or not below:
         return {place: text} if text else {}
     return {at: found for one in below for at, found in _leaves(one[1], one[2], one[0]).items()}
 

@@ -164,3 +164,12 @@ def test_an_environment_that_cannot_be_closed_trains_and_is_named_at_the_end(
     found = check(wanted)
     assert not [one for one in found if one.level == "error"]
     assert [one for one in found if "close() raised" in one.text] or vectorization == "async"
+
+
+def test_the_window_of_an_evaluation_does_not_take_the_training_s_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    shown = {"render": True, "eval_render": True, "episodes_per_eval": 1, "eval_episodes": 1}
+    env = {"name": "CartPole-v1", "max_episode_steps": 5}
+    assert train(config(env, None, max_episodes=3, **shown)).exit_reason == "finished"

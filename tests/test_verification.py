@@ -46,16 +46,16 @@ def test_a_wall_clock_is_no_difference(verify: Any, wrapper: str, place: str) ->
 
 
 def test_checkpoints_of_evaluations_are_no_difference(verify: Any) -> None:
-    found = verify({"name": "Told-v0"}, episodes_per_eval=2)
+    found = verify({"name": "Paying-v0"}, episodes_per_eval=2)
     assert (found.identical, found.notes) == (True, [])
 
 
 def test_evaluations_that_go_on_in_another_way_are_a_difference(verify: Any) -> None:
     loop = "tests.verified:Forgetting"
-    found = verify({"name": "Told-v0"}, loop, episodes_per_eval=2)
+    found = verify({"name": "Paying-v0"}, loop, episodes_per_eval=2)
     assert not found.identical
     assert "eval/return" in found.differences[0]
-    rare = verify({"name": "Told-v0"}, loop, episodes_per_eval=100)
+    rare = verify({"name": "Paying-v0"}, loop, episodes_per_eval=100)
     assert rare.identical
     assert "no evaluation was due" in rare.notes[0]
 

@@ -14,7 +14,7 @@ from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.results import EpisodeResult
 
 
-class Told(gymnasium.Env[Any, Any]):
+class Paying(gymnasium.Env[Any, Any]):
     """Episodes of ten steps that pay what `paid` says."""
 
     observation_space = gymnasium.spaces.Box(-10, 10, (1,), np.float64)
@@ -36,7 +36,7 @@ class Told(gymnasium.Env[Any, Any]):
         return np.zeros(1), self.paid(), self.length >= 10, False, {}
 
 
-class Digesting(Told):
+class Digesting(Paying):
     """Needs a digest of all that was, which is no data, after its first hundred steps."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Digesting(Told):
         return float(self.digest.digest()[0]) if self.all > 100 else 0.0
 
 
-class Unseeded(Told):
+class Unseeded(Paying):
     """The same seed does not give the same run."""
 
     def paid(self) -> float:
@@ -79,7 +79,7 @@ class Forgetting(DefaultLoop):
 
 def register() -> None:
     """Put the environments into the registry, which tests clear."""
-    for kind in (Told, Digesting, Unseeded):
+    for kind in (Paying, Digesting, Unseeded):
         if f"{kind.__name__}-v0" not in gymnasium.registry:
             gymnasium.register(f"{kind.__name__}-v0", kind)
 

@@ -59,7 +59,6 @@ class Verdict:
         """``exact`` or ``approximate``, as the manifest says it."""
         return "exact" if self.exact else "approximate"
 
-
     @property
     def omission(self) -> str:
         """What an exact verdict does not vouch for."""

@@ -93,7 +93,7 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
             )
         )
         # Runs before multiprocessing's own clean-up, which would wait for the workers to end.
-        weakref.finalize(self, _kill, self.processes)
+        weakref.finalize(self, _kill_own, os.getpid(), self.processes)
 
     def step_async(self, actions: Any) -> None:
         """Send each worker its action."""
@@ -209,6 +209,12 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _kill_own(parent: int, processes: Sequence[Any]) -> None:
+    """Leave them alone in a worker, which has a copy of the object that owned them."""
+    if os.getpid() == parent:
+        _kill(processes)
 
 
 def _kill(processes: Sequence[Any]) -> None:

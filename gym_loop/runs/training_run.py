@@ -72,6 +72,8 @@ class TrainingRun:
         self._evaluation_record: bool | int = False
         self._evaluation_env: Any = None
         self._evaluation_env_is_due = True
+        self._in_windows = False
+        self._used_envs: list[Any] = []  # of evaluations, to be closed at the end
         self._wake: list[Callable[[], None]] = []
         self._told: list[Callable[[EvaluationResult], None]] = []
         self._said_unsaveable = self._said_approximate = False
@@ -113,10 +115,19 @@ class TrainingRun:
 
     # -- evaluation and videos --------------------------------------------------------------
 
-    def prepare_evaluation(self, make_env: Callable[[], Any], record: bool | int) -> None:
-        """Say how the environment of evaluations is made, and which episodes are recorded."""
+    def prepare_evaluation(
+        self, make_env: Callable[[], Any], record: bool | int, *, in_windows: bool = False
+    ) -> None:
+        """Say how the environment of evaluations is made, and which episodes are recorded.
+
+        Args:
+            make_env: makes one.
+            record: as in the run file.
+            in_windows: both the training and its evaluations show themselves.
+        """
         self._make_evaluation_env = make_env
         self._evaluation_record = record
+        self._in_windows = in_windows
 
     def evaluation_env(self) -> Any:
         """The environment of the evaluation under way, or of the next one; None without one.
@@ -130,8 +141,10 @@ class TrainingRun:
         streams = capture_global_streams()
         try:
             seed_global_streams(self.seeds)
+            # pygame closes all windows with the first, that of the training too.
+            close = self._used_envs.append if self._in_windows else self.close_env
             self._evaluation_env = made_again(
-                self._evaluation_env, self._make_evaluation_env, self.close_env
+                self._evaluation_env, self._make_evaluation_env, close
             )
         finally:
             restore_global_streams(streams)
@@ -358,9 +371,10 @@ class TrainingRun:
             if recorder is not None:
                 recorder.close()
         self.metrics.close(exit_reason)
-        if self._evaluation_env is not None:
-            self.close_env(self._evaluation_env)
-            self._evaluation_env = None
+        for env in [*self._used_envs, self._evaluation_env]:
+            if env is not None:
+                self.close_env(env)
+        self._evaluation_env = None
         self.console.close()
 
 
