@@ -23,8 +23,11 @@ from gym_loop.state_tree.tags import class_name
 
 Tree = dict[str, Any]
 
+# Where a restored layer keeps the names that only show in the run that was saved, see `_left_out`.
+SHOWN = "_gym_loop_shown"
 NOT_STATE = frozenset(
     {
+        SHOWN,
         *("env", "envs", "env_fns", "spec", "_cached_spec", "metadata", "_metadata"),
         *("render_mode", "observation_mode", "autoreset_mode", "_autoreset_mode"),
         *("_ezpickle_args", "_ezpickle_kwargs", "_saved_kwargs"),
@@ -119,6 +122,7 @@ def restore_layer(layer: Any, tree: Tree, layers: Sequence[Any]) -> None:
     for name in tree["attributes"].keys() & own.keys() - exclude:
         own[name] = _detached(own[name])
     restore_attributes(layer, tree["attributes"], exclude=exclude, path=type(layer).__name__)
+    own[SHOWN] = frozenset(tree.get("left_out", ()))
     if isinstance(layer, PassiveEnvChecker):
         for flag in CHECKER_FLAGS:
             setattr(layer, flag, True)
@@ -134,15 +138,21 @@ def _layer_tree(layer: Any, attributes: Tree, seen: Collection[str]) -> Tree:
 def _left_out(
     layer: Any, layers: Sequence[Any], packages: Collection[str] = ()
 ) -> tuple[set[str], set[str]]:
-    """Names to leave out: those that every copy hides, and those that this one does today."""
+    """Names to leave out: those that every copy hides, and those that this one does today.
+
+    A window or a clock that is made by the first frame is left out before that too where it was in
+    the run that is resumed here: its states are then those of a run that never stopped.
+    """
     kind: Any = type(layer)
     hidden = set(NOT_STATE | _constants(kind))
     seen = set()
     links = {id(one) for one in layers}
+    shown = vars(layer).get(SHOWN, frozenset())
+    seen |= shown - vars(layer).keys()
     for name, value in vars(layer).items():
         if isinstance(value, gymnasium.Space) or id(value) in links:
             hidden.add(name)
-        elif _is_of(value, packages):
+        elif _is_of(value, packages) or (name in shown and _is_nothing(value)):
             seen.add(name)
     return hidden, seen
 
@@ -157,6 +167,10 @@ def _constants(kind: Any) -> frozenset[str]:
     if kind.__module__.startswith("gymnasium.wrappers.") and "rendering" in kind.__module__:
         return frozenset({"frame_list", "recorded_frames", "render_history"})
     return frozenset(getattr(kind, "not_state", ()))
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, (list, tuple, dict)) and not value)
 
 
 def _is_of(value: Any, packages: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.envs.layers import Tree, capture_data, restore_layer
+from gym_loop.envs.layers import SHOWN, Tree, capture_data, restore_layer
 from gym_loop.envs.methods import Method
 from gym_loop.state_tree import capture, restore
 
@@ -118,7 +118,7 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         if self._old_world:
             _renew_world(core)
         if self._stream_only:
-            self._no_data[-1] = vars(core).keys() - {"_np_random", "_np_random_seed"}
+            self._no_data[-1] |= vars(core).keys() - {"_np_random", "_np_random_seed", SHOWN}
         self.before = [
             capture_data(layer, self._layers, no_data)
             for layer, no_data in zip(self._layers, self._no_data, strict=True)

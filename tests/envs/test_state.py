@@ -8,6 +8,7 @@ import pytest
 
 from gym_loop.envs.state import keep_state
 from gym_loop.errors import StateError
+from gym_loop.state_tree import first_difference
 from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 
 FAMILIES = {
@@ -121,6 +122,31 @@ def test_reset_options_are_replayed():
         one.env.action_space.seed(1)
         answers.append(play(one.env, 20))
     assert_same(*answers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CartPole-v1", "Pendulum-v1", "MountainCar-v0", "Taxi-v4", "FrozenLake-v1", "LunarLander-v3"],
+)
+def test_a_picture_that_was_drawn_before_the_stop_is_in_no_state(name):
+    """A resumed environment has drawn nothing yet; its states are those of one that has."""
+    method = FAMILIES[name]
+    drawn, fresh = (keep_state(gym.make(name, render_mode="rgb_array"), method) for _ in range(2))
+    drawn.env.reset(seed=1)
+    drawn.env.render()
+    if method == "replay":
+        drawn.env.reset()  # its state is that of the episode's beginning
+    fresh.restore(through_a_file(drawn.snapshot()))
+    fresh.env.action_space.seed(2)
+    drawn.env.action_space.seed(2)
+    for step in range(6):
+        for one in (drawn, fresh):
+            one.env.step(one.env.action_space.sample())
+            if step == 2:
+                one.env.reset()
+            if step == 4:
+                one.env.render()
+        assert first_difference(drawn.snapshot(), fresh.snapshot()) == ""
 
 
 def test_a_rendered_environment_is_restored_into_one_that_is_not():
