@@ -305,6 +305,7 @@ class _Session:
                 loop.train()
                 reason = "stopped" if run.stop_requested else "finished"
                 complete = run.save(loop, reason=reason)
+                run.metrics.write_what_was_left()
         except Exception as error:
             self._fail(error)
             raise

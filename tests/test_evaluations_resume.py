@@ -112,6 +112,20 @@ def test_evaluations_are_resumed_exactly(env: str, vectorization: str | None) ->
     assert_same("whole", "stopped")
 
 
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_a_larger_budget_goes_on_with_the_row_of_the_logs_under_way(vectorization: str) -> None:
+    loop = {"max_steps": 400, "max_episodes": None, "episodes_per_eval": None, "n_envs": 3}
+    whole = config({"name": "CartPole-v1"}, vectorization)
+    whole["loop"]["parameters"] |= loop
+    key = "loop.parameters.max_steps"
+    train(whole, name="whole")
+    train(whole, {key: 151}, name="stopped")
+    assert sum(float(row["train/episodes"]) for row in rows("stopped")) >= 3
+    train(whole, {key: 400}, resume="stopped")
+    assert rows("whole") == rows("stopped")
+    assert len(rows("whole")) > 1
+
+
 @pytest.mark.parametrize("vectorization", [None, "sync"])
 def test_an_evaluation_that_was_cut_short_is_played_again_from_its_beginning(
     vectorization: str | None,

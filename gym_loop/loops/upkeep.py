@@ -299,8 +299,12 @@ class Upkeep:
 
     def finish(self) -> None:
         """Show the last state of things."""
-        if self.is_used_up():  # a run that was stopped goes on with the row it has begun
-            self._write_row()
+        # A run that was stopped, or is given a larger budget, goes on with the row it has begun.
+        if self.is_used_up():
+            run = self.loop.run
+            run.metrics.leave_to_end(self._write_row)
+            if run.checkpoints is None:
+                run.metrics.write_what_was_left()
         now = time.monotonic()
         self.steps_per_second = self._steps_rate.measure(now, self.loop.steps)
         self._show(now, last=True)

@@ -31,6 +31,7 @@ class Metrics:
         self._failing: set[str] = set()  # loggers whose last write failed
         self._reported: set[str] = set()  # metrics that were warned about
         self._positions: dict[str, Any] = {}
+        self._at_end: list[Callable[[], None]] = []
 
     def start(
         self,
@@ -58,6 +59,15 @@ class Metrics:
                 raise
             except Exception as error:  # noqa: BLE001 - a logger must not stop a training
                 self._failed(name, error)
+
+    def leave_to_end(self, write: Callable[[], None]) -> None:
+        """Have something written after the last checkpoint, which a longer run goes on from."""
+        self._at_end.append(write)
+
+    def write_what_was_left(self) -> None:
+        """Do what was left to the end."""
+        while self._at_end:
+            self._at_end.pop(0)()
 
     def log(self, step: int, scalars: Mapping[str, float], seconds: float) -> None:
         """Log the metrics of one moment.
