@@ -21,6 +21,7 @@ from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun, directories
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
+from gym_loop.state_tree.entries import saved_count
 
 Source = str | Path | Mapping[str, Any] | RunConfig
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -197,7 +198,9 @@ def evaluate(
         if found is not None:
             training_run.check_fits(experiment.loop, found)
             training_run.load_agent(experiment.agent, found)
-            experiment.loop.episode, experiment.loop.steps = found.info["episode"], found.step
+            with found.loading():
+                experiment.loop.episode = saved_count(found.info, "episode")
+            experiment.loop.steps = found.step
         training_run.directory = directory or RunDirectory(
             f"{config.stem}-untrained", directories(parameters)
         )

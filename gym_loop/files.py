@@ -35,7 +35,7 @@ def _obstacle(path: Path) -> str:
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
-    """Open a regular file; what a FIFO, a device or a link would do never happens.
+    """Open a regular file, also as the ``opener`` of `open`; no FIFO, no device, no link.
 
     Args:
         path: the file.
@@ -43,14 +43,14 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, follow: bool = F
         follow: open what a link leads to.
 
     Returns:
-        The descriptor; ``os.fdopen`` makes a file of it.
+        The descriptor.
 
     Raises:
         OSError: it is no regular file, or cannot be opened.
     """
     if not follow:
         flags |= getattr(os, "O_NOFOLLOW", 0)
-    # Without O_NONBLOCK, opening a FIFO waits for somebody at its other end.
+    # Without O_NONBLOCK, opening a FIFO waits for whoever comes to its other end.
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags | extra, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -228,7 +228,7 @@ def _run_of(config: RunConfig, checkpoint: Checkpoint) -> RunDirectory | None:
     """The run that a checkpoint given by its path belongs to, where it is still there."""
     run_id = checkpoint.info.get("run")
     try:
-        return find_run(config, run_id) if run_id else None
+        return find_run(config, run_id) if isinstance(run_id, str) and run_id else None
     except RunError:
         return None
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.errors import ConfigError
+from gym_loop.errors import ConfigError, StateError
 from gym_loop.late_imports import loaded, when_imported
 from gym_loop.state_tree import capture, first_difference, restore
-from gym_loop.state_tree.streams import spaces_within
+from gym_loop.state_tree.streams import check_position, spaces_within
 
 # The position in this tuple is part of the derivation: append, never reorder.
 STREAMS = (
@@ -102,13 +102,30 @@ def capture_global_streams() -> dict[str, Any]:
 
 
 def restore_global_streams(state: Mapping[str, Any]) -> None:
-    """Put the streams back that `capture_global_streams` noted, torch's when it is imported."""
-    python = state["python"]
-    random.setstate(
-        (python["version"], tuple(int(word) for word in python["words"]), python["gauss"])
-    )
-    np.random.set_state(restore(None, state["numpy"]))
+    """Put the streams back that `capture_global_streams` noted, torch's when it is imported.
+
+    Raises:
+        StateError: what was noted is damaged.
+    """
+    try:
+        _put_global_streams(state)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as e:
+        what = "are damaged, or of another version"
+        raise StateError(f"the global random streams {what} ({type(e).__name__}: {e})") from e
+
+
+def _put_global_streams(state: Mapping[str, Any]) -> None:
+    python, numpy = state["python"], restore(None, state["numpy"])
+    gauss = None if python["gauss"] is None else float(python["gauss"])
+    random.setstate((python["version"], tuple(int(word) for word in python["words"]), gauss))
+    check_position(numpy)
+    np.random.set_state(numpy)
     if of_torch := {name: state[name] for name in state if name.startswith("torch")}:
+        # Checked now, as torch may be imported much later.
+        if type(of_torch.get("torch_seed", 0)) is not int:
+            raise TypeError(f"torch's seed is {of_torch['torch_seed']!r:.40}")
+        if getattr(of_torch.get("torch", np.zeros(1, np.uint8)), "dtype", None) != np.uint8:
+            raise TypeError("torch's stream is no array of bytes")
         _put_torch(of_torch)
 
 

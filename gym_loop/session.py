@@ -90,7 +90,7 @@ def train_prepared(
 
 def _method_so_far(directory: RunDirectory, changed: Sequence[str]) -> str | None:
     """How the run's checkpoints keep the environment; None if it is another environment now."""
-    method = directory.manifest().get("resume", {}).get("method")
+    method = (directory.manifest().get("resume") or {}).get("method")
     other_env = any(key.startswith("env.") for key in changed)
     return None if other_env or not isinstance(method, str) else method
 
@@ -231,7 +231,8 @@ class _Session:
             step = checkpoint.step if checkpoint else 0
             again = {"at": manifest.now(), "step": step, "command": sys.argv}
             before = directory.manifest()
-            facts["resumes"] = [*before.get("resumes", []), again]
+            resumes = before.get("resumes")
+            facts["resumes"] = [*(resumes if isinstance(resumes, list) else ()), again]
             facts["config"] = origin_now(before, directory.logs)  # as run.yaml is written anew
             directory.note(**facts)
             self.run.console.message(f"{directory.run_id}: resumed at step {step:,}")

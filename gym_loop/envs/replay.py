@@ -17,6 +17,7 @@ import numpy as np
 
 from gym_loop.envs.layers import SHOWN, Tree, capture_data, restore_layer
 from gym_loop.envs.methods import Method
+from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, restore
 
 
@@ -75,6 +76,8 @@ class ActionLog:
 def actions_of(tree: Tree) -> Iterator[Any]:
     """The actions of an `ActionLog` tree, each of the type that it was taken with."""
     if "arrays" in tree:
+        if not tree["arrays"].size:
+            raise StateError("actions without a byte were not saved by gym-loop")
         for index in range(len(tree["arrays"])):
             yield tree["arrays"][index, ...].copy()
     elif "scalars" in tree:

@@ -8,6 +8,7 @@ from typing import Any
 from gym_loop.envs.making import EnvSpec, make_visible_env
 from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
+from gym_loop.state_tree.entries import saved_count
 
 
 class BaseLoop:
@@ -100,9 +101,13 @@ class BaseLoop:
         return {"episode": self.episode, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to where `state_dict` was called."""
-        self.episode = state["episode"]
-        self.steps = state["steps"]
+        """Go back to where `state_dict` was called.
+
+        Raises:
+            StateError: the state is damaged.
+        """
+        self.episode = saved_count(state, "episode")
+        self.steps = saved_count(state, "steps")
 
     def begin_new_episode(self) -> None:
         """Give up the episode under way: called after a resume where it cannot be continued."""

@@ -13,6 +13,7 @@ from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
+from gym_loop.state_tree.entries import saved_count, saved_number
 from gym_loop.transition import Transition
 
 # Half the time of Transition(...), which passes through a function written in Python.
@@ -183,9 +184,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
         """Go back to where `state_dict` was called, in the middle of an episode too."""
         super().load_state_dict(state)
         self.ob = state["ob"]
-        self.in_episode = state["in_episode"]
-        self.episode_return = state["episode_return"]
-        self.episode_length = state["episode_length"]
+        self.in_episode = bool(state["in_episode"])
+        self.episode_return = saved_number(state, "episode_return")
+        self.episode_length = saved_count(state, "episode_length")
         self.upkeep.load_state_dict(state["upkeep"])
 
     def begin_new_episode(self) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.state_tree.entries import saved_count
+
 
 class EpisodeRow:
     """Episodes that end shortly after one another; what they have in common is logged."""
@@ -50,6 +52,8 @@ class EpisodeRow:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put it back."""
-        self.step, self.due, self.length = state["step"], state["due"], state["length"]
-        self.returns = state["returns"].tolist()
+        self.step, self.due, self.length = (
+            saved_count(state, name) for name in ("step", "due", "length")
+        )
+        self.returns = state["returns"].astype(float, casting="safe").reshape(-1).tolist()
         self._shown = len(self.returns)

@@ -323,8 +323,8 @@ class Upkeep:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
         self.last_returns.clear()
-        self.last_returns.extend(state["last_returns"])
-        self._evaluation_pending = state["evaluation_pending"]
+        self.last_returns.extend(float(value) for value in state["last_returns"])
+        self._evaluation_pending = bool(state["evaluation_pending"])
         self._row.load_state_dict(state["row"])
         self._saved = (self.loop.steps, self.loop.episode)
 

@@ -22,6 +22,7 @@ from gym_loop.parameters import too_small
 from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
+from gym_loop.state_tree.entries import saved_count
 from gym_loop.transition import Transition
 
 
@@ -280,10 +281,13 @@ class VectorLoop(LoopParameters, BaseLoop):
         super().load_state_dict(state)
         self.ob = state["ob"]
         self.returns[:] = state["returns"]
-        self.vector_steps = state["vector_steps"]
+        self.vector_steps = saved_count(state, "vector_steps")
         self.began_at[:] = state["began_at"]
-        self.first_copy_episode = state["first_copy_episode"]
-        self.copies.over = state["over"]
+        self.first_copy_episode = saved_count(state, "first_copy_episode")
+        over = state["over"]
+        self.copies.over = (
+            None if over is None else over.astype(bool, casting="safe").reshape(self.copies.count)
+        )
         self.upkeep.load_state_dict(state["upkeep"])
         rollouts = state.get("rollouts")
         if rollouts and self.rollouts is not None:

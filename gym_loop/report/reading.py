@@ -15,9 +15,10 @@ import numpy as np
 
 from gym_loop.bootstrap import Floats
 from gym_loop.errors import ConfigError
+from gym_loop.files import open_regular, read_regular
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.yaml_file import read_yaml_file
+from gym_loop.yaml_file import read_yaml
 
 BINS = 200
 RETURN = "train/episode_return"
@@ -29,6 +30,7 @@ LAST_EPISODES = 100
 NAN = math.nan
 LARGEST = 1e100  # what is beyond counts as infinite: nothing overflows
 MOST_STEPS = 1e15
+_LONGEST_RUN_FILE = 16 << 20  # bytes
 _TAIL = 1 << 16  # bytes in which a file's last row is looked for
 
 
@@ -137,7 +139,7 @@ def _read_facts(logs: Path) -> RunData:
     run.agent = _text(manifest.get("agent")) or _text(run.config.get("agent.class")) or "?"
     run.env = _text(manifest.get("env")) or _text(run.config.get("env.name")) or "?"
     seed = manifest.get("seed", run.config.get("seed"))
-    run.seed = seed if isinstance(seed, int) else None
+    run.seed = seed if type(seed) is int else None
     run.started = _text(manifest.get("started"))
     run.status = _status(logs, _text(manifest.get("status")))
     run.steps = int(_number(manifest.get("steps")))
@@ -158,8 +160,9 @@ def _config(run: RunData) -> dict[str, Any]:
     """The resolved run file, flat; nothing that it names is imported."""
     path = run.logs / RUN_FILE
     try:
-        data = read_yaml_file(path).data
-    except ConfigError:
+        text = read_regular(path, _LONGEST_RUN_FILE).decode("utf-8-sig")
+        data = read_yaml(text, str(path)).data
+    except (ConfigError, OSError, ValueError):
         run.problems.append("its run.yaml is missing or cannot be read")
         return {}
     return _flat(data) if isinstance(data, Mapping) else {}
@@ -232,7 +235,7 @@ def _number(value: Any) -> float:
 def _last_step(path: Path) -> float:
     """The step of the last whole row; 0 without one."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - _TAIL))
             lines = file.read().split(b"\n")
@@ -294,7 +297,9 @@ def _within(values: Floats) -> Floats:
 def _columns(run: RunData) -> dict[str, Floats]:
     """Every column as floats; an empty cell, or one that is no number, is NaN."""
     try:
-        text = (run.logs / "metrics.csv").read_text(encoding="utf-8", errors="replace")
+        path = run.logs / "metrics.csv"
+        with open(path, encoding="utf-8", errors="replace", opener=open_regular) as file:
+            text = file.read()
     except OSError:
         return {}
     whole = text[: text.rfind("\n") + 1]  # the last row may be being written

@@ -18,7 +18,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gym_loop.errors import StateError
+from gym_loop.files import open_regular
 from gym_loop.runs.tree_file import DTYPES, Arrays, dtype_key
+from gym_loop.state_tree.arrays import check_bools
 
 CHUNK = 1 << 20  # bytes that are checksummed, then written while the cache still has them
 FLUSH = 16 << 20  # bytes after which the disk is set to work, beside the writing
@@ -101,6 +104,10 @@ def _header(ordered: list[tuple[str, np.ndarray[Any, Any]]]) -> bytes:
         }
         offset += array.nbytes
     text = json.dumps(entries, separators=(",", ":")).encode()
+    if len(text) >= _MAX_HEADER:
+        raise StateError(
+            f"{len(ordered):,} arrays are more than a checkpoint can name; keep many of them in one"
+        )
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -136,16 +143,19 @@ def read_arrays(path: Path, size: int, crc: str) -> Arrays:
         OSError: it cannot be read.
     """
     found = path.stat().st_size
+    if type(size) is not int or type(crc) is not str:
+        raise ValueError("is not described by state.json")
     if found != size:
         raise ValueError(f"has {found:,} bytes instead of {size:,}")
     running = RunningChecksum()
-    with path.open("rb", buffering=0) as file:
+    with os.fdopen(open_regular(path, follow=True), "rb", buffering=0) as file:
         length = int.from_bytes(_read(file, 8, running), "little")
         if length > min(_MAX_HEADER, size - 8):
             raise ValueError(f"states a header of {length:,} bytes")
         arrays = _empty_arrays(_read(file, length, running), size - 8 - length)
         for array in arrays.values():
             _fill(file, array.reshape(-1).view(np.uint8), running)
+            check_bools(array)
     if str(running) != crc:
         raise ValueError(f"was altered: it has the checksum {running} instead of {crc}")
     return arrays

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
+from gym_loop.files import read_regular
 from gym_loop.runs import tree_file
 from gym_loop.runs.checkpoint_files import (
     Checkpoint,
@@ -35,6 +36,18 @@ _SAVING, _REPLACED, _BEST = ".saving-", ".replaced-", "best.json"
 
 def _warn(text: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def _remove(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a checkpoint, or whatever else has its name: a file, a link, a FIFO."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        if not ignore_errors:
+            raise
 
 
 class CheckpointStore:
@@ -94,7 +107,7 @@ class CheckpointStore:
         temporary = self.directory / f"{_SAVING}{name}"
         try:
             self._sweep()
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
             temporary.mkdir()
             write_files(temporary, text, arrays)
             self._publish(temporary, self.directory / name)
@@ -117,13 +130,13 @@ class CheckpointStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         for path in self.directory.iterdir():
             if path.name.startswith(_SAVING):
-                shutil.rmtree(path)
+                _remove(path)
             elif path.name == f".{_BEST}":
                 path.unlink()
             elif path.name.startswith(_REPLACED):
                 final = self.directory / path.name.removeprefix(_REPLACED)
-                if final.exists():
-                    shutil.rmtree(path)
+                if os.path.lexists(final):
+                    _remove(path)
                 else:  # killed between the two renames of _publish
                     os.rename(path, final)
         self._swept = True
@@ -131,17 +144,16 @@ class CheckpointStore:
     def _publish(self, temporary: Path, final: Path) -> None:
         """Give the complete checkpoint its name; one of the same step makes way."""
         replaced = self.directory / f"{_REPLACED}{final.name}"
-        if final.exists():
+        if os.path.lexists(final):
             os.rename(final, replaced)
         try:
             os.rename(temporary, final)
         except OSError:
-            if replaced.exists():
+            if os.path.lexists(replaced):
                 os.rename(replaced, final)
             raise
         flush(self.directory)
-        if replaced.exists():
-            shutil.rmtree(replaced)
+        _remove(replaced)
 
     def _note_best(self, step: int, best: bool) -> None:
         """Note which one is the best, and whether the run has gone back to before it."""
@@ -167,7 +179,7 @@ class CheckpointStore:
         last = [each for each in steps if each <= step][-self.keep :]
         for each in steps:
             if each not in last and (noted is None or each != noted["step"]):
-                shutil.rmtree(self.path(each), ignore_errors=True)
+                _remove(self.path(each), ignore_errors=True)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -193,7 +205,7 @@ class CheckpointStore:
         for step in steps:
             try:
                 return read_checkpoint(self.path(step))
-            except CheckpointCorruptError as error:
+            except (CheckpointCorruptError, CheckpointMissingError) as error:
                 self._warn(f"{error}; it is passed over for the one before")
         what = self.obstacle() or "there is none"
         if steps:
@@ -247,11 +259,11 @@ class CheckpointStore:
         """Where the checkpoint of a step is."""
         path = self.directory / f"step-{step:09d}"
         replaced = self.directory / f"{_REPLACED}{path.name}"
-        return replaced if replaced.exists() and not path.exists() else path
+        return replaced if os.path.lexists(replaced) and not os.path.lexists(path) else path
 
     def _read_best(self) -> dict[str, Any] | None:
         try:
-            noted = json.loads((self.directory / _BEST).read_bytes())
+            noted = json.loads(read_regular(self.directory / _BEST, 1000))
         except (OSError, ValueError, RecursionError):
             return None
         fits = type(noted) is dict and type(noted.get("step")) is int

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,15 @@ from gym_loop.errors import (
     CheckpointCorruptError,
     CheckpointMismatchError,
     CheckpointMissingError,
+    GymLoopError,
+    StateError,
 )
+from gym_loop.files import read_regular
 from gym_loop.runs import array_file, tree_file
 
 FORMAT = 1
 SMALL = 1 << 20  # bytes of arrays that one write call takes together
+LARGEST_STATE = 1 << 30  # bytes of state.json, which is read at once
 STATE, ARRAYS = "state.json", "arrays.safetensors"
 _CHECKSUM = '"checksum": '
 
@@ -36,6 +43,32 @@ class Checkpoint:
     step: int
     tree: dict[str, Any]
     info: dict[str, Any]
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Put something of it back inside; what does not fit is one sentence.
+
+        Raises:
+            StateError: whatever was raised inside, with its place.
+        """
+        try:
+            yield
+        except GymLoopError:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RuntimeError,
+            AssertionError,
+        ) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise StateError(
+                f"{self.path} is damaged, or does not fit: {type(error).__name__}: {error}"
+                f" ({Path(last.filename).name}, line {last.lineno}); take another checkpoint"
+            ) from error
 
 
 def write_files(directory: Path, text: str, arrays: tree_file.Arrays) -> None:
@@ -110,7 +143,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     if path.name == STATE:
         path = path.parent
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise CheckpointMissingError(
             f"{path}: there is no such checkpoint; give latest, best, or a step-... directory"
         )
@@ -140,7 +173,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read_state(path: Path) -> Any:
-    data = path.read_bytes()
+    data = read_regular(path, LARGEST_STATE, follow=True)
     end = data.rfind(b"\n  " + _CHECKSUM.encode()) + 3
     if end < 3:
         raise ValueError("was truncated: its checksum is not there")

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import RunError, RunLockedError
+from gym_loop.files import open_regular
 from gym_loop.runs.manifest import read_manifest, write_manifest
 
 try:
@@ -40,6 +41,7 @@ class RunDirectory:
         self.run_id = run_id
         self.parents = dict(parents)
         self._lock: IO[bytes] | None = None
+        self._order: int | None = None  # of a new run: higher than those of all that are there
         self._noting = threading.Lock()  # facts of the machine are noted by a thread
 
     @classmethod
@@ -68,6 +70,7 @@ class RunDirectory:
             if taken:
                 run = cls(run_id, parents)
                 run.lock()
+                run._order = 1 + max(map(_order, _manifests(parents["logdir"]).values()), default=0)
                 return run
             if name is not None:
                 raise RunError(
@@ -142,7 +145,8 @@ class RunDirectory:
     def note(self, **entries: Any) -> None:
         """Update entries of ``manifest.json``."""
         with self._noting:
-            write_manifest(self.logs / MANIFEST, {**self.manifest(), **entries})
+            order = {} if self._order is None else {"order": self._order}
+            write_manifest(self.logs / MANIFEST, {**self.manifest(), **entries, **order})
 
 
 def is_running(logs: Path) -> bool:
@@ -152,7 +156,7 @@ def is_running(logs: Path) -> bool:
         return True
     try:
         # To ask, reading is enough: the run may be somebody else's.
-        with open(path, "rb") as handle:
+        with open(path, "rb", opener=open_regular) as handle:
             return not _claim(handle, shared=True)
     except OSError:
         return False
@@ -182,10 +186,24 @@ def obstacle_to(directory: Path) -> str:
 
 
 def run_ids(logdir: Path) -> list[str]:
-    """Ids of the runs below a log directory, oldest first."""
-    found = [entry for entry in _entries(logdir) if os.path.isfile(entry / MANIFEST)]
-    started = {entry: read_manifest(entry / MANIFEST).get("started", "") for entry in found}
-    return [entry.name for entry in sorted(found, key=lambda entry: (started[entry], entry.name))]
+    """Ids of the runs below a log directory, in the order in which they were begun there.
+
+    Each counts from those that were there before, for a clock may be wrong; the time decides
+    between runs of other directories, which were counted there.
+    """
+    found = _manifests(logdir)
+    keys = {name: (_order(facts), facts.get("started", "")) for name, facts in found.items()}
+    return sorted(found, key=lambda name: (*keys[name], name))
+
+
+def _manifests(logdir: Path) -> dict[str, dict[str, Any]]:
+    places = [entry for entry in _entries(logdir) if os.path.lexists(entry / MANIFEST)]
+    return {entry.name: read_manifest(entry / MANIFEST) for entry in places}
+
+
+def _order(facts: Mapping[str, Any]) -> int:
+    order: int = facts.get("order", 0)
+    return order
 
 
 def _entries(directory: Path) -> list[Path]:
@@ -234,7 +252,7 @@ def _take(run_id: str, parents: list[Path]) -> bool:
 def _try_lock(path: Path) -> IO[bytes] | None:
     # A record lock, because worker processes inherit the other kind and would outlive us with it.
     try:
-        handle = open(path, "ab")  # noqa: SIM115 - open as long as the run is ours
+        handle = open(path, "ab", opener=open_regular)  # noqa: SIM115 - open as long as it is ours
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from None
     if _claim(handle):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import RunError
+from gym_loop.files import open_regular
 from gym_loop.results import is_better
 from gym_loop.runs.directory import RunDirectory, is_running, run_ids
 
@@ -59,11 +60,11 @@ def _summary(logdir: Path, run_id: str) -> RunSummary:
     steps, last, best = _returns(logdir / run_id / "metrics.csv")
     return RunSummary(
         run=run_id,
-        agent=str(manifest.get("agent", "?")),
-        env=str(manifest.get("env", "?")),
+        agent=manifest.get("agent", "?"),
+        env=manifest.get("env", "?"),
         seed=manifest.get("seed"),
         status=_status(logdir / run_id, manifest),
-        steps=max(steps, int(manifest.get("steps") or 0)),
+        steps=max(steps, int(manifest.get("steps", 0))),
         last_return=last,
         best_return=best,
         age=_age(manifest.get("started")),
@@ -74,7 +75,7 @@ def _status(logs: Path, manifest: dict[str, Any]) -> str:
     """What the manifest says, unless it says ``running`` and no living process holds the run."""
     if is_running(logs):
         return "running"
-    status = str(manifest.get("status", "killed"))
+    status: str = manifest.get("status", "killed")
     return "killed" if status == "running" else status
 
 
@@ -83,7 +84,7 @@ def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
     last = best = None
     for row in _rows(metrics):
         step = row.get("step") or ""
-        steps = max(steps, int(step) if step.isdecimal() else 0)
+        steps = max(steps, int(step) if step.isdecimal() and len(step) < 16 else 0)
         if row.get("train/episode_return"):
             last = _number(row["train/episode_return"])
             best = last if is_better(last, best) else best
@@ -93,7 +94,9 @@ def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
 def _rows(metrics: Path) -> Iterator[dict[str, str]]:
     """The rows as far as they can be read: a file may be missing, damaged, or half copied."""
     try:
-        with open(metrics, newline="", encoding="utf-8", errors="replace") as file:
+        with open(
+            metrics, newline="", encoding="utf-8", errors="replace", opener=open_regular
+        ) as file:
             yield from csv.DictReader(file)
     except (OSError, csv.Error):
         return
@@ -123,6 +126,7 @@ def _number(text: str) -> float:
 
 def _age(started: Any) -> float | None:
     try:
-        return (datetime.now(timezone.utc) - datetime.fromisoformat(started)).total_seconds()
-    except (TypeError, ValueError):
+        age = (datetime.now(timezone.utc) - datetime.fromisoformat(started)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
         return None
+    return age if age >= 0 else None  # the clock was wrong, then or now

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gym_loop.files import read_regular
 from gym_loop.threads import kernels_in_use
 
 PACKAGES = (
@@ -42,13 +43,40 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat()
 
 
+_TEXT, _TABLE = (str, type(None)), (dict, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("run", "agent", "loop", "env", "started", "status", "sweep_id"), (str,)),
+    **dict.fromkeys(("config", "config_from_logs", "exit_reason", "ended", "traceback"), _TEXT),
+    **dict.fromkeys(("resume", "overrides", "versions", "hardware", "git"), _TABLE),
+    **dict.fromkeys(("steps", "episodes", "seconds"), (int, float)),
+    "order": (int,),
+    "seed": (int, type(None)),
+    "command": (list,),
+    "resumes": (list, int),
+}
+_LARGEST = 16 << 20  # bytes
+_MOST = 1e15  # of steps, seconds, runs
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest; empty if it is missing or no JSON object."""
+    """Read a manifest; empty if it is missing or no JSON object.
+
+    An entry that cannot be what gym-loop writes there is left out: a damaged or forged manifest
+    spoils its own run only. No link is followed, and nothing is waited for.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_regular(path, _LARGEST))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if _is_possible(key, value)}
+
+
+def _is_possible(key: str, value: Any) -> bool:
+    if type(value) not in _KINDS.get(key, (type(value),)):
+        return False
+    return key not in ("order", "steps", "episodes", "seconds") or 0 <= value <= _MOST
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:

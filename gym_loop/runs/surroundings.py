@@ -52,7 +52,7 @@ class Surroundings:
             pass  # the directory has gone, or the disk is full: the run itself will say so
 
     def _warn_of_other_kernels(self, now: str | None) -> None:
-        before = self._directory.manifest().get("hardware", {}).get("matrix_products", now)
+        before = (self._directory.manifest().get("hardware") or {}).get("matrix_products", now)
         if before != now:
             self._warn(
                 f"matrix products are computed by {now} now, by {before} before: results will be"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from gym_loop.seeding import (
     seed_global_streams,
 )
 from gym_loop.state_tree import capture, restore
+from gym_loop.state_tree.entries import saved_number
 
 if TYPE_CHECKING:
     from gym_loop.results import EvaluationResult
@@ -295,8 +297,11 @@ class TrainingRun:
             StateError: the state does not fit.
         """
         self.check_fits(loop, checkpoint)
-        tree = checkpoint.tree
         self.load_agent(loop.agent, checkpoint)
+        with checkpoint.loading():
+            self._load(loop, checkpoint.tree, environment)
+
+    def _load(self, loop: Any, tree: dict[str, Any], environment: bool) -> None:
         loop.load_state_dict(restore(None, tree["loop"]))
         if self.env_state is not None and (not environment or tree["environment"] is None):
             # Nothing is known of its random stream either: a reset by a seed makes one.
@@ -306,8 +311,12 @@ class TrainingRun:
             self.env_state.restore(tree["environment"])
             if not self.env_state.continues:
                 loop.begin_new_episode()
-        self.best_evaluation = tree["run"]["best_evaluation"]
-        self._seconds_before = tree["run"]["seconds"]
+        seconds, best = saved_number(tree["run"], "seconds"), tree["run"]["best_evaluation"]
+        if not 0 <= seconds < math.inf:
+            raise StateError(f"seconds was saved as {seconds}")
+        if best is not None:
+            best = saved_number(tree["run"], "best_evaluation")
+        self.best_evaluation, self._seconds_before = best, seconds
         self._started = time.monotonic()
         for space, state in zip(self._spaces(loop), tree["spaces"], strict=True):
             restore(space, state)
@@ -316,7 +325,8 @@ class TrainingRun:
     @staticmethod
     def load_agent(agent: Any, checkpoint: Checkpoint) -> None:
         """Put back the agent alone, as an evaluation does."""
-        agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
+        with checkpoint.loading():
+            agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
 
     def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
         """Compare what a checkpoint says it was made with.
@@ -331,11 +341,12 @@ class TrainingRun:
             for key, name in classes.items()
             if info.get(key, name) != name
         ]
-        differing += [
-            f"{key} {difference}"
-            for key, now in self.environment_info.items()
-            if key in info and (difference := space_difference(info[key], now))
-        ]
+        with checkpoint.loading():
+            differing += [
+                f"{key} {difference}"
+                for key, now in self.environment_info.items()
+                if key in info and (difference := space_difference(info[key], now))
+            ]
         if differing:
             raise CheckpointMismatchError(
                 f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"

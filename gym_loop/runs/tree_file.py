@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
+from gym_loop.state_tree.arrays import check_bools, count_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -29,6 +30,8 @@ _TAGS = frozenset(
     }
 )
 _PLAIN = frozenset({type(None), bool, str})
+_NUMBERS = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}  # by kind of dtype
+EMPTY_TEXTS = 1 << 16  # in an array of text of length 0
 _LONG_INT = 1 << 1024
 _LONG_BYTES = 1024
 _CANONICAL_NAN = struct.pack(">d", math.nan)
@@ -165,11 +168,15 @@ def _scalar(value: np.generic, way: tuple[Any, ...]) -> dict[str, Any]:
 def decode(document: Any, arrays: Arrays) -> Any:
     """Put a JSON document and its arrays together again.
 
+    Args:
+        document: what `encode` gave.
+        arrays: by name; each stands for one value only.
+
     Raises:
         ValueError: the document is damaged, or refers to arrays that are not there.
     """
     try:
-        return _decode(document, arrays)
+        return _decode(document, dict(arrays))
     except (
         LookupError,
         TypeError,
@@ -205,26 +212,31 @@ def _decode(node: Any, arrays: Arrays) -> Any:
         return {key: _decode(item, arrays) for key, item in zip(keys, values, strict=True)}
     dtype = _dtype(content)
     if "value" in node:
+        if type(node["value"]) not in _NUMBERS.get(dtype.kind, ()):
+            raise ValueError(f"{node['value']!r:.40} is no {content}")
         return dtype.type(node["value"])
-    return np.frombuffer(bytes.fromhex(node["bytes"]), dtype)[0]
+    scalar = np.frombuffer(bytes.fromhex(node["bytes"]), dtype)
+    check_bools(scalar)
+    return scalar[0]
 
 
 def _decode_array(node: dict[str, Any], arrays: Arrays) -> Any:
-    array = arrays[node["__array__"]]
+    array = arrays.pop(node["__array__"])
     if node.get("bytes"):
         return array.tobytes()
     if "dtype" in node:
         dtype, shape = _dtype(node["dtype"]), tuple(node["shape"])
-        if dtype.itemsize == 0:  # text of length 0 has no bytes to look at
-            if math.prod(shape) > 1 << 32:
+        if dtype.itemsize == 0:  # text of length 0 has no bytes to look at, but NumPy gives it some
+            if count_of(shape) > EMPTY_TEXTS:
                 raise ValueError(f"{node['__array__']} has the impossible shape {shape}")
             return np.zeros(shape, dtype)
         array = array.view(dtype).reshape(shape)
+        check_bools(array)
     return np.asfortranarray(array) if node.get("order") == "F" else array
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    dtype = np.dtype(name)
+    dtype = np.dtype(str(name))
     if dtype.kind in "OV":
         raise ValueError(f"{name} is no dtype of plain data")
     return dtype

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
+from gym_loop.state_tree.arrays import restore_array
 from gym_loop.state_tree.records import namedtuple_class, origin
 from gym_loop.state_tree.tags import HIDDEN, Tree, Way
 
@@ -68,7 +69,7 @@ class _Packer:
                 except OverflowError:
                     return {"kind": "trees", "data": values}  # beyond 64 bits
             if kind is type(None):
-                return {"kind": "none"}
+                return {"kind": "none", "backing": _backing(len(values))}
         first = _shape_of(values[0])
         if kind is None or not _all_alike(values, first):
             groups: dict[Any, list[int]] = {}
@@ -120,7 +121,9 @@ class _Packer:
             self.column(list(part), (below, index, HIDDEN), nested=True)
             for index, part in enumerate(parts)
         ]
-        return {"kind": kind, "parts": columns}
+        return {"kind": kind, "parts": columns} | (
+            {} if columns else {"backing": _backing(len(values))}
+        )
 
     def tuples(self, values: list[Any], way: Way) -> dict[str, Tree]:
         column = self.rows("tuple", values, list(zip(*values, strict=True)), way)
@@ -169,9 +172,16 @@ class _Packer:
             join = np.concatenate if fresh[0].ndim else np.stack
             stack = join(fresh, dtype=fresh[0].dtype)
             column["data"] = stack.reshape(len(fresh), *fresh[0].shape)
+            if not stack.size:
+                column["backing"] = _backing(len(fresh))
         if len(fresh) < len(values):
             column["at"] = np.array(at, np.int64)
         return column
+
+
+def _backing(count: int) -> np.ndarray[Any, Any]:
+    """A byte for each value that needs none, as a reader believes no number without bytes."""
+    return np.zeros(count, np.uint8)
 
 
 def _shape_of(value: Any) -> tuple[Any, ...]:
@@ -232,9 +242,53 @@ def unpack(walk: Any, node: Tree, lives: Sequence[Any], way: Way | None) -> list
         lives: what stands in the sequence now, place by place; may be shorter.
         way: where the node stands.
     """
+    check(walk, node, way)
     unpacker = _Unpacker(walk, way)
     walk.blocks[id(node)] = unpacker.objects
     return unpacker.values(node["items"], node["__columns__"], lives)
+
+
+def check(walk: Any, node: Tree, way: Way | None) -> int:
+    """The number of values in columns, if every column has as many; none of them is made.
+
+    Raises:
+        StateError: a column has more or fewer.
+    """
+    count: int = node["__columns__"]
+    if type(count) is not int or count < 0:
+        raise walk.misfit(way, f"{count!r:.40} is no number of values")
+    _check(walk, node["items"], count, way)
+    return count
+
+
+def _check(walk: Any, column: Tree, count: int, way: Way | None) -> None:
+    kind = column["kind"]
+    parts = column.get("parts", ())
+    bare = count if kind == "none" or (kind in ("tuple", "list", "dict") and not parts) else 0
+    found = count
+    if kind == "mixed":
+        which = column["which"]
+        if which.dtype != np.uint8 or which.shape != (count,) or len(parts) > 256:
+            raise walk.misfit(way, "a mixed column does not say whose turn it is")
+        turns = np.bincount(which, minlength=len(parts)).tolist()
+        for part, turn in zip(parts, turns, strict=True):
+            _check(walk, part, turn, way)
+    elif kind in ("tuple", "list", "dict"):
+        for part in parts:
+            _check(walk, part, count, way)
+    elif kind == "array":
+        data = column.get("data", ())
+        found = len(column.get("at", data))
+        bare = 0 if len(data) and data.size else len(data)
+    elif kind != "none":
+        data = column["data"]
+        found = len(data)
+        if (type(data) is list) != (kind == "trees") or (kind != "trees" and data.ndim != 1):
+            raise walk.misfit(way, f"no column is of the kind {kind!r:.20}")
+    if found != count:
+        raise walk.misfit(way, f"{count:,} values were saved, {found:,} are there")
+    if getattr(column.get("backing"), "nbytes", 0) < bare:
+        walk.charge(bare, way)
 
 
 class _Unpacker:
@@ -260,8 +314,6 @@ class _Unpacker:
             values = self.walk.items(lives, column["data"], self.way)
         else:
             values = self.rows(kind, column, count)
-        if len(values) != count:
-            raise self.walk.misfit(self.way, f"{count} values were saved, {len(values)} are there")
         return values
 
     def arrays(self, column: Tree, lives: Sequence[Any]) -> list[Any]:
@@ -269,9 +321,8 @@ class _Unpacker:
         rows = [stack[index, ...] for index in range(len(stack))]
         if "at" not in column and len(lives):
             lives = [*lives[: len(rows)], *[None] * (len(rows) - len(lives))]
-            fresh = [
-                self.walk.array(live, row, self.way) for live, row in zip(lives, rows, strict=True)
-            ]
+            pairs = zip(lives, rows, strict=True)
+            fresh = [restore_array(self.walk, live, row, self.way) for live, row in pairs]
         else:
             # Copies, so that the whole stack is not kept alive by its last row.
             fresh = [row.copy() for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import pathlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -10,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree import columns, records, stateful, streams, tensors
-from gym_loop.state_tree.arrays import dtype_of, view_of
+from gym_loop.state_tree import arrays, columns, records, stateful, streams, tensors
 from gym_loop.state_tree.inspection import attribute_items, slot_names
 from gym_loop.state_tree.tags import (
     ATOMS,
@@ -23,6 +23,8 @@ from gym_loop.state_tree.tags import (
     class_name,
     place_of,
 )
+
+UNBACKED = 1 << 16  # values that a state may state without holding anything for them
 
 
 def restore(value: Any, tree: Tree, *, path: str = "", tuple_types: Iterable[type] = ()) -> Any:
@@ -94,6 +96,7 @@ class _Restore:
         self.blocks: dict[int, list[Any]] = {}  # id of a node in columns -> objects in it
         self.used: dict[int, Any] = {}  # live objects that a node has gone into, by id
         self.overlaid: list[tuple[Way | None, Any, Any]] = []  # views that were written to
+        self.unbacked = 0
 
     def run(self, work: Callable[[], Any]) -> Any:
         name = self.path or "the state"
@@ -101,7 +104,16 @@ class _Restore:
             result = work()
         except RecursionError as error:
             raise StateError(f"{name}: what was saved is nested too deeply") from error
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        except StateError:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RuntimeError,  # torch's
+        ) as error:
             what = f"is damaged, or of another version ({type(error).__name__}: {error})"
             raise StateError(f"{name}: what was saved {what}") from error
         for way, live, node in self.overlaid:
@@ -110,6 +122,12 @@ class _Restore:
                     way, "shares its memory with another array now, but did not when it was saved"
                 )
         return result
+
+    def charge(self, count: int, way: Way | None) -> None:
+        """Count values that are about to be made though no byte of the state stands for them."""
+        self.unbacked += count
+        if self.unbacked > UNBACKED:
+            raise self.misfit(way, f"{self.unbacked:,} values are stated, but not there")
 
     def misfit(self, way: Way | None, what: str) -> StateError:
         return StateError(f"{place_of(way, self.path)}: {what}")
@@ -120,7 +138,7 @@ class _Restore:
         if kind in ATOMS:
             return node
         if kind is np.ndarray:
-            return self.array(live, node, way)
+            return arrays.restore_array(self, live, node, way)
         if kind is list:
             return self.list_(live, node, way)
         if kind is dict:
@@ -169,6 +187,10 @@ class _Restore:
             node if type(node) in ATOMS else self.value(olds[index], node, (way, index))
             for index, node in enumerate(nodes)
         ]
+
+    def count(self, nodes: Tree, way: Way | None) -> int:
+        """How many items `items` would give, without making them."""
+        return len(nodes) if type(nodes) is list else columns.check(self, nodes, way)
 
     def list_(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, list, node)
@@ -239,56 +261,6 @@ class _Restore:
             kind.__setitem__(live, key, value)
         return live
 
-    # -- arrays ------------------------------------------------------------------------------------
-
-    def array(self, live: Any, node: np.ndarray[Any, Any], way: Way | None) -> Any:
-        if (
-            isinstance(live, np.ndarray)
-            and (live.shape, live.dtype) == (node.shape, node.dtype)
-            and live.flags.writeable
-            and not self.is_used(live)
-            and not self.is_used(live.base)  # it was no view when it was saved
-        ):
-            live[...] = node
-            if live.base is not None:
-                self.overlaid.append((way, live, node))
-        else:
-            live = np.array(node, order="K")
-        return self.claim(live, node)
-
-    def view(self, live: Any, node: Tree, way: Way | None) -> Any:
-        """An array that looks into another one; NumPy checks the bounds."""
-        holder = self.same(None, {"__same__": node["__view__"]}, way)
-        dtype = np.dtype(node["dtype"])
-        view = view_of(holder, dtype, node["shape"], node["offset"], node["strides"])
-        if (
-            type(live) is np.ndarray
-            and live.dtype == dtype
-            and live.__array_interface__ == view.__array_interface__
-            and not self.is_used(live)
-        ):
-            view = live
-        return self.claim(view, node)
-
-    def objects(self, live: Any, node: Tree, way: Way | None) -> Any:
-        shape = tuple(node["shape"])
-        if (
-            not isinstance(live, np.ndarray)
-            or (live.shape, live.dtype) != (shape, np.dtype(object))
-            or self.is_used(live)
-        ):
-            live = np.empty(shape, object)
-        self.claim(live, node)
-        values = self.items(live.ravel(), node["__objects__"], way)
-        for index, value in zip(np.ndindex(shape), values, strict=True):
-            live[index] = value
-        return live
-
-    def structured(self, live: Any, node: Tree, way: Way | None) -> Any:
-        dtype = dtype_of(node["dtype"])
-        saved = np.frombuffer(node["__structured__"].tobytes(), dtype).reshape(node["shape"])
-        return self.claim(self.array(live, saved, way), node)
-
     # -- objects -----------------------------------------------------------------------------------
 
     def object(self, live: Any, node: Tree, way: Way | None) -> Any:
@@ -328,6 +300,8 @@ class _Restore:
         for name, node in state.items():
             if name in exclude or (type(node) is dict and next(iter(node), "") == "__live__"):
                 continue
+            if name not in olds and inspect.isroutine(getattr(type(obj), name, None)):
+                raise self.misfit((way, name), "data was saved where the class has a method")
             value = node if type(node) in ATOMS else self.value(olds.get(name), node, (way, name))
             if name in slots:
                 object.__setattr__(obj, name, value)
@@ -371,9 +345,9 @@ _restorers: dict[str, Restorer] = {
     "__deque__": _Restore.deque,
     "__dict__": _Restore.dict_by_items,
     "__columns__": _Restore.list_,
-    "__view__": _Restore.view,
-    "__objects__": _Restore.objects,
-    "__structured__": _Restore.structured,
+    "__view__": arrays.restore_view,
+    "__objects__": arrays.restore_objects,
+    "__structured__": arrays.restore_structured,
     "__bytearray__": _Restore.bytearray,
     "__complex__": lambda self, live, node, way: complex(*node["__complex__"]),
     "__range__": lambda self, live, node, way: range(*node["__range__"]),

@@ -11,6 +11,8 @@ import numpy as np
 
 from gym_loop.state_tree.tags import HIDDEN, Tree, Way
 
+MOST_SPAWNED = 100_000  # children that are spawned one by one, to bring a live seed up to date
+LARGEST_POOL = 1024  # words; NumPy's own default is 4, and mixing takes the square of it
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -32,6 +34,7 @@ def restore_generator(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     name, seed = saved["bit_generator"], node.get("seed")
     if name not in _BIT_GENERATORS:
         raise walk.misfit(way, f"{name} is no random number generator of NumPy")
+    check_position(saved)
     if isinstance(live, np.random.Generator) and not walk.is_used(live):
         bits: Any = live.bit_generator
         if bits.state["bit_generator"] == name and _spawn_as_often(bits.seed_seq, seed):
@@ -41,6 +44,18 @@ def restore_generator(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     bits = getattr(np.random, name)(sequence)
     bits.state = saved
     return walk.claim(np.random.Generator(bits), node)
+
+
+def check_position(state: dict[str, Any]) -> None:
+    """Refuse a position outside of a generator's words: NumPy would read beyond them.
+
+    Raises:
+        ValueError: it is.
+    """
+    for place, name, words in ((state["state"], "pos", 624), (state, "buffer_pos", 4)):
+        position = place.get(name, 0)
+        if type(position) is not int or not 0 <= position <= words:
+            raise ValueError(f"a random stream has no position {position!r:.40}")
 
 
 def capture_seed_sequence(walk: Any, value: np.random.SeedSequence, way: Way | None) -> Tree:
@@ -63,6 +78,8 @@ def restore_seed_sequence(walk: Any, live: Any, node: Tree, way: Way | None) -> 
         and _spawn_as_often(live, node)
     ):
         return walk.claim(live, node)
+    if type(node["pool_size"]) is not int or node["pool_size"] > LARGEST_POOL:
+        raise walk.misfit(way, f"a seed has no pool of {node['pool_size']!r:.40} words")
     sequence = np.random.SeedSequence(
         node["__seed_sequence__"],
         spawn_key=tuple(node["spawn_key"]),
@@ -83,7 +100,7 @@ def _spawn_as_often(sequence: Any, saved: Tree) -> bool:
     missing: int = wanted - getattr(sequence, "n_children_spawned", 0)
     if missing == 0 and wanted == 0:
         return True  # nothing was ever spawned: the seed has no say any more
-    if missing < 0 or not isinstance(sequence, np.random.SeedSequence):
+    if not 0 <= missing <= MOST_SPAWNED or not isinstance(sequence, np.random.SeedSequence):
         return False
     if not _same_seed(sequence, saved):
         return False
@@ -102,6 +119,7 @@ def restore_random_state(walk: Any, live: Any, node: Tree, way: Way | None) -> A
     saved = walk.value(None, node["__random_state__"], way)
     if not isinstance(live, np.random.RandomState) or walk.is_used(live):
         live = np.random.RandomState(0)
+    check_position(saved)
     live.set_state(saved)
     return walk.claim(live, node)
 
@@ -116,7 +134,10 @@ def restore_random(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """Put a stream into the live random.Random, or into a new one."""
     if type(live) is not random.Random or walk.is_used(live):
         live = random.Random(0)
-    live.setstate((3, tuple(node["__random__"].tolist()), node["gauss"]))
+    gauss = node["gauss"]
+    if gauss is not None and type(gauss) is not float:
+        raise walk.misfit(way, f"a random stream has no number {gauss!r:.40} left over")
+    live.setstate((3, tuple(node["__random__"].tolist()), gauss))
     return walk.claim(live, node)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.state_tree.arrays import count_of
 from gym_loop.state_tree.tags import Tree, Way
 
 
@@ -50,6 +51,8 @@ def restore_tensor(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
         )
     array = node["__tensor__"]
     if not array.size:
+        if count_of(node["shape"]):
+            raise walk.misfit(way, f"no value was saved for the shape {node['shape']}")
         saved = torch.empty(node["shape"], dtype=dtype)
     elif array.dtype == np.uint8 and dtype is not torch.uint8:
         saved = torch.from_numpy(array.copy()).view(dtype).reshape(node["shape"])

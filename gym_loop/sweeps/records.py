@@ -112,7 +112,8 @@ class SweepDirectory:
         _check_unchanged(name, home.manifest(), facts)
         home.lock()
         made = cls(home)
-        made.resumes = home.manifest().get("resumes", 0) + 1
+        resumes = home.manifest().get("resumes")
+        made.resumes = (resumes if isinstance(resumes, int) else 0) + 1
         (made.path / STOP).unlink(missing_ok=True)
         home.note(status="running", resumes=made.resumes, **facts)
         return made

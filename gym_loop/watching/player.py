@@ -20,6 +20,7 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds
+from gym_loop.state_tree.entries import saved_count
 from gym_loop.watching.following import Follower
 from gym_loop.watching.stage import WatchedEnv, action_reader
 
@@ -235,7 +236,8 @@ class Player:
         if self._checkpoint is None:  # those that follow are of the same run
             run.check_fits(loop, found)
         run.load_agent(experiment.agent, found)
-        loop.episode, loop.steps = found.info["episode"], found.step
+        with found.loading():
+            loop.episode, loop.steps = saved_count(found.info, "episode"), found.step
         self._checkpoint = {"step": found.step, "episode": loop.episode, "loaded": time.time()}
 
     def _wait_for_viewer(self) -> None:

@@ -101,6 +101,63 @@ def test_a_directory_in_the_place_of_a_file(store: CheckpointStore) -> None:
         read_checkpoint(path.parent)
 
 
+def put_in_place(path: Path, kind: str) -> None:
+    if kind == "file":
+        path.write_text("no checkpoint")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"loop of links": path.name, "link to nowhere": "nowhere"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "loop of links", "link to nowhere"])
+def test_what_is_no_checkpoint_is_passed_over_and_makes_way(
+    store: CheckpointStore, warnings: list[str], kind: str
+) -> None:
+    path = store.directory / "step-000000002"
+    shutil.rmtree(path)
+    put_in_place(path, kind)
+    for name in (".saving-step-000000003", ".replaced-step-000000002", "step-000000000"):
+        put_in_place(store.directory / name, kind)
+    assert store.newest().step == 1
+    assert "passed over" in warnings[0]
+    warnings.clear()
+    again = CheckpointStore(store.directory, keep=1, warn=warnings.append)
+    save(again, 2)
+    save(again, 3)
+    assert again.newest().step == 3
+    assert sorted(path.name for path in store.directory.iterdir()) == ["step-000000003"]
+    assert warnings == []
+
+
+@pytest.mark.parametrize("name", [STATE, ARRAYS])
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(store: CheckpointStore, name: str) -> None:
+    path = store.directory / "step-000000002" / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointCorruptError, match=name):
+        read_checkpoint(path.parent)
+    assert store.newest().step == 1
+
+
+def test_a_state_that_is_too_long_is_not_read(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gym_loop.runs.checkpoint_files.LARGEST_STATE", 100)
+    with pytest.raises(CheckpointCorruptError, match="100 are allowed"):
+        read_checkpoint(store.directory / "step-000000002")
+
+
+def test_a_bool_of_2_is_refused(store: CheckpointStore) -> None:
+    store.save(3, {"flags": np.array([1, 0], bool).repeat(3)}, {})
+    path = store.directory / "step-000000003" / ARRAYS
+    data = path.read_bytes()[:-1] + b"\x02"
+    path.write_bytes(data)
+    forging.forge(path.parent, lambda one: one[ARRAYS].update(crc32=f"{zlib.crc32(data):08x}"))
+    with pytest.raises(CheckpointCorruptError, match="neither 0 nor 1"):
+        read_checkpoint(path.parent)
+
+
 def test_all_damaged_is_said(store: CheckpointStore, warnings: list[str]) -> None:
     for path in store.directory.glob(f"*/{STATE}"):
         path.write_bytes(b"")

@@ -1,5 +1,6 @@
 """A run's directory: its id, its lock, and places that cannot be written."""
 
+import json
 import os
 import signal
 import subprocess
@@ -116,13 +117,36 @@ def test_open_leads_nowhere_else(tmp_path: Path, name: str) -> None:
         RunDirectory.open(name, parents(tmp_path))
 
 
-def test_run_ids_are_ordered_by_start(create: Callable[..., RunDirectory], tmp_path: Path) -> None:
-    for name, started in (("b", "2026-01-01"), ("a", "2026-01-03"), ("c", "2026-01-02")):
+def test_run_ids_are_in_the_order_in_which_they_were_begun(
+    create: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    for name, started in (("b", "2026-01-01"), ("c", "2060-01-03"), ("a", "1970-01-01")):
         create("x", parents(tmp_path), name=name).note(started=started)
     (tmp_path / "logdir" / "no-run").mkdir()
     (tmp_path / "logdir" / "file").write_text("")
     assert run_ids(tmp_path / "logdir") == ["b", "c", "a"]
     assert run_ids(tmp_path / "missing") == []
+
+
+def test_runs_of_other_directories_and_of_old_are_ordered_by_time(
+    create: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        create("x", parents(tmp_path), name=name).note(started="2026-01-05")
+    for name, facts in {
+        "moved": {"order": 1, "started": "2026-01-04"},
+        "old": {"started": "2026-01-03"},
+        "older": {"started": "2026-01-02"},
+        "damaged": {"started": 5, "order": "7"},
+        "forged": {"order": 10**30, "started": [1]},
+    }.items():
+        path = tmp_path / "logdir" / name / "manifest.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(facts))
+    known = run_ids(tmp_path / "logdir")
+    assert known == ["damaged", "forged", "older", "old", "moved", "one", "two"]
+    create("x", parents(tmp_path), name="last").note(started="1970-01-01")
+    assert run_ids(tmp_path / "logdir") == [*known, "last"]
 
 
 class TestUnwritable:
@@ -159,7 +183,7 @@ class TestNotes:
         assert run.manifest() == {}
         run.note(a=1, b=2)
         run.note(b=3)
-        assert run.manifest() == {"a": 1, "b": 3}
+        assert run.manifest() == {"a": 1, "b": 3, "order": 1}
 
     def test_of_two_threads_are_all_kept(
         self, create: Callable[..., RunDirectory], tmp_path: Path
@@ -180,7 +204,7 @@ class TestNotes:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert len(run.manifest()) == 160
+        assert len(run.manifest()) == 161  # and the run's own order
 
 
 class TestLock:

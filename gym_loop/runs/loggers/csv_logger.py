@@ -149,7 +149,7 @@ class CsvLogger(BaseLogger):
         if self._file is None:
             return
         padding = b"," * (len(self._columns) - self._columns_on_disk) + b"\n"
-        with os.fdopen(open_regular(self.path), "rb") as file:
+        with open(self.path, "rb", opener=open_regular) as file:
             next(file)
             for row in file:
                 yield row[:-1] + padding
@@ -157,7 +157,7 @@ class CsvLogger(BaseLogger):
     def _cut_rows(self, rows: int) -> Iterator[bytes]:
         """The first rows on disk, without the metrics that came later; counts them."""
         width = 2 + len(self._columns)
-        with os.fdopen(open_regular(self.path), "rb") as file:
+        with open(self.path, "rb", opener=open_regular) as file:
             next(file, None)
             for row in file:
                 if self._rows_on_disk == rows or not row.endswith(b"\n"):

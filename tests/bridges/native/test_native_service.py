@@ -2,6 +2,7 @@
 
 import struct
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -259,6 +260,33 @@ def test_wrong_states(raw: Raw, state: Any) -> None:
     at = raw.make(state=True)
     with pytest.raises(Refused, match="wrong_state"):
         raw.ask("set_state", instance=at, state=state)
+    raw.ask("reset", instance=at)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"__objects__": [], "shape": [60_000_000]},
+        {"__columns__": 60_000_000, "items": {"kind": "none"}},
+        {"__columns__": 60_000_000, "items": {"kind": "array", "data": np.zeros((60_000_000, 0))}},
+        {"__seed_sequence__": 1, "spawn_key": [], "pool_size": 60_000_000, "spawned": 0},
+    ],
+)
+def test_a_state_that_states_more_than_it_holds(raw: Raw, forged: Any) -> None:
+    at = raw.make(state=True)
+    raw.ask("reset", instance=at, seed=1)
+    state = raw.ask("get_state", instance=at)["state"]
+    attributes = state["env"]["core"]
+    while "steps_beyond_terminated" not in attributes:
+        attributes = next(one for one in attributes.values() if isinstance(one, dict) and one)
+    attributes["steps_beyond_terminated"] = forged
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match="wrong_state"):
+            raw.ask("set_state", instance=at, state=state)
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
     raw.ask("reset", instance=at)
 
 
