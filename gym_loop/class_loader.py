@@ -26,6 +26,7 @@ from gym_loop.errors import (
     ModuleMissingError,
     WrongClassError,
 )
+from gym_loop.files import expanded
 
 # What to do about a module that is missing most often.
 _REMEDIES = {
@@ -149,7 +150,7 @@ def module_name(name: str) -> str:
 
 def find_file(path: str, search: Sequence[Path]) -> Path | None:
     """The first existing file: as written, then below each directory of ``search``."""
-    wanted = Path(path).expanduser()
+    wanted = expanded(path)
     for directory in (Path.cwd(), *search):
         if (directory / wanted).is_file():
             return (directory / wanted).resolve()

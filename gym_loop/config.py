@@ -17,6 +17,7 @@ from gym_loop.class_loader import load_class, unknown_names
 from gym_loop.contract import RUNNER_PARAMETERS, check_contract, former_key, moved
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
+from gym_loop.files import expanded
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import as_integer, check_parameters
 from gym_loop.run_config import ClassConfig, RunConfig, flatten, value_at
@@ -86,7 +87,7 @@ def load_config(
     elif isinstance(source, Mapping):
         path, document = None, Document(_copy(source))
     else:
-        path = Path(source).expanduser()
+        path = expanded(source)
         document = _read_file(path)
     before = source.overridden if isinstance(source, RunConfig) else ()
     if document.data is None and not overrides:

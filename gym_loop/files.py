@@ -11,13 +11,27 @@ from pathlib import Path
 from gym_loop.errors import UsageError
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the home directory in the place of ``~`` or ``~user``.
+
+    Raises:
+        UsageError: there is no such home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{path}: this home directory is not known; write the path without ~, or set HOME"
+        ) from None
+
+
 def write_new(files: Mapping[Path, str], *, force: bool = False) -> None:
     """Write text files, all or none.
 
     Raises:
         UsageError: one exists and ``force`` is off, or one cannot be written.
     """
-    files = {path.expanduser(): text for path, text in files.items()}
+    files = {expanded(path): text for path, text in files.items()}
     for path in files:
         if path.exists() and not force:
             raise UsageError(f"{path} exists; choose another name, or overwrite it with --force")

@@ -11,6 +11,7 @@ from gym_loop.budgets import lift_default_budget
 from gym_loop.config import RunConfig, flatten, load_config, value_at
 from gym_loop.contract import learns_nothing
 from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
+from gym_loop.files import expanded
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
 from gym_loop.runs.origin import is_from
@@ -139,8 +140,9 @@ def _own_config(directory: RunDirectory) -> RunConfig:
         ConfigError: it cannot be used.
     """
     path = directory.logs / RUN_FILE
-    config = load_config(path)
-    if config.seed is None:  # stands in the last line
+    empty = path.is_file() and path.stat().st_size == 0
+    config = None if empty else load_config(path)
+    if config is None or config.seed is None:  # the seed is in the last line
         problem = "is cut off; copy it once more from where the run was trained"
         raise ConfigError([Finding("", problem, str(path))])
     return config
@@ -173,7 +175,7 @@ def trained_config(
     try:
         directory = None if is_path and run_id is None else find_run(config, run_id)
         found = (
-            read_checkpoint(Path(checkpoint).expanduser())
+            read_checkpoint(expanded(checkpoint))
             if is_path
             else _store(directory, warn).find(str(checkpoint))
         )

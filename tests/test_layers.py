@@ -17,12 +17,12 @@ PACKAGE = Path(gym_loop.__file__).parent
 FLOORS: list[list[str]] = [
     ["errors.py", "transition.py"],
     [
+        "files.py",
         "class_loader.py",
         "late_imports.py",
         "arguments.py",
         "parameters.py",
         "yaml_file.py",
-        "files.py",
         "text.py",
         "scaffold.py",
         "bootstrap.py",

@@ -259,3 +259,28 @@ def test_a_checkpoint_alone_is_named_by_its_path(trained: Path, gym_loop_command
     _, out, _ = gym_loop_command("evaluate", "-c", "run.yaml", "--checkpoint", "received")
     assert out.startswith("1 episode of received\n")
     assert json.loads(Path("eval_logs/run-untrained/evaluate-1.json").read_text())["run"] is None
+
+
+class TestHomesThatAreNotKnown:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("train", "-c", "~nobody-at-all/run.yaml"),
+            ("train", "-c", "run.yaml", "--set", "loop.parameters.logdir=~nobody-at-all/logs"),
+            ("train", "-c", "run.yaml", "--set", "agent.class=~nobody-at-all/agent.py:Mine"),
+            ("evaluate", "-c", "run.yaml", "--checkpoint", "~nobody-at-all/step-1"),
+            ("new", "agent", "~nobody-at-all/agent.py"),
+            ("report", "-o", "~nobody-at-all/report.html"),
+            ("report", "~nobody-at-all/logs"),
+            ("sweep", "-c", "run.yaml", "-s", "~nobody-at-all/sweep.yaml"),
+            ("serve", "http", "--config", "~nobody-at-all/serve.yaml"),
+        ],
+        ids=" ".join,
+    )
+    def test_are_one_line(
+        self, command: tuple[str, ...], trained: Path, gym_loop_command: Command
+    ) -> None:
+        status, _, err = gym_loop_command(*command)
+        assert status == 2
+        assert "~nobody-at-all" in err.splitlines()[-1]
+        assert "Traceback" not in err

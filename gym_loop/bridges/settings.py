@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from gym_loop.class_loader import absolute_files, did_you_mean
 from gym_loop.errors import ConfigError, Finding, UsageError
+from gym_loop.files import expanded
 from gym_loop.parameters import ParameterDoc, check_value
 from gym_loop.yaml_file import Document, read_yaml_file
 
@@ -168,7 +169,7 @@ def load_settings(
     Raises:
         ConfigError: with every finding, each with its file and line or its option.
     """
-    path = None if file is None else Path(file).expanduser()
+    path = None if file is None else expanded(file)
     reader = _Reader(options(cls), Document(None) if path is None else read_yaml_file(path))
     values = reader.from_file([path.resolve().parent] if path else [])
     values.update(reader.given(overrides or {}))

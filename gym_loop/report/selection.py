@@ -10,6 +10,7 @@ from typing import Any
 
 from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import RunError
+from gym_loop.files import expanded
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.origin import is_from
@@ -52,7 +53,7 @@ def is_run(path: Path) -> bool:
 
 
 def _find(text: str, logdir: Path) -> list[Path]:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         return [path] if is_run(path) else _runs_below(path)
     if path.is_file():
@@ -115,7 +116,7 @@ def _logdir_of(path: Path) -> Path:
     data: Any = read_yaml_file(path).data
     for key in ("loop", "parameters", "logdir"):
         data = data.get(key) if isinstance(data, dict) else None
-    return Path(data).expanduser() if isinstance(data, str) else LOGDIR
+    return expanded(data) if isinstance(data, str) else LOGDIR
 
 
 def _matching(pattern: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from gym_loop.errors import UsageError
+from gym_loop.files import expanded
 from gym_loop.report.comparing import Comparison, compare_runs
 from gym_loop.report.content import Content, make_content
 from gym_loop.report.page import write_page
@@ -49,13 +50,13 @@ def report(
         RunError: there are no such runs, or they have no metrics.
         UsageError: ``by`` is unknown, or something cannot be written.
     """
-    output = output.expanduser()
+    output = expanded(output)
     check_output(output, force)
     content = make_content(select_runs(runs or [str(logdir)], logdir), by, threshold)
     written = [write(output, write_page(content, output, "gym-loop report"))]
     for directory, writer in ((png, write_png), (svg, write_svg), (csv, write_csv)):
         if directory is not None:
-            written += writer(content, directory.expanduser())
+            written += writer(content, expanded(directory))
     return written
 
 
@@ -82,7 +83,7 @@ def comparison_page(found: Comparison, output: Path, force: bool = False) -> Pat
     Raises:
         UsageError: it cannot be written.
     """
-    output = output.expanduser()
+    output = expanded(output)
     check_output(output, force)
     verdict = f'<section class="card"><h2>Verdict</h2><p>{escape(found.verdict)}</p></section>\n'
     title = f"{found.names[0]} and {found.names[1]}"

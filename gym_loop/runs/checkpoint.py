@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
-from gym_loop.files import read_regular
+from gym_loop.files import expanded, read_regular
 from gym_loop.runs import tree_file
 from gym_loop.runs.checkpoint_files import (
     Checkpoint,
@@ -253,7 +253,7 @@ class CheckpointStore:
             return self.newest()
         if str(which) == "best":
             return self.best()
-        return read_checkpoint(Path(which).expanduser())
+        return read_checkpoint(expanded(which))
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is."""

@@ -13,6 +13,7 @@ from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
+from gym_loop.files import expanded
 from gym_loop.runs.console import Console
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
@@ -397,7 +398,7 @@ def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
     """
     defaults = {"logdir": "logs", "checkpoint_dir": "checkpoints"}
     return {
-        name: Path(value).expanduser()
+        name: expanded(value)
         for name, value in {**defaults, **parameters}.items()
         if name.endswith("dir") and isinstance(value, str)
     }

@@ -11,6 +11,7 @@ from typing import Any
 from gym_loop.class_loader import did_you_mean, unknown_names
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import ConfigError, Finding
+from gym_loop.files import expanded
 from gym_loop.parameters import as_integer
 from gym_loop.seeding import MAX_SEED
 from gym_loop.sweeps.scheduler_options import SCHEDULERS, SchedulerOptions
@@ -88,7 +89,7 @@ def load_sweep(path: str | Path, config: RunConfig) -> Sweep:
     Raises:
         ConfigError: with every finding, each with its file, line and dotted path.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     return _Reader(read_yaml_file(path), path, config).sweep()
 
 

@@ -16,6 +16,7 @@ import gymnasium
 
 from gym_loop.bridges.http import codec
 from gym_loop.bridges.http.codec import BadRequest
+from gym_loop.files import expanded
 from gym_loop.runs.recording import VideoRecorder
 
 PREFIX = "openaigym."
@@ -36,7 +37,7 @@ def monitor_directory(root: str, name: str, *, anywhere: bool = False) -> Path:
         BadRequest: it lies outside.
     """
     try:
-        base = Path(root).expanduser().resolve()
+        base = expanded(root).resolve()
         directory = (base / name).resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a circle of links
         raise BadRequest(f"monitor directory {name[:200]!r} cannot be used: {error}") from None

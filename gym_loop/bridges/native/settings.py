@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from gym_loop.bridges.nats.connection import NatsConnection
 from gym_loop.bridges.settings import ServerSettings, load_settings
 from gym_loop.errors import ConfigError, Finding
+from gym_loop.files import expanded
 from gym_loop.yaml_file import read_yaml_file
 
 _SUBJECT = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
@@ -126,7 +127,7 @@ def _says_native(file: str | Path | None) -> bool:
     if file is None:
         return False
     try:
-        data = read_yaml_file(Path(file).expanduser()).data
+        data = read_yaml_file(expanded(file)).data
     except ConfigError:
         return False  # which is said where it is read for good
     return isinstance(data, dict) and data.get("native") is True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from pathlib import Path
 
 from gym_loop.errors import BridgeConnectionError
+from gym_loop.files import expanded
 
 _BLOCK = re.compile(r"-+BEGIN ([A-Z ]+)-+\s+(\S+)\s+-+END")
 
@@ -19,7 +19,7 @@ def signed(file: str, nonce: str) -> dict[str, str]:
             that signs is missing.
     """
     try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
+        text = expanded(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BridgeConnectionError(f"credentials {file}: {error}") from None
     blocks = dict(_BLOCK.findall(text))

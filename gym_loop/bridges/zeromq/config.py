@@ -13,6 +13,7 @@ from typing import Any, Literal
 from gym_loop.bridges.settings import is_loopback
 from gym_loop.bridges.zeromq.sections import SECTIONS, Section, ZeroMQConfig, nearest
 from gym_loop.errors import ConfigError, Finding, UsageError
+from gym_loop.files import expanded
 from gym_loop.parameters import ParameterDoc, check_value
 from gym_loop.yaml_file import Document, read_overrides, read_text, read_yaml
 
@@ -33,7 +34,7 @@ def load_config(
     Raises:
         ConfigError: with every finding, each with file, line and the nearest valid name.
     """
-    path = None if file is None else Path(file).expanduser()
+    path = None if file is None else expanded(file)
     document = Document(None) if path is None else _read(path)
     overridden = set()
     for key, value in read_overrides(overrides):

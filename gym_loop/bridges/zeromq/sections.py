@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gym_loop.class_loader import did_you_mean
+from gym_loop.files import expanded
 
 _MONITOR_ARGS = ("video_callable", "force", "resume", "write_upon_reset", "uid", "mode")
 
@@ -224,7 +225,7 @@ class ZeroMQConfig:
     @property
     def prefix(self) -> Path:
         """The directory of the report and of the monitor."""
-        return self.directory if self.all.prefix is None else Path(self.all.prefix).expanduser()
+        return self.directory if self.all.prefix is None else expanded(self.all.prefix)
 
 
 # By the name in the file: the field, and the class of the section.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import BridgeConnectionError, BridgeError, UsageError
+from gym_loop.files import expanded
 
 POLL = 0.1  # s; how often a part that waits for messages looks whether it is to end
 
@@ -158,7 +159,7 @@ def read_key(path: Path, *, secret: bool = False) -> tuple[bytes, bytes]:
     from zmq.auth import load_certificate
 
     try:
-        public, private = load_certificate(path.expanduser())
+        public, private = load_certificate(expanded(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no file of a CURVE key: {error}") from None
     if secret and private is None:
