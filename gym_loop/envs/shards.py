@@ -101,18 +101,19 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         shards: int | None = None,
     ) -> None:
         self._name = name
+        streams = capture_global_streams()
         self._ray = _ray_that_runs()
         room = int(self._ray.cluster_resources().get("CPU", 1))
         count = min(n_envs, shards or max(1, room))
         actor = self._ray.remote(num_cpus=0)(_Shard)
         at_once = autoreset_mode == AutoresetMode.SAME_STEP
         sizes = [n_envs // count + (index < n_envs % count) for index in range(count)]
-        streams = capture_global_streams()
         self._shards = [actor.remote(make, size, at_once, streams) for size in sizes]
         self._sizes = sizes
         self.one_copy_each = count == n_envs
         self.answers: list[Any] | None = None  # of all copies to the next step, if they are known
         spaces = self._get([self._shards[0].spaces.remote()])[0]
+        restore_global_streams(streams)  # Ray draws from them where it has to be started
         self._copies = [_Copy(*spaces) for _ in range(n_envs)]
         copies = iter(self._copies)
         super().__init__([lambda: next(copies)] * n_envs, copy=False, autoreset_mode=autoreset_mode)

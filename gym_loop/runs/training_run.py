@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -81,6 +82,7 @@ class TrainingRun:
         self._told: list[Callable[[EvaluationResult], None]] = []
         self._said_unsaveable = self._said_approximate = False
         self._said_unclosable = False
+        self._closed: weakref.ref[Any] | None = None  # the environment that was closed last
         self._seconds_before = 0.0
         self._started = time.monotonic()
 
@@ -371,7 +373,10 @@ class TrainingRun:
         return [space for space in spaces if space is not None]
 
     def close_env(self, env: Any) -> None:
-        """Close an environment; that one cannot be closed is said once."""
+        """Close an environment once; that one cannot be closed is said once."""
+        if self._closed is not None and self._closed() is env:
+            return
+        self._closed = weakref.ref(env)
         problem = close_quietly(env)
         if problem and not self._said_unclosable:
             self._said_unclosable = True

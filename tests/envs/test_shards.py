@@ -1,6 +1,7 @@
 """Copies in Ray's actors: the same training as copies in this process; one Ray for all tests."""
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,26 @@ def _no_ray_is_left() -> Iterator[None]:
     import ray
 
     ray.shutdown()
+
+
+def test_copies_are_made_from_the_run_s_streams_and_ray_draws_from_none() -> None:
+    class Drawn(gymnasium.Env):
+        observation_space = gymnasium.spaces.Discrete(2)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def __init__(self) -> None:
+            self.drawn = random.random()
+
+    random.seed(1)
+    env = ShardsEnv(Drawn, 3, "Drawn-v0", AutoresetMode.SAME_STEP, shards=2)
+    after = random.random()
+    first = env.call("drawn")
+    env.call("make_again")
+    again = env.call("drawn")
+    env.close()
+    random.seed(1)
+    assert after == random.random()
+    assert first == again == 3 * (after,)
 
 
 def run_file(vectorization: str) -> dict[str, Any]:
