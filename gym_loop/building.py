@@ -12,7 +12,8 @@ from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
 from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError, StateError
-from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.runs.directory import directories
+from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import seed_global_streams
 
 

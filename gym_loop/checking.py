@@ -18,9 +18,9 @@ from gym_loop.config import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, GymLoopError
 from gym_loop.runs import manifest
-from gym_loop.runs.directory import obstacle_to
+from gym_loop.runs.directory import directories, obstacle_to
 from gym_loop.runs.metrics import logger_classes
-from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds
 
 

@@ -16,9 +16,9 @@ from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import check_seeds, train_seeds
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RunDirectory, refuse_obstacles
+from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
 from gym_loop.runs.signals import stop_signals
-from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
 from gym_loop.state_tree.entries import saved_count

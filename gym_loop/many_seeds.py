@@ -21,9 +21,8 @@ from gym_loop.config import RunConfig
 from gym_loop.errors import UsageError
 from gym_loop.results import Statistics, TrainingResult
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import refuse_obstacles
+from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.signals import stop_signals
-from gym_loop.runs.training_run import directories
 from gym_loop.seeding import check_seed
 
 MOST_SEEDS = 10_000

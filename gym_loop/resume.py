@@ -13,9 +13,8 @@ from gym_loop.contract import learns_nothing
 from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
 from gym_loop.files import expanded
 from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
-from gym_loop.runs.directory import RUN_FILE, RunDirectory, run_ids
+from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories, run_ids
 from gym_loop.runs.origin import is_from
-from gym_loop.runs.training_run import directories
 from gym_loop.yaml_file import canonical, from_json, read_yaml_file
 
 # Where files go, and what is shown, may differ without changing what a run computes.

@@ -22,9 +22,8 @@ from gym_loop.experiment import train_config
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.results import TrainingResult
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RunDirectory, run_ids
+from gym_loop.runs.directory import RunDirectory, directories, run_ids
 from gym_loop.runs.origin import is_from
-from gym_loop.runs.training_run import directories
 from gym_loop.yaml_file import read_yaml
 
 

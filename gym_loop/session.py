@@ -18,13 +18,13 @@ from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
 from gym_loop.results import TrainingResult
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RUN_FILE, RunDirectory
+from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
 from gym_loop.runs.origin import inherited_overrides, origin, origin_now
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
-from gym_loop.runs.training_run import TrainingRun, directories
+from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
 from gym_loop.yaml_file import as_json
 

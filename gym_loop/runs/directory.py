@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import RunError, RunLockedError
-from gym_loop.files import open_regular
+from gym_loop.files import expanded, open_regular
 from gym_loop.runs.manifest import read_manifest, write_manifest
 
 try:
@@ -269,3 +269,17 @@ def _claim(handle: IO[bytes], *, shared: bool = False) -> bool:
         except OSError:
             return False
     return True
+
+
+def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The directory parameters of a loop, as paths.
+
+    A loop that names none for logs and checkpoints has ``logs`` and ``checkpoints``; one whose
+    ``checkpoint_dir`` is null keeps no checkpoints, and has no such entry.
+    """
+    defaults = {"logdir": "logs", "checkpoint_dir": "checkpoints"}
+    return {
+        name: expanded(value)
+        for name, value in {**defaults, **parameters}.items()
+        if name.endswith("dir") and isinstance(value, str)
+    }

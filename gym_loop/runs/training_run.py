@@ -14,7 +14,6 @@ from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
-from gym_loop.files import expanded
 from gym_loop.runs.console import Console
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
@@ -393,17 +392,3 @@ class TrainingRun:
                 self.close_env(env)
         self._evaluation_env = None
         self.console.close()
-
-
-def directories(parameters: Mapping[str, Any]) -> dict[str, Path]:
-    """The directory parameters of a loop, as paths.
-
-    A loop that names none for logs and checkpoints has ``logs`` and ``checkpoints``; one whose
-    ``checkpoint_dir`` is null keeps no checkpoints, and has no such entry.
-    """
-    defaults = {"logdir": "logs", "checkpoint_dir": "checkpoints"}
-    return {
-        name: expanded(value)
-        for name, value in {**defaults, **parameters}.items()
-        if name.endswith("dir") and isinstance(value, str)
-    }

@@ -23,8 +23,7 @@ from gym_loop.experiment import evaluate, train_config
 from gym_loop.loops.upkeep import evaluation_scalars
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RUN_FILE, RunDirectory
-from gym_loop.runs.training_run import directories
+from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
 from gym_loop.seed_worker import described
 from gym_loop.sweeps.forking import fork_run
 

@@ -12,9 +12,8 @@ from typing import Any
 from gym_loop.config import RunConfig, flatten, load_config
 from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import refuse_obstacles
+from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.signals import stop_signals
-from gym_loop.runs.training_run import directories
 from gym_loop.sweeps.cells import Cell
 from gym_loop.sweeps.parcel import named_files
 from gym_loop.sweeps.plan import plan

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gym_loop.runs.training_run import directories
+from gym_loop.runs.directory import directories
 from gym_loop.sweeps.population import copy_of, load_members, original, save_members
 from gym_loop.sweeps.records import STOP
 from gym_loop.sweeps.trial import Nursery, Order, Trial
