@@ -131,10 +131,10 @@ class TestResultsThatCannotBeWritten:
     def test_somebody_else_s_runs_are_listed(
         self, trained: Path, gym_loop_command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def read_only(path: Path, mode: str) -> Any:
+        def read_only(path: Path, mode: str, **options: Any) -> Any:
             if mode != "rb":
                 raise PermissionError(errno.EACCES, "Permission denied", str(path))
-            return open(path, mode)
+            return open(path, mode, **options)
 
         monkeypatch.setattr(directory_module, "open", read_only, raising=False)
         assert "run-1  finished" in gym_loop_command("runs").out
