@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from gym_loop import __version__
-from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json
+from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json, say
 from gym_loop.cli_report import compare, report
 from gym_loop.cli_sweep import sweep
 from gym_loop.cli_train import train
 from gym_loop.cli_watch import watch
 from gym_loop.errors import GymLoopError
+from gym_loop.text import printable
 
 # Plain help: the coloured one costs more start-up time than everything else together.
 app = typer.Typer(
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gym-loop {__version__}")
+        say(f"gym-loop {__version__}")
         raise typer.Exit
 
 
@@ -47,7 +48,7 @@ def _presets(wanted: bool) -> None:
     if wanted:
         from gym_loop.presets import list_presets
 
-        typer.echo("\n".join(list_presets()))
+        say("\n".join(list_presets()))
         raise typer.Exit
 
 
@@ -133,7 +134,7 @@ def create_default(
         others = {"--agent": agent, "--loop": loop, "--env": env, "--import": import_}
         text = preset_run_file(preset, others)
     write_new({run_config: text}, force=force)
-    typer.echo(f"wrote {run_config}; next: gym-loop train -c {shlex.quote(str(run_config))}")
+    say(f"wrote {run_config}; next: gym-loop train -c {shlex.quote(str(run_config))}")
 
 
 app.command()(train)
@@ -203,7 +204,7 @@ def evaluate(
     if json:
         print_json(result.as_dict())
     elif result.episodes:
-        typer.echo(evaluation_table(result))
+        say(evaluation_table(result))
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if not result.complete:
@@ -226,7 +227,7 @@ def check(run_config: Config, set_: Set = None) -> None:
 
     findings = find(run_config, set_ or ())
     for finding in findings:
-        typer.echo(str(finding))
+        say(str(finding))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -252,7 +253,7 @@ def new(
     write_new(files, force=force)
     *_, run_file = files
     names = " and ".join(str(file) for file in files)
-    typer.echo(f"wrote {names}; next: gym-loop train -c {shlex.quote(str(run_file))}")
+    say(f"wrote {names}; next: gym-loop train -c {shlex.quote(str(run_file))}")
 
 
 @app.command()
@@ -286,7 +287,7 @@ def runs(
     if json:
         print_json({"runs": [vars(one) for one in found]})
     else:
-        typer.echo(runs_table(found, curves) if found else f"there are no runs in {directory}")
+        say(runs_table(found, curves) if found else f"there are no runs in {directory}")
 
 
 app.command()(report)
@@ -309,7 +310,7 @@ def verify_resume(
     from gym_loop.verification import verify_resume as verify
 
     result = verify(run_config, set_ or (), steps=steps)
-    typer.echo(verification_report(result))
+    say(verification_report(result))
     if not result.identical:
         raise typer.Exit(1)
 
@@ -351,7 +352,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(_with_resume_value(sys.argv[1:] if arguments is None else arguments))
     except GymLoopError as error:
-        typer.echo(f"gym-loop: {error}", err=True)
+        say(f"gym-loop: {error}", err=True)
         sys.exit(error.exit_status)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -360,13 +361,13 @@ def main(arguments: list[str] | None = None) -> None:
         from gym_loop.terminal import place_problem, their_traceback
 
         if problem := place_problem(error):
-            typer.echo(f"gym-loop: {problem}", err=True)
+            say(f"gym-loop: {problem}", err=True)
             sys.exit(2)
-        typer.echo(their_traceback(error), err=True)
+        say(their_traceback(error), err=True)
         sys.exit(1)
 
 
 def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:
     # Gymnasium colours its own, whether or not a terminal reads them.
     plain = str(message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m")
-    return f"warning: {plain}\n"
+    return f"warning: {printable(plain)}\n"

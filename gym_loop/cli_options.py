@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gym_loop.text import printable
+
 NEWEST = "the newest run of the file"  # what --resume without a value stands for
 
 Config = Annotated[
@@ -23,6 +25,11 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")]
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print what a person reads; what it quotes from files gives the terminal no orders."""
+    typer.echo(printable(text), err=err)
 
 
 def print_json(value: dict[str, Any]) -> None:

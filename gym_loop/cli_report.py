@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import Json, print_json
+from gym_loop.cli_options import Json, print_json, say
 
 Logdir = Annotated[
     Path, typer.Option(metavar="DIR", help="Where ids and stems of runs are looked for.")
@@ -80,7 +80,7 @@ def report(
         force=force,
     )
     places = dict.fromkeys(str(path.parent) for path in others)
-    typer.echo(f"wrote {page}" + "".join(f", and {place}" for place in places))
+    say(f"wrote {page}" + "".join(f", and {place}" for place in places))
 
 
 def compare(
@@ -121,7 +121,7 @@ def compare(
     if json:
         print_json(found.as_dict())
     else:
-        typer.echo(comparison_text(found, plots=shows_sparklines(sys.stdout)))
+        say(comparison_text(found, plots=shows_sparklines(sys.stdout)))
     if output is not None:
         page = comparison_page(found, output, force)
-        typer.echo(f"wrote {page}", err=json)
+        say(f"wrote {page}", err=json)

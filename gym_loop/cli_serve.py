@@ -13,6 +13,7 @@ import typer
 
 from gym_loop.bridges.serving import load, run, settings_class
 from gym_loop.bridges.settings import Option, options
+from gym_loop.text import printable
 
 app = typer.Typer(
     name="gym-loop serve",
@@ -118,6 +119,12 @@ def _default(option: Option) -> str:
     return f" Default: {'yes' if value is True else shown}."
 
 
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """What happened, for a person; what a client sent gives the terminal no orders."""
+        return printable(super().format(record))
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One JSON object: when (seconds since the epoch), how grave, what."""
@@ -129,7 +136,7 @@ class _JsonLines(logging.Formatter):
 
 def _log_to_stderr(as_json: bool) -> None:
     handler = logging.StreamHandler()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    plain = _Lines("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(_JsonLines() if as_json else plain)
     log = logging.getLogger("gym_loop")
     log.addHandler(handler)

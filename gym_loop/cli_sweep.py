@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json
+from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json, say
 
 
 def sweep(
@@ -65,7 +65,7 @@ def sweep(
     from gym_loop.sweeps.result import sweep_summary
 
     if dry_run:
-        typer.echo(sweeping.preview(run_config, sweep_file, set_ or ()))
+        say(sweeping.preview(run_config, sweep_file, set_ or ()))
         return
     result = sweeping.sweep(
         run_config,
@@ -79,7 +79,7 @@ def sweep(
     if json:
         print_json(result.as_dict())
     elif not quiet:
-        typer.echo(sweep_summary(result, run_config, sweep_file), err=True)
+        say(sweep_summary(result, run_config, sweep_file), err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if any(one.status == "failed" for one in result.records):

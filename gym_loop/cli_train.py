@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json
+from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json, say
 from gym_loop.errors import UsageError
 
 
@@ -87,9 +87,9 @@ def train(
     if json:
         print_json(result.as_dict())
     elif not quiet:
-        typer.echo(training_summary(result, run_config), err=True)
+        say(training_summary(result, run_config), err=True)
     if text := not_saved(result):
-        typer.echo(text, err=True)
+        say(text, err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if not result.complete:
@@ -115,10 +115,10 @@ def _train_many(
     if json:
         print_json(result.as_dict())
     elif not quiet:
-        typer.echo(seeds_summary(result, run_config, seeds), err=True)
+        say(seeds_summary(result, run_config, seeds), err=True)
     for one in result.outcomes:
         if one.result and (text := not_saved(one.result)):
-            typer.echo(text, err=True)
+            say(text, err=True)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
     if any(one.error or (one.result and not one.result.complete) for one in result.outcomes):

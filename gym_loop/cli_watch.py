@@ -1,12 +1,11 @@
 """``gym-loop watch``: a run's agent at play in a browser."""
 
 # No postponed annotations here: typer would take 3 ms to evaluate them again.
-import sys
 from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import Config, Set
+from gym_loop.cli_options import Config, Set, say
 
 
 def watch(
@@ -74,7 +73,7 @@ def _say_where(run: str, address: str) -> None:
     lines = [f"{run} is at play at {address}; Ctrl-C ends it"]
     if is_loopback(parts.hostname):
         lines.append(f"from another machine: {_tunnel(parts.port or 0)}, then open {address}")
-    typer.echo("\n".join(lines), file=sys.stderr)
+    say("\n".join(lines), err=True)
 
 
 def _tunnel(port: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gym_loop.runs.console import format_count, format_duration
 from gym_loop.runs.sparkline import sparkline
+from gym_loop.text import printable_line
 
 if TYPE_CHECKING:
     from gym_loop.many_seeds import SeedOutcome, SeedsResult
@@ -94,6 +95,7 @@ def _parent(directory: Path) -> str:
 
 def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """Rows in columns of one width: the first ``left`` are text, the others numbers."""
+    rows = [[printable_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -1,7 +1,10 @@
 """Text from elsewhere, where it is shown."""
 
+from pathlib import Path
+
 import pytest
 
+import gym_loop
 from gym_loop.text import as_cell, from_cell, printable, printable_line
 
 
@@ -34,3 +37,13 @@ def test_what_a_spreadsheet_would_compute_is_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "plain", "'quoted'", "a=b", "1-1", "'"])
 def test_other_cells_are_as_they_were(text: str) -> None:
     assert as_cell(text) == text == from_cell(text)
+
+
+def test_every_command_prints_through_one_function() -> None:
+    package = Path(gym_loop.__file__).parent
+    printing = {
+        path.name: path.read_text().count("typer.echo(")
+        for path in package.glob("cli*.py")
+        if "typer.echo(" in path.read_text()
+    }
+    assert printing == {"cli_options.py": 2}  # for people, and JSON

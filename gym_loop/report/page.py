@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gym_loop.bootstrap import Floats
+from gym_loop.files import read_regular
 from gym_loop.report import tables
 from gym_loop.report.content import Content
 from gym_loop.report.figures import Chart, Figure, Line
@@ -197,10 +198,11 @@ def _videos(content: Content, page: Path) -> str:
             continue
         video = run.videos[-1]
         try:
-            size = video.stat().st_size
-            whole = base64.b64encode(video.read_bytes()).decode() if size <= left else ""
+            size = video.lstat().st_size
+            film = read_regular(video, left) if size <= left else b""
         except OSError:
             continue
+        whole = base64.b64encode(film).decode()
         link = quote(os.path.relpath(video.resolve(), page.resolve().parent))
         name = f'{escape(run.run)}: <a href="{link}">{escape(video.name)}</a>'
         if whole:

@@ -14,6 +14,7 @@ from gym_loop.report.content import Content
 from gym_loop.report.figures import Chart, Figure, Line, Rows
 from gym_loop.report.grouping import differing_keys
 from gym_loop.report.svg import COLOURS, DASHES, standalone
+from gym_loop.text import as_cell
 
 DPI = 200
 LEGEND_INSIDE = 3  # groups; the legend of more is below the figure
@@ -166,8 +167,14 @@ def _as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        writer.writerow(["" if _is_nothing(cell) else cell for cell in row])
+        writer.writerow([_cell(cell) for cell in row])
     return text.getvalue().encode()
+
+
+def _cell(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return as_cell(cell)
+    return "" if _is_nothing(cell) else cell
 
 
 def _is_nothing(cell: Any) -> bool:

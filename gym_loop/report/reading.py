@@ -179,9 +179,28 @@ def _flat(data: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _videos(run: RunData) -> list[Path]:
-    """Videos of training and of evaluation."""
+    """Videos of training and of evaluation; nothing else that happens to be in their places.
+
+    The run file names the directories, and may be a stranger's: what is taken from them has the
+    name and the first bytes of a recording, and is no link.
+    """
     directories = [_directory(run, name) for name in ("record_dir", "eval_record_dir")]
-    return [path for one in directories if one for path in sorted(one.glob("*.mp4"))]
+    found = [path for one in directories if one for path in sorted(one.glob("*.mp4"))]
+    videos = [path for path in found if _is_recording(path)]
+    if len(videos) < len(found):
+        run.problems.append("among its videos are links, or files that are no recordings: left out")
+    return videos
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        with open(path, "rb", opener=open_regular) as file:
+            is_film = file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
+    # The logs were resolved: a link can only be on the way that the run file names.
+    is_here = path.parent.resolve() == Path(os.path.abspath(path.parent))
+    return is_film and is_here and "episode" in path.name
 
 
 def _read_evaluations(run: RunData) -> None:
@@ -213,7 +232,8 @@ def _directory(run: RunData, name: str) -> Path | None:
     logdir, parent = (run.config.get(f"loop.parameters.{one}") for one in ("logdir", name))
     if not isinstance(logdir, str) or not isinstance(parent, str):
         return None
-    return run.logs.resolve().parent / _relative(parent, logdir) / run.run
+    directory = run.logs.resolve().parent / _relative(parent, logdir) / run.run
+    return directory
 
 
 def _relative(path: str, start: str) -> Path:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from gym_loop.text import printable
+
 REDRAW_SECONDS = 0.1
 FIRST_LINE_SECONDS = 5.0  # without a terminal: the first line, then twice as long each time
 LINE_SECONDS = 30.0
@@ -47,13 +49,13 @@ class Console:
     def message(self, text: str) -> None:
         """Write a line, unless the console is quiet."""
         if not self._quiet:
-            self._write_line(text)
+            self._write_line(printable(text))
 
     def warning(self, text: str) -> None:
         """Write a line that is always shown."""
         coloured = self._live and not os.environ.get("NO_COLOR")
         label = f"{YELLOW}warning:{NO_COLOUR}" if coloured else "warning:"
-        self._write_line(f"{label} {text}")
+        self._write_line(f"{label} {printable(text)}")
 
     def progress(
         self,

@@ -91,7 +91,7 @@ def test_videos_are_in_the_page_while_they_are_small(workdir: Path) -> None:
         write_run(f"a-{number}", returns([1.0, 2.0]), seed=number)
         film = Path(f"videos/a-{number}/episode #1.mp4")
         film.parent.mkdir(parents=True)
-        film.write_bytes(b"f" * size)
+        film.write_bytes(b"\0\0\0\x20ftyp".ljust(size, b"f"))
     Path("pages").mkdir()
     text = page(output=Path("pages/report.html"))
     assert text.count("<video") == 1

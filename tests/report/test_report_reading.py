@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from gym_loop.report.reading import BINS, RunData, centres, read_runs
+from gym_loop.runs.listing import list_runs
 from tests.report.written import returns, write_evaluation, write_run
 
 
@@ -161,8 +164,49 @@ def test_videos_are_found_beside_the_logs(workdir: Path) -> None:
     logs = write_run("a-1", returns([1.0]))
     film = Path("videos/a-1/episode-000000.mp4")
     film.parent.mkdir(parents=True)
-    film.write_bytes(b"film")
+    film.write_bytes(b"\0\0\0\x20ftypisom")
     assert [one.name for one in read(logs.resolve()).videos] == [film.name]
+
+
+def test_files_that_are_no_recordings_of_the_run_are_left_out(workdir: Path) -> None:
+    logs = write_run("a-1", returns([1.0]))
+    private = workdir / "private"
+    private.mkdir()
+    (private / "key").write_text("a private key")
+    (private / "episode.mp4").write_bytes(b"\0\0\0\x20ftypisom")
+    place = Path("videos/a-1")
+    place.mkdir(parents=True)
+    (place / "episode-1.mp4").symlink_to(private / "episode.mp4")
+    (place / "episode-2.mp4").symlink_to(private / "key")
+    (place / "episode-3.mp4").write_text("no film")
+    (place / "holiday.mp4").write_bytes(b"\0\0\0\x20ftypisom")
+    os.mkfifo(place / "episode-4.mp4")
+    run = read(logs)
+    assert run.videos == []
+    assert any("left out" in problem for problem in run.problems)
+    shutil.rmtree(place)
+    place.symlink_to(private)  # the run's directory itself
+    assert read(logs).videos == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "run.yaml", "metrics.csv"])
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_files_that_are_none_are_neither_waited_for_nor_followed(
+    workdir: Path, name: str, kind: str
+) -> None:
+    logs = write_run("a-1", returns([1.0]))
+    path = logs / name
+    content = path.read_text()
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        (workdir / "elsewhere").write_text(content)
+        path.symlink_to(workdir / "elsewhere")
+    assert read(logs).problems
+    assert [one.run for one in list_runs(Path("logs"))] == ["a-1"]
 
 
 def test_absurd_numbers_overflow_nothing(workdir: Path) -> None:

@@ -274,3 +274,12 @@ def test_format_duration(seconds, text):
 )
 def test_format_count(number, text):
     assert format_count(number) == text
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_messages_give_the_terminal_no_orders(stream):
+    console = Console(stream)
+    console.message("a run named \x1b]0;owned\x07")
+    console.warning("two\nlines \x9b2J")
+    written = stream.getvalue().replace("\x1b[33m", "").replace("\x1b[0m", "")
+    assert written == "a run named \\x1b]0;owned\\x07\nwarning: two\nlines \\x9b2J\n"
