@@ -13,6 +13,7 @@ from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
 from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError, StateError
 from gym_loop.runs.directory import directories
+from gym_loop.runs.fresh_agent import fresh_agent
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import seed_global_streams
 
@@ -48,6 +49,7 @@ class Experiment:
         self.env = self.make_env(render, record, evaluation=evaluation)
         try:
             self.agent = self.make_agent()
+            run.fresh = fresh_agent(self.agent)
             self.loop = self._make_loop(parameters)
         except BaseException:
             close_quietly(self.env)
@@ -71,13 +73,15 @@ class Experiment:
         env, agent, spaces = self.env, self.config.agent, self._single_spaces()
         copies = getattr(env, "num_envs", 1)
         try:
-            return agent.cls(
+            made = agent.cls(
                 **agent.parameters,
                 **spaces,
                 # An evaluation may have fewer copies than the training.
                 n_envs=self.config.loop.parameters.get("n_envs", copies),
                 seed=self.run.seeds.integer("agent"),
             )
+            made._note_parameters()
+            return made
         except GymLoopError:
             raise
         except ModuleNotFoundError as error:

@@ -117,13 +117,15 @@ class _AgentCheck:
         seed_global_streams(self.seeds)
         self.env.action_space.seed(self.seeds.integer("action_space"))
         merged, _ = check_parameters(self.agent_class, self.given)
-        return self.agent_class(
+        agent = self.agent_class(
             **merged,
             observation_space=self.env.observation_space,
             action_space=self.env.action_space,
             n_envs=1,
             seed=self.seeds.integer("agent"),
         )
+        agent._note_parameters()
+        return agent
 
 
 class _Game:

@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.errors import ContractError
-from gym_loop.state_tree import capture_attributes, restore_attributes
+from gym_loop.errors import ContractError, StateError
+from gym_loop.state_tree import (
+    capture,
+    capture_attributes,
+    first_difference,
+    restore,
+    restore_attributes,
+)
 from gym_loop.transition import Transition
+
+# What the runner adds to the parameters: the same in every agent of a run.
+GIVEN = ("action_space", "n_envs", "observation_space", "seed")
 
 
 class BaseAgent:
@@ -50,11 +59,14 @@ class BaseAgent:
     acts_with: tuple[str, ...] = ()
     on_policy_parameter: str | None = None
     training = True
+    # Attributes that follow from the parameters are no state: a resumed run may change them.
+    _fixed: tuple[str, ...] = ("parameters", "training", "_first_parameters")
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
         self.parameters = self.get_default_parameters()
         self.parameters.update(params)
+        self._note_parameters()
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -113,22 +125,64 @@ class BaseAgent:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as data.
 
-        The default takes every attribute but ``parameters`` and ``training``: numbers, text,
-        arrays, containers, random generators, torch modules and optimisers, and plain objects
-        made of these. Large arrays are not copied: what goes on learning changes them.
+        The default takes every attribute but ``training``, and of ``parameters`` what training has
+        changed: numbers, text, arrays, containers, random generators, torch modules and
+        optimisers, and plain objects made of these. Large arrays are not copied: what goes on
+        learning changes them.
 
         Raises:
             StateError: an attribute is no data, such as an open file; the message names it.
         """
-        return capture_attributes(self, exclude=("parameters", "training"), copy=False)
+        return self._with_parameters(
+            capture_attributes(self, exclude=self._fixed, path="agent", copy=False)
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave.
+        """Put back what `state_dict` gave; attributes that it lacks stay as they are.
 
         Raises:
             StateError: the state does not fit this agent.
         """
-        restore_attributes(self, state, exclude=("parameters", "training"))
+        restore_attributes(self, state, exclude=self._fixed, path="agent", keep=True)
+        self._load_parameters(state)
+
+    # -- parameters that training changes ------------------------------------------------------
+
+    def _note_parameters(self) -> None:
+        """Remember the parameters as they are: what differs later, training has changed.
+
+        Called once more by whoever makes the agent, for its ``__init__`` may change some as well.
+        """
+        self._first_parameters = self._parameters_as_data()
+
+    def _parameters_as_data(self) -> dict[str, Any]:
+        found = {}
+        for name, value in self.parameters.items():
+            if name not in GIVEN:
+                try:
+                    found[name] = capture(value)
+                except StateError:
+                    pass  # no data, so that no run file can have given it
+        return found
+
+    def _with_parameters(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A state with the parameters that training has changed."""
+        first = getattr(self, "_first_parameters", None)
+        if first is not None:
+            now = self._parameters_as_data()
+            changed = [name for name in now if first_difference(first.get(name), now[name])]
+            if changed:
+                state["parameters"] = {name: now[name] for name in changed}
+        return state
+
+    def _load_parameters(self, state: dict[str, Any]) -> None:
+        """Put back what `_with_parameters` noted; the others become what they were at first."""
+        saved = state.get("parameters") or {}
+        wanted = {**(getattr(self, "_first_parameters", None) or {}), **saved}
+        now = self._parameters_as_data()
+        for name, value in wanted.items():
+            if name not in now or first_difference(now[name], value):
+                self.parameters[name] = restore(None, value, path=f"agent.parameters.{name}")
 
     # -- copies of the agent that only act, in the workers of a VectorLoop with rollout_steps ------
 
@@ -140,7 +194,9 @@ class BaseAgent:
         """
         if not self.acts_with:
             return self.state_dict()
-        return capture_attributes(self, exclude=self._not_for_acting(), copy=False)
+        return self._with_parameters(
+            capture_attributes(self, exclude=self._not_for_acting(), path="agent", copy=False)
+        )
 
     def load_acting_state(self, state: dict[str, Any]) -> None:
         """Act from now on as the agent whose `acting_state` this is, and forget what was before.
@@ -149,9 +205,13 @@ class BaseAgent:
             StateError: the state does not fit this copy, which was made with ``n_envs=1``.
         """
         if not self.acts_with:
+            if type(self).load_state_dict is BaseAgent.load_state_dict:
+                for name in vars(self).keys() - state.keys() - set(self._fixed):
+                    delattr(self, name)  # what acting has left
             self.load_state_dict(state)
         else:
-            restore_attributes(self, state, exclude=self._not_for_acting())
+            restore_attributes(self, state, exclude=self._not_for_acting(), path="agent")
+            self._load_parameters(state)
 
     def _not_for_acting(self) -> set[str]:
         if missing := set(self.acts_with) - vars(self).keys():

@@ -28,24 +28,12 @@ from gym_loop.networks.q_values import (
 from gym_loop.networks.spaces import ObservationEncoder
 from gym_loop.parameters import not_fraction, not_positive, too_small
 from gym_loop.schedules import due_updates, schedule, schedule_problem
-from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
 
 # Targets are computed for several batches at once: a product of so many rows runs at full speed
 # and costs Python once; larger ones leave the cache.
 TARGET_ROWS, TARGET_BYTES = 512, 1 << 20
-# What follows from the parameters is no state: a resumed run may change it.
-FIXED = (
-    "parameters",
-    "training",
-    "encoder",
-    "learning_rate",
-    "epsilon",
-    "correction",
-    "returns",
-    "ahead",
-)
 
 
 class DQN(BaseAgent):
@@ -61,6 +49,10 @@ class DQN(BaseAgent):
 
     supports_batch = True
     acts_with = ("network", "steps")
+    _fixed = (
+        *BaseAgent._fixed,
+        *("encoder", "learning_rate", "epsilon", "correction", "returns", "ahead"),
+    )
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -381,8 +373,4 @@ class DQN(BaseAgent):
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, replay, counters and random stream; the replay is not copied."""
         self._read()
-        return capture_attributes(self, exclude=FIXED, copy=False)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put them back, in place."""
-        restore_attributes(self, state, exclude=FIXED)
+        return super().state_dict()

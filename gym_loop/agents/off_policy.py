@@ -17,7 +17,6 @@ from gym_loop.networks.protocol import Network
 from gym_loop.networks.spaces import BoundedActions, ObservationEncoder
 from gym_loop.parameters import not_fraction, too_small
 from gym_loop.schedules import due_updates, schedule, schedule_problem
-from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
 
@@ -39,15 +38,7 @@ class OffPolicyAgent(BaseAgent, ABC):
 
     supports_batch = True
     acts_with: tuple[str, ...] = ("actor", "steps")
-    # What follows from the parameters is no state: a resumed run may change it.
-    fixed: tuple[str, ...] = (
-        "parameters",
-        "training",
-        "encoder",
-        "bounds",
-        "learning_rate",
-        "ahead",
-    )
+    _fixed = (*BaseAgent._fixed, "encoder", "bounds", "learning_rate", "ahead")
 
     actor: Network
 
@@ -254,11 +245,7 @@ class OffPolicyAgent(BaseAgent, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers, replay, counters and random stream; the replay is not copied."""
         self._read()
-        return capture_attributes(self, exclude=self.fixed, copy=False)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put them back, in place."""
-        restore_attributes(self, state, exclude=self.fixed)
+        return super().state_dict()
 
 
 def _known_parameters(class_string: str) -> dict[str, Any]:

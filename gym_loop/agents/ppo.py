@@ -22,24 +22,12 @@ from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
 from gym_loop.normalization import ObservationNormalizer, RewardNormalizer
 from gym_loop.parameters import not_fraction, not_positive, too_small
 from gym_loop.schedules import schedule, schedule_problem
-from gym_loop.state_tree import capture_attributes, restore_attributes
 from gym_loop.threads import limit_threads
 from gym_loop.transition import Transition
 
 POLICY, VALUE = 0, 1  # the network's outputs
 WATCHED = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
 KL = WATCHED.index("approximate_kl")
-# What follows from the parameters is no state: a resumed run may change it.
-FIXED = (
-    "parameters",
-    "training",
-    "n_envs",
-    "encoder",
-    "codec",
-    "learning_rate",
-    "clip_range",
-    "value_clip_range",
-)
 
 
 class Batch(NamedTuple):
@@ -77,6 +65,10 @@ class PPO(BaseAgent):
 
     supports_batch = True
     acts_with = ("network", "observation_normalizer")
+    _fixed = (
+        *BaseAgent._fixed,
+        *("n_envs", "encoder", "codec", "learning_rate", "clip_range", "value_clip_range"),
+    )
     on_policy_parameter = "n_steps"
 
     @staticmethod
@@ -381,13 +373,3 @@ class PPO(BaseAgent):
     def metrics(self, episode_num: int) -> dict[str, float]:
         """Of the latest rollout: losses and what the policy did (means of the last epoch)."""
         return dict(self.latest)
-
-    # -- state -----------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser, rollout, normalisers, counters and random stream."""
-        return capture_attributes(self, exclude=FIXED)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put them back, in place."""
-        restore_attributes(self, state, exclude=FIXED)

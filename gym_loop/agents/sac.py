@@ -27,7 +27,7 @@ class SAC(OffPolicyAgent):
     """
 
     acts_with = (*OffPolicyAgent.acts_with, "held", "held_for")
-    fixed = (*OffPolicyAgent.fixed, "policy", "temperature", "target_entropy")
+    _fixed = (*OffPolicyAgent._fixed, "policy", "temperature", "target_entropy")
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:

@@ -28,7 +28,7 @@ class TD3(OffPolicyAgent):
     actor-critic methods.
     """
 
-    fixed = (*OffPolicyAgent.fixed, "noise_std")
+    _fixed = (*OffPolicyAgent._fixed, "noise_std")
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:

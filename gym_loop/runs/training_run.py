@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.envs.fresh import made_again
+from gym_loop.envs.layers import classes_near
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError, StateError
@@ -24,13 +25,15 @@ from gym_loop.seeding import (
     restore_global_streams,
     seed_global_streams,
 )
-from gym_loop.state_tree import capture, restore
+from gym_loop.state_tree import capture, capture_with_inventory, restore
 from gym_loop.state_tree.entries import saved_number
+from gym_loop.state_tree.records import known_to
 
 if TYPE_CHECKING:
     from gym_loop.results import EvaluationResult
     from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
     from gym_loop.runs.directory import RunDirectory
+    from gym_loop.runs.fresh_agent import FreshAgent
     from gym_loop.runs.recording import VideoRecorder
     from gym_loop.runs.stopwatch import Stopwatch
 
@@ -79,6 +82,7 @@ class TrainingRun:
         self._used_envs: list[Any] = []  # of evaluations, to be closed at the end
         self._wake: list[Callable[[], None]] = []
         self._told: list[Callable[[EvaluationResult], None]] = []
+        self.fresh: FreshAgent | None = None  # the agent as it was made
         self._said_unsaveable = self._said_approximate = False
         self._said_unclosable = False
         self._closed: weakref.ref[Any] | None = None  # the environment that was closed last
@@ -247,13 +251,25 @@ class TrainingRun:
             return False
         return self.checkpoints.save(loop.steps, state, info, best=best)
 
-    @staticmethod
-    def learnt_state(loop: Any) -> dict[str, Any]:
-        """The agent's and the loop's part of a checkpoint: what a user's class may get wrong."""
-        return {
-            "agent": capture(loop.agent.state_dict()),
-            "loop": capture(loop.state_dict()),
-        }
+    def learnt_state(self, loop: Any) -> dict[str, Any]:
+        """The agent's and the loop's part of a checkpoint: what a user's class may get wrong.
+
+        Raises:
+            StateError: there is no data in it, or what a resumed run could not put back.
+        """
+        agent, now = capture_with_inventory(loop.agent.state_dict(), type(loop.agent), path="agent")
+        if self.fresh is not None:
+            self.fresh.refuse(now)
+            if reason := self.fresh.name_left_out(now, self.console.warning):
+                self._note_approximate(reason)
+        return {"agent": agent, "loop": capture(loop.state_dict(), path="loop")}
+
+    def _note_approximate(self, reason: str) -> None:
+        """Write down that a resume will not be exact, as was thought at the start."""
+        if self.directory is not None:
+            facts = {"verdict": "approximate", "reason": reason}
+            before = self.directory.manifest().get("resume", {})
+            self.directory.note(resume={**before, **facts})
 
     def state_of(self, loop: Any) -> dict[str, Any]:
         """Everything that decides how the run goes on, as data."""
@@ -304,7 +320,7 @@ class TrainingRun:
             self._load(loop, checkpoint.tree, environment)
 
     def _load(self, loop: Any, tree: dict[str, Any], environment: bool) -> None:
-        loop.load_state_dict(restore(None, tree["loop"]))
+        loop.load_state_dict(restore(None, tree["loop"], tuple_types=classes_near(loop)))
         if self.env_state is not None and (not environment or tree["environment"] is None):
             # Nothing is known of its random stream either: a reset by a seed makes one.
             loop.env.reset(seed=self.seeds.integers("environment", 1, loop.steps)[0])
@@ -324,11 +340,13 @@ class TrainingRun:
             restore(space, state)
         restore_global_streams(tree["streams"])
 
-    @staticmethod
-    def load_agent(agent: Any, checkpoint: Checkpoint) -> None:
-        """Put back the agent alone, as an evaluation does."""
+    def load_agent(self, agent: Any, checkpoint: Checkpoint) -> None:
+        """Put back the agent alone, as an evaluation does; what its code has gained is named."""
+        tree = checkpoint.tree["agent"]
         with checkpoint.loading():
-            agent.load_state_dict(restore(None, checkpoint.tree["agent"]))
+            if self.fresh is not None:
+                self.fresh.name_gained(tree, str(checkpoint.path), self.console.warning)
+            agent.load_state_dict(restore(None, tree, tuple_types=known_to(type(agent))))
 
     def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
         """Compare what a checkpoint says it was made with.

@@ -16,6 +16,15 @@ from __future__ import annotations
 
 from gym_loop.state_tree.capturing import capture, capture_attributes
 from gym_loop.state_tree.comparing import first_difference
+from gym_loop.state_tree.inventory import Inventory, capture_with_inventory
 from gym_loop.state_tree.restoring import restore, restore_attributes
 
-__all__ = ["capture", "capture_attributes", "first_difference", "restore", "restore_attributes"]
+__all__ = [
+    "Inventory",
+    "capture",
+    "capture_attributes",
+    "capture_with_inventory",
+    "first_difference",
+    "restore",
+    "restore_attributes",
+]

@@ -76,7 +76,7 @@ def capture_attributes(
     """
     walk = _Capture(copy, path)
     saved = _guarded(path, lambda: walk.attributes(obj, None, exclude, on_unsaveable))
-    return SavedAttributes(saved)
+    return SavedAttributes(saved, walk)
 
 
 def _guarded(path: str, work: Callable[[], Tree]) -> Tree:

@@ -38,6 +38,17 @@ def find_class(
     return None
 
 
+def known_to(*kinds: type) -> list[type]:
+    """The classes that a tree may name where only the modules of these classes can say which."""
+    spaces = [vars(sys.modules[one]) for one in map(module_of, kinds) if one in sys.modules]
+    return [
+        found
+        for space in spaces
+        for found in list(space.values())
+        if _is_namedtuple(found) or _is_enum(found) or is_record(found)
+    ]
+
+
 def _unknown(walk: Any, name: str, way: Way | None) -> Exception:
     error: Exception = walk.misfit(
         way,
@@ -87,7 +98,7 @@ def restore_enum(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
 
 def new_record(walk: Any, live: Any, wanted: str, way: Way | None) -> Any:
     """An empty instance of a dataclass; for any other class, a live object must exist."""
-    kind = find_class(walk, None, wanted.rpartition(":")[2], _is_record)
+    kind = find_class(walk, None, wanted.rpartition(":")[2], is_record)
     if kind is None or class_name(kind) != wanted:
         raise missing(walk, live, wanted, way)
     return object.__new__(kind)
@@ -114,7 +125,8 @@ def _is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
-def _is_record(kind: Any) -> bool:
+def is_record(kind: Any) -> bool:
+    """Whether a class is a dataclass of which an instance can be made without its constructor."""
     if type(kind) is not type or "__dataclass_fields__" not in vars(kind):
         return False
     constructor: Any = kind.__new__

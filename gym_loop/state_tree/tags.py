@@ -52,7 +52,14 @@ TAGS = frozenset(
 class SavedAttributes(dict[str, Tree]):
     """What `capture_attributes` returns: plain data already, never to be captured again."""
 
-    __slots__ = ()
+    __slots__ = ("walk",)
+
+    def __init__(self, saved: dict[str, Tree], walk: Any = None) -> None:
+        super().__init__(saved)
+        self.walk = walk  # that made it: `inventory` asks it what the data relies on
+
+    def __reduce__(self) -> Any:
+        return SavedAttributes, (dict(self),)  # another process gets the data alone
 
 
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})

@@ -1,0 +1,188 @@
+"""A freshly made agent, and so what of a trained one a checkpoint could not put back into it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gym_loop
+from gym_loop.class_loader import module_name
+from gym_loop.errors import StateError
+from gym_loop.runs import tree_file
+from gym_loop.state_tree import Inventory, capture, capture_with_inventory
+
+Tree = Any
+Warn = Callable[[str], None]
+
+
+def fresh_agent(agent: Any) -> FreshAgent | None:
+    """Note what an agent was made with; None if it cannot say, which its first save will tell."""
+    try:
+        return FreshAgent(agent)
+    except Exception:  # noqa: BLE001 - whatever its own state_dict raises
+        return None
+
+
+class FreshAgent:
+    """What an agent has before its first step, and before a checkpoint is loaded.
+
+    Args:
+        agent: as its ``__init__`` made it.
+
+    Raises:
+        StateError: its state is no data.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self._makes_its_own = not _is_ours(type(agent).load_state_dict)
+        self.tree, self.inventory = capture_with_inventory(
+            agent.state_dict(), type(agent), path="agent"
+        )
+        self._shared = _shared_data(self.inventory.kinds)
+        self._looked = 0
+        self._named: set[str] = set()
+
+    def name_gained(self, saved: Tree, place: str, warn: Warn) -> None:
+        """Name the attributes that the code has gained since an agent was saved at a place."""
+        if gained := list(_gained(saved, self.tree, "agent")):
+            warn(
+                f"{place} has no {_some(gained)}, which the agent's code has gained since: what"
+                " __init__ made stays"
+            )
+
+    def refuse(self, now: Inventory) -> None:
+        """Say which objects a resumed run would not have, and so could not fill.
+
+        Raises:
+            StateError: there is one; the message names it and the remedy.
+        """
+        first = self.inventory.parts if now.fills else {}
+        for place, what in now.parts.items():
+            if first.get(place) == what or (now.fills and self._makes_its_own):
+                continue
+            if place in first:
+                raise StateError(
+                    f"{place}: a {what} is here now, where __init__ makes a {first[place]}, which"
+                    " a resumed run cannot load it into; make it in __init__ as it is to be"
+                )
+            or_record = ", or make its class a dataclass" if place in now.records else ""
+            raise StateError(
+                f"{place}: a {what} was made after __init__, so that a resumed run would have none"
+                f" to load it into; make it in __init__{or_record}, or override state_dict and"
+                " load_state_dict"
+            )
+
+    def name_left_out(self, now: Inventory, warn: Warn) -> str:
+        """Name once what training has changed that no checkpoint holds.
+
+        Returns:
+            Why a resume will not be exact; empty if it may be, or if that was said before.
+        """
+        found = {place: f"{place} loses {why}" for place, why in now.left_out.items()}
+        passing = set(found)  # a gradient's history is seldom needed for longer than a step
+        for place, code in now.code.items():
+            if place not in self.inventory.code or self.inventory.code[place] != code:
+                found[place] = f"{place} (no data, and not what __init__ made)"
+        self._looked += 1
+        if self._looked & (self._looked - 1) == 0:  # ever more rarely, for files may hold much
+            for name, digest in _shared_data(now.kinds).items():
+                if self._shared.get(name, digest) != digest:
+                    found[name] = f"{name} (of the class or its file, not of the agent)"
+        new = found.keys() - self._named
+        self._named |= new
+        if not new:
+            return ""
+        reason = f"no checkpoint holds {_some([found[name] for name in sorted(new)])}"
+        warn(
+            f"{reason}: a resumed run begins with what __init__ and the file make of it; keep data"
+            " that training changes in the agent's attributes"
+        )
+        return "" if new <= passing else reason
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
+
+
+def _is_ours(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).partition(".")[0] == "gym_loop"
+
+
+def _gained(saved: Tree, fresh: Tree, place: str) -> Iterator[str]:
+    """Places of attributes in one tree that the other lacks, where both have the object."""
+    if type(saved) is list and type(fresh) is list:
+        for index, (one, other) in enumerate(zip(saved, fresh, strict=False)):
+            yield from _gained(one, other, f"{place}[{index}]")
+    if type(saved) is not dict or type(fresh) is not dict:
+        return
+    tag = next(iter(fresh), "")
+    if tag == "__tree__" and tag in saved:
+        yield from _gained_attributes(saved[tag], fresh[tag], place)
+    elif tag == "__object__" and saved.get(tag) == fresh[tag]:
+        yield from _gained_attributes(saved["attributes"], fresh["attributes"], place)
+    elif tag == "__state_dict__" and saved.get("class") == fresh["class"]:
+        before = saved.get("attributes", {})
+        for part, attributes in fresh.get("attributes", {}).items():
+            inner = f"{place}.{part}" if part else place
+            yield from _gained_attributes(before.get(part, {}), attributes, inner)
+    elif not tag.startswith("__"):
+        for name in fresh.keys() & saved.keys():
+            yield from _gained(saved[name], fresh[name], f"{place}.{name}")
+
+
+def _gained_attributes(saved: Tree, fresh: Tree, place: str) -> Iterator[str]:
+    for name, node in fresh.items():
+        if name in saved:
+            yield from _gained(saved[name], node, f"{place}.{name}")
+        elif type(node) is not dict or "__live__" not in node:
+            yield f"{place}.{name}"
+
+
+def _shared_data(kinds: Iterable[type]) -> dict[str, bytes]:
+    """A digest of all data in the user's own classes and their files, by its name."""
+    spaces: dict[str, Any] = {}
+    for base in {base for kind in kinds for base in kind.__mro__}:
+        if _is_users(base.__module__):
+            spaces[base.__qualname__] = vars(base)
+            spaces[module_name(base.__module__)] = vars(sys.modules[base.__module__])
+    found = {}
+    for space in sorted(spaces):
+        for name, value in list(spaces[space].items()):
+            if not name.startswith("__") and not isinstance(value, (type, types.ModuleType)):
+                try:
+                    found[f"{space}.{name}"] = _digest(capture(value, copy=False))
+                except Exception:  # noqa: BLE001, S112 - no data, whatever its own code raises
+                    continue
+    return found
+
+
+def _digest(tree: Tree) -> bytes:
+    document, arrays = tree_file.encode(tree)
+    digest = hashlib.blake2b(json.dumps(document).encode(), digest_size=16)
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.digest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_users(module: str) -> bool:
+    """Whether a module is a file of the user's: no part of Python, of gym-loop or of a package."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return False
+    path = Path(file).resolve()
+    inside = [Path(gym_loop.__file__).parent, Path(sysconfig.get_path("stdlib"))]
+    return not (
+        any(path.is_relative_to(one.resolve()) for one in inside)
+        or {"site-packages", "dist-packages"} & set(path.parts)
+    )

@@ -1,0 +1,120 @@
+"""What a captured state relies on: objects that must be there already, code, and what is left out.
+
+A tree makes numbers, arrays, containers, named tuples and dataclasses anew. Any other object is
+only filled: whoever puts the tree back must have made one of its kind at the same place.
+"""
+
+from __future__ import annotations
+
+import collections
+import types
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gym_loop.state_tree import records, stateful, streams, tensors
+from gym_loop.state_tree.capturing import _Capture, _guarded, _mutable
+from gym_loop.state_tree.tags import FACTORIES, SavedAttributes, Tree, Way, class_name, place_of
+
+
+class Inventory(NamedTuple):
+    """What a tree does not make by itself, by the place of each thing.
+
+    Args:
+        parts: objects that must be there, in words: their class, and the shapes of a module.
+        records: places of those whose class would only need to be a dataclass.
+        code: functions, methods and classes, which stay what they are where the tree is put back.
+        left_out: what is not saved of something that is, such as its gradient history.
+        kinds: the class of every object in the state.
+        fills: the state goes into an object; else it has to make sense alone, before the object's
+            own ``load_state_dict`` is given it.
+    """
+
+    parts: dict[str, str]
+    records: frozenset[str]
+    code: dict[str, Any]
+    left_out: dict[str, str]
+    kinds: frozenset[type]
+    fills: bool
+
+
+def capture_with_inventory(state: Any, owner: type, *, path: str) -> tuple[Tree, Inventory]:
+    """Turn what a ``state_dict()`` returned into plain data, and say what that relies on.
+
+    Args:
+        state: of ``capture_attributes``, or anything that can be captured.
+        owner: class of the object whose state it is.
+        path: name of that object in messages.
+
+    Raises:
+        StateError: something in it is no data; the message names its place.
+    """
+    if isinstance(state, SavedAttributes) and state.walk is not None:
+        return {"__tree__": dict(state)}, _inventory(state.walk, owner, True)
+    walk = _Capture(True, f"{path}.state_dict()")
+    tree = _guarded(path, lambda: walk.tree(state, None))
+    return tree, _inventory(walk, owner, False)
+
+
+def _inventory(walk: Any, owner: type, fills: bool) -> Inventory:
+    parts: dict[str, str] = {}
+    plain: set[str] = set()
+    grown: list[str] = []  # places whose objects the dictionary around makes itself
+    by_way = {id(way): value for way, value in walk.seen.values()}
+    for way, value in walk.seen.values():
+        kind = type(value)
+        if way is None or not _must_be_there(value, kind):
+            continue
+        if _mutable.get(kind) is _Capture.object:
+            above = [type(by_way[id(one)]) for one in _above(way) if id(one) in by_way]
+            owners = [owner, *above]
+            if _is_known_record(kind, owners):
+                continue
+        place = place_of(way, walk.path)
+        if isinstance(value, dict):
+            grown.append(f"{place}[")
+        parts[place] = _in_words(value)
+        if _mutable.get(kind) is _Capture.object and kind.__new__ is object.__new__:
+            plain.add(place)
+    for place in [one for one in parts if grown and one.startswith(tuple(grown))]:
+        del parts[place]
+    return Inventory(
+        parts,
+        frozenset(plain),
+        {place_of(way, walk.path): value for way, value in walk.code},
+        {place_of(way, walk.path): why for way, why in walk.left_out},
+        frozenset({owner, *(type(value) for _, value in walk.seen.values())}),
+        fills,
+    )
+
+
+def _must_be_there(value: Any, kind: type) -> bool:
+    handler = _mutable.get(kind)
+    if isinstance(value, collections.defaultdict) and handler is not _Capture.object:
+        factory = value.default_factory
+        return FACTORIES.get(getattr(factory, "__name__", "None")) is not factory
+    return handler in (_Capture.object, stateful.capture_stateful, streams.capture_space)
+
+
+def _is_known_record(kind: type, owners: list[type]) -> bool:
+    """Whether a tree that is put back finds this dataclass near those objects."""
+    near = types.SimpleNamespace(owners=owners, tuple_types={})
+    return records.find_class(near, None, kind.__qualname__, records.is_record) is kind
+
+
+def _above(way: Way) -> Iterator[Way]:
+    while way := way[0]:
+        yield way
+
+
+def _in_words(value: Any) -> str:
+    """The class of an object, and how large it is where that decides what it can load."""
+    name = class_name(type(value))
+    torch = tensors.loaded_torch()
+    if torch is not None and isinstance(value, torch.nn.Module):
+        own = {**value._parameters, **value._buffers}
+        sizes = [f"{key} {list(one.shape)}" for key, one in own.items() if one is not None]
+        return f"{name} ({', '.join(sizes)})" if sizes else name
+    if torch is not None and isinstance(value, torch.optim.Optimizer):
+        counts = [len(group["params"]) for group in value.param_groups]
+        return f"{name} of {counts} parameters"
+    return name
