@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from gym_loop.class_loader import import_summary
@@ -68,13 +69,13 @@ class Experiment:
                     space.seed(self.run.seeds.integer(name))
         return env
 
-    def make_agent(self) -> Any:
-        """Make the agent for the environment's spaces."""
+    def make_agent(self, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Make the agent for the environment's spaces; with other parameters than the config's."""
         env, agent, spaces = self.env, self.config.agent, self._single_spaces()
         copies = getattr(env, "num_envs", 1)
         try:
             made = agent.cls(
-                **agent.parameters,
+                **(agent.parameters if parameters is None else parameters),
                 **spaces,
                 # An evaluation may have fewer copies than the training.
                 n_envs=self.config.loop.parameters.get("n_envs", copies),

@@ -129,10 +129,10 @@ def _resolved(directory: RunDirectory) -> dict[str, Any]:
             f"{path} is missing: without it {directory.run_id} cannot be continued; copy it from"
             " where the run was trained, or start a new run"
         )
-    return flatten(_own_config(directory).as_dict(), lists=True)
+    return flatten(own_config(directory).as_dict(), lists=True)
 
 
-def _own_config(directory: RunDirectory) -> RunConfig:
+def own_config(directory: RunDirectory) -> RunConfig:
     """What the run's own resolved file says.
 
     Raises:
@@ -238,7 +238,7 @@ def _with_trained_agent(
     config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]
 ) -> RunConfig:
     try:
-        trained = _own_config(directory)
+        trained = own_config(directory)
     except ConfigError as error:
         warn(f"{directory.run_id}: its own run file cannot be used ({error}); using {config.path}")
         return config

@@ -109,7 +109,7 @@ class CodeLater(Guessing):
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
-        self.rule = max
+        self.rule: Any = max
 
     def update(self, episode_num: int) -> None:
         self.rule = lambda one, other: other

@@ -50,6 +50,7 @@ FLOORS: list[list[str]] = [
         "budgets.py",
         "resume.py",
         "building.py",
+        "changed_parameters.py",
         "session.py",
         "many_seeds.py",
         "experiment.py",

@@ -133,7 +133,7 @@ class TestUnsaveableLater:
         agent = "agent.class=agents.py:UnsaveableLater"
         outcome = gym_loop_command("train", "-c", "run.yaml", "--set", agent)
         assert outcome.status == 1
-        assert outcome.err.count("no checkpoint can be saved any more: log: ") == 1
+        assert outcome.err.count("no checkpoint can be saved any more: agent.log: ") == 1
         *_, last = outcome.err.splitlines()
         (newest,) = checkpoints("run-1")[-1:]
         assert "the end of run-1 was not saved" in last

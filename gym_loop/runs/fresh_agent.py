@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import gym_loop
 from gym_loop.class_loader import module_name
 from gym_loop.errors import StateError
 from gym_loop.runs import tree_file
@@ -181,7 +180,7 @@ def _is_users(module: str) -> bool:
     if file is None:
         return False
     path = Path(file).resolve()
-    inside = [Path(gym_loop.__file__).parent, Path(sysconfig.get_path("stdlib"))]
+    inside = [Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))]
     return not (
         any(path.is_relative_to(one.resolve()) for one in inside)
         or {"site-packages", "dist-packages"} & set(path.parts)

@@ -73,7 +73,8 @@ def _inventory(walk: Any, owner: type, fills: bool) -> Inventory:
         if isinstance(value, dict):
             grown.append(f"{place}[")
         parts[place] = _in_words(value)
-        if _mutable.get(kind) is _Capture.object and kind.__new__ is object.__new__:
+        constructor: Any = kind.__new__
+        if _mutable.get(kind) is _Capture.object and constructor is object.__new__:
             plain.add(place)
     for place in [one for one in parts if grown and one.startswith(tuple(grown))]:
         del parts[place]
