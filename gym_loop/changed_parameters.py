@@ -27,7 +27,7 @@ Tree = Any
 _STREAMS = {"__generator__", "__random__", "__random_state__", "__space__", "__torch_generator__"}
 
 
-def with_changed_parameters(
+def with_new_parameters(
     experiment: Experiment, checkpoint: Checkpoint, run: RunDirectory, changed: Sequence[str]
 ) -> Checkpoint:
     """A checkpoint without the agent's attributes that are to come from new values instead.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.building import Experiment, check_saveable, check_visible
-from gym_loop.changed_parameters import with_changed_parameters
+from gym_loop.changed_parameters import with_new_parameters
 from gym_loop.config import RunConfig, flatten, value_at
 from gym_loop.contract import explained
 from gym_loop.envs.state import Verdict
@@ -258,9 +258,7 @@ class _Session:
                 f"{checkpoint.path} was saved in the middle of a step that failed: what follows is"
                 " close to, but not exactly, what would have been"
             )
-        checkpoint = with_changed_parameters(
-            self.experiment, checkpoint, self.directory, self.changed
-        )
+        checkpoint = with_new_parameters(self.experiment, checkpoint, self.directory, self.changed)
         other_env = any(key.startswith("env.") for key in self.changed)
         self.run.load(self.loop, checkpoint, environment=not other_env)
         if other_env:

@@ -19,7 +19,6 @@ from gymnasium.wrappers import PassiveEnvChecker
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import capture, capture_attributes, restore_attributes
-from gym_loop.state_tree.records import known_to
 from gym_loop.state_tree.tags import class_name
 
 Tree = dict[str, Any]
@@ -47,15 +46,6 @@ def layers_of(env: Any) -> list[Any]:
     while isinstance(layers[-1], (gymnasium.Wrapper, VectorWrapper)):
         layers.append(layers[-1].env)
     return layers
-
-
-def classes_near(loop: Any) -> list[type]:
-    """The named tuples, dataclasses and enumerations that a loop's observations may be made of."""
-    layers = layers_of(loop.env)
-    copies = getattr(layers[-1], "envs", None)
-    if copies:
-        layers += layers_of(copies[0])
-    return known_to(type(loop), type(loop.agent), *map(type, layers))
 
 
 def capture_layer(layer: Any, layers: Sequence[Any], packages: Collection[str] = ()) -> Tree:

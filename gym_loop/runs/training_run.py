@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.envs.fresh import made_again
-from gym_loop.envs.layers import classes_near
 from gym_loop.envs.making import close_quietly, frame_source
-from gym_loop.envs.space_facts import space_difference
-from gym_loop.errors import CheckpointMismatchError, StateError
+from gym_loop.errors import StateError
 from gym_loop.runs.console import Console
+from gym_loop.runs.fitting import check_fits, classes_near, spaces_of
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
 from gym_loop.seeding import (
@@ -278,7 +277,7 @@ class TrainingRun:
             "environment": self._environment_state(),
             "logs": self.metrics.state_dict(),
             "run": {"seconds": self.seconds, "best_evaluation": self.best_evaluation},
-            "spaces": [capture(space) for space in self._spaces(loop)],
+            "spaces": [capture(space) for space in spaces_of(loop)],
             "streams": capture_global_streams(),
         }
 
@@ -336,7 +335,7 @@ class TrainingRun:
             best = saved_number(tree["run"], "best_evaluation")
         self.best_evaluation, self._seconds_before = best, seconds
         self._started = time.monotonic()
-        for space, state in zip(self._spaces(loop), tree["spaces"], strict=True):
+        for space, state in zip(spaces_of(loop), tree["spaces"], strict=True):
             restore(space, state)
         restore_global_streams(tree["streams"])
 
@@ -349,45 +348,13 @@ class TrainingRun:
             agent.load_state_dict(restore(None, tree, tuple_types=known_to(type(agent))))
 
     def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
-        """Compare what a checkpoint says it was made with.
-
-        Raises:
-            CheckpointMismatchError: the agent's or the loop's class, or a space, differs.
-        """
-        info = checkpoint.info
-        classes = {"agent": type(loop.agent).__qualname__, "loop": type(loop).__qualname__}
-        differing = [
-            f"{key} was {info[key]}, is {name}"
-            for key, name in classes.items()
-            if info.get(key, name) != name
-        ]
-        with checkpoint.loading():
-            differing += [
-                f"{key} {difference}"
-                for key, now in self.environment_info.items()
-                if key in info and (difference := space_difference(info[key], now))
-            ]
-        if differing:
-            raise CheckpointMismatchError(
-                f"{checkpoint.path} does not fit this run file: {'; '.join(differing)}"
-            )
-        if other := differing_versions(info.get("versions")):
+        """See `gym_loop.runs.fitting.check_fits`; other versions than its are warned of."""
+        check_fits(checkpoint, loop, self.environment_info)
+        if other := differing_versions(checkpoint.info.get("versions")):
             self.console.warning(
                 f"{checkpoint.path} was made with {', '.join(other)}:"
                 " what follows may differ in the last bits"
             )
-
-    @staticmethod
-    def _spaces(loop: Any) -> list[Any]:
-        """Spaces whose random streams belong to the run: the environment's and the agent's."""
-        parameters = getattr(loop.agent, "parameters", {})
-        spaces = [
-            loop.env.action_space,
-            loop.env.observation_space,
-            parameters.get("action_space"),
-            parameters.get("observation_space"),
-        ]
-        return [space for space in spaces if space is not None]
 
     def close_env(self, env: Any) -> None:
         """Close an environment once; that one cannot be closed is said once."""
