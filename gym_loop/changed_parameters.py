@@ -45,7 +45,7 @@ def with_new_parameters(
     names = sorted({key.split(".")[2] for key in changed if key.startswith("agent.parameters.")})
     if not names:
         return checkpoint
-    before = own_config(run).agent.parameters
+    before = own_config(run, experiment.config).agent.parameters
     agent = _adapted(experiment, checkpoint.tree["agent"], before, names)
     return replace(checkpoint, tree={**checkpoint.tree, "agent": agent})
 

@@ -54,15 +54,15 @@ def check(
     except ConfigError as error:
         return [CheckResult("error", "config", str(finding)) for finding in error.findings]
     checker = _Checker(config.with_seed(config.seed or 0))
-    results = [
-        CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
-        *checker.directories(),
-        *checker.loggers(),
-        *checker.classes_and_environment(),
-        *checker.pictures(),
-        _versions(),
-    ]
-    return results
+    with config.code_in_use():
+        return [
+            CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
+            *checker.directories(),
+            *checker.loggers(),
+            *checker.classes_and_environment(),
+            *checker.pictures(),
+            _versions(),
+        ]
 
 
 def _versions() -> CheckResult:

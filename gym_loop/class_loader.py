@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gym_loop import sources
+from gym_loop.copies import copies_in_use
 from gym_loop.errors import (
     ClassLoadError,
     ClassMissingError,
@@ -27,6 +29,7 @@ from gym_loop.errors import (
     WrongClassError,
 )
 from gym_loop.files import expanded
+from gym_loop.sources import FILE_MODULE, Source, SourceLoader, note_new
 
 # What to do about a module that is missing most often.
 _REMEDIES = {
@@ -36,8 +39,7 @@ _REMEDIES = {
 
 
 MOST_UNKNOWN = 20  # unknown names that are each told apart
-_FILE_MODULE = "gym_loop_file_"  # what names of modules that are files begin with
-_copies: dict[Path, Path] = {}
+_travelled: dict[Path, Path] = {}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -119,7 +121,12 @@ def use_instead(files: Mapping[Path, Path]) -> None:
     Args:
         files: the copy of each absolute path.
     """
-    _copies.update(files)
+    _travelled.update(files)
+
+
+def original_of(path: Path) -> Path:
+    """Where a file comes from that `use_instead` named; any other one itself."""
+    return next((was for was, now in _travelled.items() if now == path), path)
 
 
 def load_module(name: str, *, search: Sequence[Path] = ()) -> ModuleType:
@@ -137,13 +144,13 @@ def public_name(cls: type) -> str:
 def class_string(cls: type) -> str:
     """The string by which another process finds a loaded class; a file's by its whole path."""
     module = sys.modules[cls.__module__]
-    from_file = cls.__module__.startswith(_FILE_MODULE)
+    from_file = cls.__module__.startswith(FILE_MODULE)
     return f"{module.__file__ if from_file else cls.__module__}:{cls.__name__}"
 
 
 def module_name(name: str) -> str:
     """A module's name, for comparison; of a file's, wherever the file is, the name of the file."""
-    if not name.startswith(_FILE_MODULE):
+    if not name.startswith(FILE_MODULE):
         return name
     return Path(getattr(sys.modules.get(name), "__file__", None) or name).name
 
@@ -170,21 +177,48 @@ def absolute_files(value: Any, search: Sequence[Path]) -> Any:
     return value if found is None else f"{found}:{class_name}" if colon else str(found)
 
 
+def file_module(name: str, search: Sequence[Path] = ()) -> str | None:
+    """The name of the module that a ``.py`` file is loaded as; None if there is no such file."""
+    found = _find_source(name, search)
+    return None if found is None else found[0]
+
+
+def _find_source(name: str, search: Sequence[Path]) -> tuple[str, Path, Source | None] | None:
+    """Of a file: the name of its module, where it is, and what it holds if it is a run's copy."""
+    copies = copies_in_use()
+    if copies is not None and (found := copies.find(name, (Path.cwd(), *search))) is not None:
+        copy, place = found
+        return _unique(place, copy.data), place, copy
+    path = _travelled.get(Path(name)) or find_file(name, search)
+    return None if path is None else (_unique(path), path, None)
+
+
+def _unique(path: Path, data: bytes = b"") -> str:
+    # By the path, so that a user's random.py can never stand in for an installed module.
+    digest = hashlib.sha1(os.fsencode(path) + data, usedforsecurity=False).hexdigest()
+    return f"{FILE_MODULE}{digest[:12]}"
+
+
 def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
-    path = _copies.get(Path(name)) or find_file(name, search)
-    if path is None:
+    found = _find_source(name, search)
+    if found is None:
         places = ", ".join(dict.fromkeys(str(place) for place in (Path.cwd(), *search)))
         raise ModuleMissingError(f"there is no file {name} (looked in {places})")
-    # Unique by path, so that a user's random.py can never stand in for an installed module.
-    digest = hashlib.sha1(os.fsencode(path), usedforsecurity=False).hexdigest()
-    unique = f"{_FILE_MODULE}{digest[:12]}"
+    unique, place, source = found
     if unique in sys.modules:
         return sys.modules[unique]
-    _make_importable(path.parent)
-    spec = importlib.util.spec_from_file_location(unique, path)
+    if source is not None and (copies := copies_in_use()) is not None:
+        copies.names.add(unique)
+    if source is None:
+        source = Source(place, _read(name, place), None)
+    _make_importable(source.path.parent)
+    spec = importlib.util.spec_from_file_location(
+        unique, place, loader=SourceLoader(source, place), submodule_search_locations=None
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    before = {*sys.modules, unique}
     sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
@@ -192,17 +226,28 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
         del sys.modules[unique]
         raise ModuleBrokenError(
             f"{name} failed while it was imported: {import_summary(error)}",
-            _own_traceback(error, str(path)),
+            _own_traceback(error, str(place)),
         ) from error
+    note_new(before, unique)
     return module
+
+
+def _read(name: str, place: Path) -> bytes:
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise ModuleMissingError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _load_installed(name: str) -> ModuleType:
     if name.startswith("."):
         raise ModuleMissingError(f"there is no module {name}: write its full name, package.module")
     _make_importable(Path.cwd())
+    before = set(sys.modules)
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        note_new(before, name)
+        return module
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise ModuleMissingError(
@@ -233,12 +278,12 @@ def import_summary(error: BaseException) -> str:
 
 
 def _own_traceback(error: BaseException, place: str) -> str:
-    """The traceback without the frames of the import machinery and of this file."""
+    """The traceback without the frames of the import machinery and of our own."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
         for frame in frames
-        if frame.filename != __file__
+        if frame.filename not in (__file__, sources.__file__)
         and not frame.filename.startswith("<frozen importlib")
         and "importlib" not in Path(frame.filename).parts
     ]

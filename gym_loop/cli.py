@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gym_loop import __version__
-from gym_loop.cli_options import NEWEST, Config, Json, Set, print_json, say
+from gym_loop.cli_options import NEWEST, Code, Config, Json, Set, print_json, say
 from gym_loop.cli_report import compare, report
 from gym_loop.cli_sweep import sweep
 from gym_loop.cli_train import train
@@ -177,6 +177,7 @@ def evaluate(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="The agent as it is made, and no run's.")
     ] = False,
+    code: Code = None,
     json: Json = False,
 ) -> None:
     """Evaluate the agent: no learning, no exploration.
@@ -199,6 +200,7 @@ def evaluate(
         render=render or None,
         seed=seed,
         untrained=untrained,
+        code=code,
         quiet=json,
     )
     if json:
@@ -299,6 +301,7 @@ def verify_resume(
     run_config: Config,
     set_: Set = None,
     steps: Annotated[int, typer.Option(min=4, help="Length of the training, in steps.")] = 2_000,
+    code: Code = None,
 ) -> None:
     """Prove that a run resumes bit for bit: train with and without a kill, and compare.
 
@@ -309,7 +312,7 @@ def verify_resume(
     from gym_loop.terminal import verification_report
     from gym_loop.verification import verify_resume as verify
 
-    result = verify(run_config, set_ or (), steps=steps)
+    result = verify(run_config, set_ or (), steps=steps, code=code)
     say(verification_report(result))
     if not result.identical:
         raise typer.Exit(1)

@@ -23,6 +23,16 @@ Set = Annotated[
         show_default=False,
     ),
 ]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        "--code",
+        metavar="run|files",
+        help="run: the copies of your files that the run has kept. files: the files as they are "
+        "now. By default run where the file is a run's own run.yaml, else files.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")]
 

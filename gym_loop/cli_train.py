@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import NEWEST, Config, Json, Quiet, Set, print_json, say
+from gym_loop.cli_options import NEWEST, Code, Config, Json, Quiet, Set, print_json, say
 from gym_loop.errors import UsageError
 
 
@@ -51,6 +51,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    code: Code = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -69,7 +70,7 @@ def train(
                 raise UsageError(f"{option} {value} and --seeds exclude each other")
         if resume not in (None, NEWEST):
             raise UsageError(f"--resume {resume} is one run; with --seeds write --resume alone")
-        _train_many(run_config, set_ or (), seeds, jobs, resume is not None, quiet, json)
+        _train_many(run_config, set_ or (), seeds, jobs, resume is not None, code, quiet, json)
         return
     if jobs is not None:
         raise UsageError(f"--jobs {jobs} needs --seeds: one run is one process")
@@ -82,6 +83,7 @@ def train(
         seed=seed,
         name=name,
         resume=True if resume == NEWEST else resume or False,
+        code=code,
         quiet=quiet or json,
     )
     if json:
@@ -102,15 +104,17 @@ def _train_many(
     seeds: str,
     jobs: int | None,
     resume: bool,
+    code: str | None,
     quiet: bool,
     json: bool,
 ) -> None:
     from gym_loop.config import load_config
     from gym_loop.many_seeds import parse_seeds, train_seeds
+    from gym_loop.own_code import find_copies
     from gym_loop.terminal import not_saved, seeds_summary
 
     wanted = parse_seeds(seeds)
-    config = load_config(run_config, overrides)
+    config = load_config(run_config, overrides, code=find_copies(run_config, overrides, None, code))
     result = train_seeds(config, wanted, jobs=jobs, resume=resume, quiet=quiet or json)
     if json:
         print_json(result.as_dict())

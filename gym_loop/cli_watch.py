@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli_options import Config, Set, say
+from gym_loop.cli_options import Code, Config, Set, say
 
 
 def watch(
@@ -41,6 +41,7 @@ def watch(
         int | None,
         typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
     ] = None,
+    code: Code = None,
 ) -> None:
     """Show the agent of a run at play in a browser, while the run is trained or after it.
 
@@ -60,6 +61,7 @@ def watch(
         token=token,
         fps=fps,
         seed=seed,
+        code=code,
         ready=_say_where,
     )
 

@@ -6,6 +6,8 @@ Defaults live in ``get_default_parameters()`` alone; a run file holds what diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,13 +17,15 @@ import gymnasium
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.class_loader import load_class, unknown_names
 from gym_loop.contract import RUNNER_PARAMETERS, check_contract, former_key, moved
+from gym_loop.copies import Copies
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.files import expanded
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.parameters import as_integer, check_parameters
 from gym_loop.run_config import ClassConfig, RunConfig, flatten, value_at
-from gym_loop.runs.origin import follow
+from gym_loop.runs.code import read_copies
+from gym_loop.runs.origin import follow, own_run
 from gym_loop.seeding import MAX_SEED
 from gym_loop.yaml_file import Document, is_plain, read_overrides, read_yaml_file
 
@@ -68,6 +72,7 @@ def load_config(
     overrides: Iterable[str] | Mapping[str, Any] = (),
     *,
     options: Mapping[str, str] | None = None,
+    code: Copies | bool = True,
 ) -> RunConfig:
     """Read, merge and check a run config.
 
@@ -76,8 +81,11 @@ def load_config(
         overrides: ``dotted.key=value`` texts (the value in YAML syntax), or a mapping of
             dotted keys to values.
         options: what to call an override in messages, by its key; by default ``--set key``.
+        code: copies to load in place of the user's files; True takes those of the run whose own
+            resolved file this is, False none.
 
     Raises:
+        RunError: a copy is missing, or is not what the run kept.
         ConfigError: with every finding, each with its file, line and dotted path.
     """
     if isinstance(source, RunConfig):
@@ -94,9 +102,16 @@ def load_config(
         command = f"gym-loop create-default -c {path} -f"
         problem = f"is empty; name at least an agent and an environment, or write it with {command}"
         raise ConfigError([Finding("", problem, str(path))])
+    if isinstance(source, RunConfig):
+        copies = source.copies
+    elif isinstance(code, bool):
+        copies = read_copies(path.parent) if code and path and own_run(path) else None
+    else:
+        copies = code
     reader = _Reader(document, path, options or {})
     overridden = reader.override(overrides)
-    return reader.config([*before, *overridden])
+    with copies or nullcontext():
+        return replace(reader.config([*before, *overridden]), copies=copies)
 
 
 def _read_file(path: Path) -> Document:

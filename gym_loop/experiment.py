@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from gym_loop.budgets import lift_default_budget
 from gym_loop.building import Experiment, check_visible
@@ -14,6 +14,7 @@ from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.many_seeds import check_seeds, train_seeds
+from gym_loop.own_code import find_copies, tell_code
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
@@ -22,6 +23,9 @@ from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, check_seed, draw_seed
 from gym_loop.session import train_prepared
 from gym_loop.state_tree.entries import saved_count
+
+if TYPE_CHECKING:
+    from gym_loop.runs.checkpoint import Checkpoint
 
 Source = str | Path | Mapping[str, Any] | RunConfig
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -35,6 +39,7 @@ def train(
     seed: int | None = None,
     name: str | None = None,
     resume: str | bool = False,
+    code: str | None = None,
     quiet: bool = True,
 ) -> TrainingResult: ...
 
@@ -47,6 +52,7 @@ def train(
     seeds: Iterable[int],
     jobs: int | None = None,
     resume: bool = False,
+    code: str | None = None,
     quiet: bool = True,
 ) -> list[TrainingResult]: ...
 
@@ -60,6 +66,7 @@ def train(
     jobs: int | None = None,
     name: str | None = None,
     resume: str | bool = False,
+    code: str | None = None,
     quiet: bool = True,
 ) -> TrainingResult | list[TrainingResult]:
     """Train the agent of a run config, once or with many seeds.
@@ -74,6 +81,9 @@ def train(
         jobs: of the processes, so many work at once; by default one a core.
         name: the run's id; by default the file's stem and a number.
         resume: True continues the newest run of this file, an id that run.
+        code: ``"run"`` loads the copies of your files that the run has kept (the one that is
+            resumed, else the newest of this file), ``"files"`` the files as they are now; by
+            default the copies where the file is a run's own ``run.yaml``, else the files.
         quiet: show warnings only.
 
     Raises:
@@ -81,7 +91,8 @@ def train(
         SeedsFailedError: some of the seeds failed; its ``results`` are those of the others.
         Exception: whatever the agent or the environment raised, after a checkpoint was saved.
     """
-    config = load_config(source, overrides)
+    of_run = resume if isinstance(resume, str) else None
+    config = load_config(source, overrides, code=find_copies(source, overrides, of_run, code))
     if seeds is not None:
         if seed is not None or name is not None or isinstance(resume, str):
             raise UsageError("seeds are many runs: seed, name, and a run to resume are for one")
@@ -119,7 +130,8 @@ def train_config(
         if config.seed is None:
             config = config.with_seed(draw_seed())
         config = lift_default_budget(config, config.overridden, console.message)
-        return train_prepared(config, None, console, name=name, ready=ready)
+        with config.code_in_use():
+            return train_prepared(config, None, console, name=name, ready=ready)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
     from gym_loop.resume import find_run, refuse_without_checkpoints, resumed_config
@@ -130,7 +142,8 @@ def train_config(
     directory.lock()
     try:
         config, changed = resumed_config(config, directory, console.message)
-        return train_prepared(config, directory, console, changed=changed, ready=ready)
+        with config.code_in_use():
+            return train_prepared(config, directory, console, changed=changed, ready=ready)
     finally:
         directory.unlock()
 
@@ -146,6 +159,7 @@ def evaluate(
     render: bool | None = None,
     seed: int | None = None,
     untrained: bool = False,
+    code: str | None = None,
     quiet: bool = True,
 ) -> EvaluationResult:
     """Evaluate the agent of a run config: no ``memorize``, no ``update``, no exploration.
@@ -162,6 +176,7 @@ def evaluate(
         render: in place of ``eval_render``.
         seed: leads to the seeds of the episodes; by default the config's, or the run's.
         untrained: the agent as it is made, and no run's.
+        code: as in `train`; the run is the one that is evaluated.
         quiet: show warnings only.
 
     Raises:
@@ -175,7 +190,9 @@ def evaluate(
         "eval_record": ("--record", int(record) if record is not None else None),
         "eval_render": ("--render", render),
     }
-    config = load_config(source, overrides)
+    is_path = str(checkpoint) not in ("latest", "best")
+    of_run = run or (Path(checkpoint).resolve().parent.name if is_path else None)
+    config = load_config(source, overrides, code=find_copies(source, overrides, of_run, code))
     for name, (option, wish) in wishes.items():
         if wish is not None:
             key = f"loop.parameters.{name}"
@@ -186,6 +203,17 @@ def evaluate(
     )
     if seed is not None or config.seed is None:
         config = config.with_seed(check_seed(seed, "--seed") if seed is not None else draw_seed())
+    with config.code_in_use():
+        return _evaluate(config, directory, found, console)
+
+
+def _evaluate(
+    config: RunConfig,
+    directory: RunDirectory | None,
+    found: Checkpoint | None,
+    console: Console,
+) -> EvaluationResult:
+    """Play what `evaluate` has decided on, and write it down."""
     assert config.seed is not None
     parameters = config.loop.parameters
     recorded = parameters.get("eval_record", False)
@@ -195,6 +223,7 @@ def evaluate(
     training_run = TrainingRun(Seeds(config.seed), console=console)
     experiment = Experiment(config, training_run, **visible, evaluation=True)
     try:
+        tell_code(config, directory, console)
         if found is not None:
             training_run.check_fits(experiment.loop, found)
             training_run.load_agent(experiment.agent, found)

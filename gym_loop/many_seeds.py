@@ -256,6 +256,7 @@ class _Crew:
             "config": self.config.to_yaml(),  # not the file, which may be edited meanwhile
             "path": str(self.config.path) if self.config.path else None,
             "overridden": list(self.config.overridden),
+            "code": str(self.config.copies.logs.resolve()) if self.config.copies else None,
             "seed": seed,
             "resume": self.resume,
             "quiet": self.quiet,

@@ -76,7 +76,7 @@ def resumed_config(
     Raises:
         ConfigError: it differs in keys that ``--set`` does not name; the message shows them.
     """
-    before = _resolved(directory)
+    before = _resolved(directory, config)
     asked = config.overridden
     config = lift_default_budget(_with_recorded_overrides(config, directory), asked, say)
     if config.seed is None:
@@ -121,7 +121,7 @@ def _is_free(key: str) -> bool:
     return section == "loop.parameters" and (name in _FREE or name.endswith("dir"))
 
 
-def _resolved(directory: RunDirectory) -> dict[str, Any]:
+def _resolved(directory: RunDirectory, config: RunConfig) -> dict[str, Any]:
     """The flat values of the run's own resolved file."""
     path = directory.logs / RUN_FILE
     if not path.is_file():
@@ -129,18 +129,18 @@ def _resolved(directory: RunDirectory) -> dict[str, Any]:
             f"{path} is missing: without it {directory.run_id} cannot be continued; copy it from"
             " where the run was trained, or start a new run"
         )
-    return flatten(own_config(directory).as_dict(), lists=True)
+    return flatten(own_config(directory, config).as_dict(), lists=True)
 
 
-def own_config(directory: RunDirectory) -> RunConfig:
-    """What the run's own resolved file says.
+def own_config(directory: RunDirectory, like: RunConfig) -> RunConfig:
+    """What the run's own resolved file says, with the code that another config has in use.
 
     Raises:
         ConfigError: it cannot be used.
     """
     path = directory.logs / RUN_FILE
     empty = path.is_file() and path.stat().st_size == 0
-    config = None if empty else load_config(path)
+    config = None if empty else load_config(path, code=like.copies or False)
     if config is None or config.seed is None:  # the seed is in the last line
         problem = "is cut off; copy it once more from where the run was trained"
         raise ConfigError([Finding("", problem, str(path))])
@@ -238,7 +238,7 @@ def _with_trained_agent(
     config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]
 ) -> RunConfig:
     try:
-        trained = own_config(directory)
+        trained = own_config(directory, config)
     except ConfigError as error:
         warn(f"{directory.run_id}: its own run file cannot be used ({error}); using {config.path}")
         return config

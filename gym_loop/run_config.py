@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gym_loop.class_loader import absolute_files
+from gym_loop.copies import Copies
 from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.parameters import documentation
-from gym_loop.runs.origin import stem
-from gym_loop.yaml_file import plain, write_yaml
+from gym_loop.runs.origin import inherited_overrides, stem
+from gym_loop.yaml_file import as_json, plain, write_yaml
 
 _COMMENTS = {
     ("agent",): "Who learns: package.module:Class or path/to/file.py:Class.",
@@ -46,6 +48,7 @@ class RunConfig:
         seed: of all random streams; None means that one is to be drawn.
         path: the file that it was read from, if any.
         overridden: dotted paths that were set beside the file.
+        copies: of a run, that its classes were loaded from in place of the user's files.
     """
 
     agent: ClassConfig
@@ -54,6 +57,11 @@ class RunConfig:
     seed: int | None = None
     path: Path | None = None
     overridden: Sequence[str] = field(default_factory=tuple)
+    copies: Copies | None = None
+
+    def code_in_use(self) -> AbstractContextManager[Any]:
+        """A context in which the user's files are those that the classes were loaded from."""
+        return self.copies or nullcontext()
 
     @property
     def stem(self) -> str:
@@ -156,3 +164,14 @@ def value_at(config: Mapping[str, Any], key: str) -> Any:
             step = next((one for one in value if str(one) == part), part)
         value = value[step]
     return value
+
+
+def overrides_of(config: RunConfig) -> dict[str, Any]:
+    """What was set beside the file, and beside the file of the run that this one repeats."""
+    values, found = config.as_dict(), {}
+    for key in [*inherited_overrides(config.path), *config.overridden]:
+        try:
+            found[key] = as_json(value_at(values, key))
+        except (LookupError, TypeError, ValueError):  # a parameter of a class that was replaced
+            continue
+    return found

@@ -21,6 +21,7 @@ from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.experiment import train_config
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.results import TrainingResult
+from gym_loop.runs.code import read_copies
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, run_ids
 from gym_loop.runs.origin import is_from
@@ -72,7 +73,7 @@ class Reply:
 def train_job(job: dict[str, Any], reply: Reply) -> TrainingResult:
     """Train what a job describes, exactly as ``gym-loop train --seed`` would."""
     config = load_config(
-        described(job["config"], job["path"], job["overridden"]),
+        described(job["config"], job["path"], job["overridden"], job["code"]),
         {"seed": job["seed"]},
         options={"seed": "--seeds"},
     )
@@ -86,8 +87,17 @@ def train_job(job: dict[str, Any], reply: Reply) -> TrainingResult:
     return train_config(config, Console(quiet=job["quiet"]), resume=resume or False, ready=ready)
 
 
-def described(text: str, path: str | None, overridden: list[str]) -> RunConfig:
-    """The config that another process had; its classes are still to be loaded."""
+def described(
+    text: str, path: str | None, overridden: list[str], code: str | None = None
+) -> RunConfig:
+    """The config that another process had; its classes are still to be loaded.
+
+    Args:
+        text: the run file.
+        path: of the run file.
+        overridden: keys that were set beside it.
+        code: the run whose copies are to be used, by its directory of logs.
+    """
     data = read_yaml(text, path or "").data
     agent, env, loop = data["agent"], data["env"], data["loop"]
     wrappers = [WrapperSpec(one["class"], one["parameters"]) for one in env["wrappers"]]
@@ -97,6 +107,7 @@ def described(text: str, path: str | None, overridden: list[str]) -> RunConfig:
         ClassConfig(loop["class"], BaseLoop, loop["parameters"]),
         path=Path(path) if path else None,
         overridden=overridden,
+        copies=None if code is None else read_copies(Path(code)),
     )
 
 

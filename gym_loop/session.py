@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.changed_parameters import with_new_parameters
-from gym_loop.config import RunConfig, flatten, value_at
+from gym_loop.config import RunConfig, flatten
 from gym_loop.contract import explained
 from gym_loop.envs.state import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
+from gym_loop.own_code import CodeKeeper
 from gym_loop.results import TrainingResult
+from gym_loop.run_config import overrides_of
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
 from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
-from gym_loop.runs.origin import inherited_overrides, origin, origin_now
+from gym_loop.runs.origin import origin, origin_now
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
-from gym_loop.yaml_file import as_json
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
@@ -49,7 +50,7 @@ def train_prepared(
     """Build, create or reopen the run's files, train, and finish them whatever happens.
 
     Args:
-        config: with a seed.
+        config: with a seed; its code is in use.
         directory: of an existing run to resume, locked; None creates one.
         console: what a person sees.
         name: id of the new run.
@@ -122,6 +123,8 @@ class _Session:
         path = self.config.path
         place = path.resolve().parent if path else Path.cwd()
         self.surroundings = Surroundings(directory, place, self.run.console.warning)
+        self.code = CodeKeeper(self.config, directory, self.run.console)
+        self.run.on_save = self.code.look_again
         self._open(experiment)
 
     def _open(self, experiment: Experiment) -> None:
@@ -170,6 +173,8 @@ class _Session:
             raise RunError(f"{logs} cannot be written: {reason}") from None
         finally:
             new.unlink(missing_ok=True)
+        step = checkpoint.step if checkpoint is not None else 0
+        self.code.begin(step if resumed else None)
         if checkpoint is not None:
             self._forget_evaluations_after(checkpoint.step)
         elif resumed:
@@ -219,7 +224,7 @@ class _Session:
             "status": "running",
             "exit_reason": None,
             "ended": None,
-            "overrides": _overrides(config),
+            "overrides": overrides_of(config),
             "resume": {
                 "verdict": self.verdict.word if self._saves else "impossible",
                 "method": self.verdict.method,
@@ -338,6 +343,7 @@ class _Session:
     def _end(self, reason: str, **facts: Any) -> None:
         run, loop = self.run, self.loop
         run.close(reason)
+        self.code.look_again()
         self.surroundings.finish()
         try:
             self.directory.note(
@@ -380,17 +386,6 @@ class _Session:
             complete=complete,
             limit=self._limit() if reason == "finished" else None,
         )
-
-
-def _overrides(config: RunConfig) -> dict[str, Any]:
-    """What was set beside the file, and beside the file of the run that this one repeats."""
-    values, found = config.as_dict(), {}
-    for key in [*inherited_overrides(config.path), *config.overridden]:
-        try:
-            found[key] = as_json(value_at(values, key))
-        except (LookupError, TypeError, ValueError):  # a parameter of a class that was replaced
-            continue
-    return found
 
 
 def _hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:

@@ -26,8 +26,10 @@ from gym_loop.building import Experiment
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import CheckpointMissingError, ContractError, RunError
 from gym_loop.loops import upkeep
+from gym_loop.own_code import find_copies
 from gym_loop.resume import find_run, resumed_config
 from gym_loop.runs.checkpoint import CheckpointStore
+from gym_loop.runs.code import read_copies
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.stopwatch import METRICS
@@ -71,6 +73,7 @@ def verify_resume(
     overrides: Iterable[str] | Mapping[str, Any] = (),
     *,
     steps: int = 2_000,
+    code: str | None = None,
 ) -> Verification:
     """Compare a run that was killed and resumed with one that never stopped.
 
@@ -78,11 +81,13 @@ def verify_resume(
         source: a run file, or its content.
         overrides: as in `gym_loop.train`.
         steps: length of the training, in environment steps; the checkpoint comes after half.
+        code: as in `gym_loop.train`.
 
     Raises:
         ContractError: a training failed, or left no checkpoint to resume from.
     """
-    config = load_config(source, overrides)
+    config = load_config(source, overrides, code=find_copies(source, overrides, None, code))
+    copies = str(config.copies.logs.resolve()) if config.copies else ""
     seed = config.seed if config.seed is not None else draw_seed()
     with tempfile.TemporaryDirectory(prefix="gym-loop-verify-") as place:
         straight, broken, again = (Path(place) / name for name in ("straight", "broken", "again"))
@@ -90,6 +95,7 @@ def verify_resume(
             directory.mkdir()
             text = _shortened(config.with_seed(seed), directory, steps).portable().to_yaml()
             (directory / "verify.yaml").write_text(text, encoding="utf-8")
+            (directory / "code").write_text(copies, encoding="utf-8")
         said = _child("killed", broken, steps)
         try:
             at = _store(broken).newest().step
@@ -150,11 +156,18 @@ def _notes(straight: Path, at: int) -> tuple[str, list[str]]:
         f"not in the environment's state, being no data: {name}"
         for name in resume.get("left_out", [])
     ]
-    evaluates = load_config(straight / "verify.yaml").loop.parameters.get("episodes_per_eval")
+    evaluates = _load(straight).loop.parameters.get("episodes_per_eval")
     rows = _rows(straight / "logdir" / RUN / "metrics.csv")
     if evaluates and not any(int(row["step"]) > at for row in rows if row.get("eval/return_mean")):
         notes.append("no evaluation was due after the resume: more --steps compare them too")
     return str(resume.get("verdict", "?")), notes
+
+
+def _load(directory: Path) -> RunConfig:
+    """The config of one of the trainings, with the code that all of them use."""
+    logs = (directory / "code").read_text(encoding="utf-8")
+    copies = read_copies(Path(logs)) if logs else None
+    return load_config(directory / "verify.yaml", code=copies or False)
 
 
 def _shortened(config: RunConfig, directory: Path, steps: int) -> RunConfig:
@@ -309,19 +322,20 @@ def _leaves(want: Any, have: Any, place: str) -> dict[str, str]:
 def _train(role: str, directory: Path, steps: int, at: int) -> None:
     # Checkpoints that come due are never put off: all trainings save at the same steps.
     upkeep.CHECKPOINT_ALLOWANCE = float("inf")
-    config = load_config(directory / "verify.yaml")
+    config = _load(directory)
     ready = {
         "straight": lambda made: _note_at_checkpoint(made, directory / "agent", at),
         "killed": lambda made: _kill_later(made, max(1, steps // 2) + max(1, steps // 4)),
         "resumed": lambda made: _note_attributes(made, directory / "agent"),
     }[role]
-    if role != "resumed":
-        train_prepared(config, None, Console(quiet=True), name=RUN, ready=ready)
-        return
-    run = find_run(config, RUN)
-    run.lock()
-    config, _ = resumed_config(config, run)
-    train_prepared(config, run, Console(quiet=True), ready=ready)
+    with config.code_in_use():
+        if role != "resumed":
+            train_prepared(config, None, Console(quiet=True), name=RUN, ready=ready)
+            return
+        run = find_run(config, RUN)
+        run.lock()
+        config, _ = resumed_config(config, run)
+        train_prepared(config, run, Console(quiet=True), ready=ready)
 
 
 def _note_at_checkpoint(experiment: Experiment, place: Path, at: int) -> None:

@@ -242,7 +242,7 @@ def test_absolute_files(workdir: Path) -> None:
 def test_a_copy_is_loaded_in_place_of_a_file(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(class_loader, "_copies", {})
+    monkeypatch.setattr(class_loader, "_travelled", {})
     (workdir / "copy.py").write_text("class Mine:\n    place = 'copy'\n")
     (workdir / "other.py").write_text("class Mine:\n    place = 'other'\n")
     use_instead({Path("/elsewhere/mine.py"): workdir / "copy.py"})

@@ -40,7 +40,7 @@ class TestTrain:
         assert result.checkpoint.is_dir()
         assert result.best_evaluation is None
         assert sorted(path.name.split(".")[0] for path in Path("logs/run-1").iterdir()) == [
-            "events", "lock", "manifest", "metrics", "run",
+            "code", "events", "lock", "manifest", "metrics", "run",
         ]  # fmt: skip
         assert not is_running(Path("logs/run-1"))
         json.dumps(result.as_dict())

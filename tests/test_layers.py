@@ -18,6 +18,8 @@ FLOORS: list[list[str]] = [
     ["errors.py", "transition.py"],
     [
         "files.py",
+        "sources.py",
+        "copies.py",
         "class_loader.py",
         "late_imports.py",
         "arguments.py",
@@ -48,6 +50,7 @@ FLOORS: list[list[str]] = [
     ["run_config.py", "config.py", "presets/"],
     [
         "budgets.py",
+        "own_code.py",
         "resume.py",
         "building.py",
         "changed_parameters.py",

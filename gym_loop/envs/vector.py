@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from gymnasium.vector.utils import batch_space
 
 from gym_loop.arguments import as_asked
+from gym_loop.copies import carried
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -81,10 +82,10 @@ def make_vector_env(
                 " set vectorization to auto or sync"
             )
     if vectorization == "async":
-        copy = WorkerCopy(partial(make_copy, spec, longest))
+        copy = WorkerCopy(carried(partial(make_copy, spec, longest)))
         return WorkersEnv([copy] * n_envs, spec.name, autoreset)
     if vectorization == "ray":
-        create = partial(make_copy, spec, longest)
+        create = carried(partial(make_copy, spec, longest))
         return ShardsEnv(create, n_envs, spec.name, autoreset, shards)
     shown = partial(make_copy, spec, longest, render=render, record=record)
     others = partial(make_copy, spec, longest)

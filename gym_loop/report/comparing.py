@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from gym_loop.report.statistics import (
     probability_of_improvement,
     welch,
 )
+from gym_loop.runs import code
 from gym_loop.runs.sparkline import sparkline
 
 SPARK = 40  # blocks
+MOST_LINES = 60  # of differing code, on a terminal
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Comparison:
         envs: one an environment that both have runs in.
         improvement: probability that a run of the second group scores higher, over all of them.
         verdict: the same in words.
+        code: a unified diff of each of the user's files that differs, by its name.
     """
 
     names: tuple[str, str]
@@ -79,6 +82,7 @@ class Comparison:
     envs: list[EnvComparison]
     improvement: Estimate
     verdict: str
+    code: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop compare --json`` prints."""
@@ -87,6 +91,7 @@ class Comparison:
             "a": {"name": first.name, "runs": [run.run for run in first.runs]},
             "b": {"name": second.name, "runs": [run.run for run in second.runs]},
             "differing": dict(self.content.differing[0]),
+            "code": dict(self.code),
             "score": self.content.score,
             "environments": {one.env: one.as_dict() for one in self.envs},
             "improvement": self.improvement._asdict(),
@@ -123,7 +128,25 @@ def compare_runs(
     verdict = _verdict(names, envs, improvement)
     if left_out := _without_score(content):
         content.remarks.append(f"left out, for want of a score: {', '.join(left_out)}")
-    return Comparison(names, content, envs, improvement, verdict)
+    return Comparison(names, content, envs, improvement, verdict, _code(content))
+
+
+def _code(content: Content) -> dict[str, str]:
+    """Where the code of the two groups differs; runs of a group that differ are remarked on."""
+    sides = []
+    for group in content.groups:
+        kept = [texts for run in group.runs if (texts := code.texts(run.logs))]
+        if any(one != kept[0] for one in kept):
+            remark = f"the runs of {group.name} were not all trained with the same code"
+            content.remarks.append(f"{remark}; that of {group.runs[0].run} is compared")
+        content.remarks += [
+            f"{run.run} was trained with other code first: {', '.join(before)} in {run.logs}"
+            for run in group.runs
+            if (before := code.earlier(run.logs))
+        ]
+        sides.append(kept[0] if kept else {})
+    # A side without any has classes of gym-loop or of a package, which the run files say.
+    return code.difference(*sides) if all(sides) else {}
 
 
 def _environments(content: Content) -> list[EnvComparison]:
@@ -219,7 +242,7 @@ def comparison_text(found: Comparison, *, plots: bool = True) -> str:
         f"{sign}: {name}, {_count(len(group.runs))}"
         for sign, name, group in zip("AB", found.names, content.groups, strict=True)
     ]
-    lines += ["", *_differences(content)]
+    lines += ["", *_differences(content), *_code_differences(found.code)]
     for one in found.envs:
         lines += ["", f"{one.env}, {content.score}", *_scores(one, plots)]
         lines.append(f"  B scores higher than A with probability {_chance(one.improvement)}")
@@ -258,6 +281,14 @@ def _differences(content: Content) -> list[str]:
     width = max(len(key) for key, _ in rows)
     told = [f"  {key.ljust(width)}  {values[0]} -> {values[1]}" for key, values in rows]
     return ["what differs in their run files (A -> B):", *told, *filter(None, [rest])]
+
+
+def _code_differences(differing: Mapping[str, str]) -> list[str]:
+    lines = [f"  {line}" for diff in differing.values() for line in diff.splitlines()]
+    if len(lines) > MOST_LINES:
+        more = len(lines) - MOST_LINES
+        lines = [*lines[:MOST_LINES], f"  ... and {more} more lines; -o FILE writes all"]
+    return [f"what differs in their code (A -> B): {', '.join(differing)}", *lines] if lines else []
 
 
 def _scores(one: EnvComparison, plots: bool) -> list[str]:

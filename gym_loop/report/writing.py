@@ -86,6 +86,9 @@ def comparison_page(found: Comparison, output: Path, force: bool = False) -> Pat
     output = expanded(output)
     check_output(output, force)
     verdict = f'<section class="card"><h2>Verdict</h2><p>{escape(found.verdict)}</p></section>\n'
+    if found.code:
+        diffs = escape("\n\n".join(found.code.values()))
+        verdict += f'<section class="card"><h2>Code</h2><pre>{diffs}</pre></section>\n'
     title = f"{found.names[0]} and {found.names[1]}"
     return write(output, write_page(found.content, output, title, verdict))
 

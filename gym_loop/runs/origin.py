@@ -92,13 +92,32 @@ def follow(content: Any, path: Path) -> Any:
     if path.name != RUN_FILE:
         return content
     facts = read_manifest(path.parent / MANIFEST)
-    now = origin_now(facts, path.parent)
+    return _replaced(content, *_move(facts, path.parent))
+
+
+def moved(facts: Mapping[str, Any], path: Path, logs: Path) -> Path:
+    """Where a file of a run is now, or would be: moved with the run file, else as noted.
+
+    Args:
+        facts: the run's manifest.
+        path: as noted.
+        logs: the run's own directory of logs.
+    """
+    before, after = _move(facts, logs)
+    if before == after or path.is_file() or not str(path).startswith(before):
+        return Path(_replaced(str(path), before, after))
+    return Path(after + str(path).removeprefix(before))
+
+
+def _move(facts: Mapping[str, Any], logs: Path) -> tuple[str, str]:
+    """What the names of a run's files began with, and what they begin with now."""
+    now = origin_now(facts, logs)
     if now is None or now == facts["config"]:
-        return content
+        return "", ""
     before, after = Path(facts["config"]), Path(now)
     while before.name == after.name:
         before, after = before.parent, after.parent
-    return _replaced(content, os.path.join(before, ""), os.path.join(after, ""))
+    return os.path.join(before, ""), os.path.join(after, "")
 
 
 def _replaced(value: Any, before: str, after: str) -> Any:
@@ -107,7 +126,7 @@ def _replaced(value: Any, before: str, after: str) -> Any:
         return {key: _replaced(item, before, after) for key, item in value.items()}
     if isinstance(value, list):
         return [_replaced(item, before, after) for item in value]
-    if not isinstance(value, str) or not value.startswith(before):
+    if not isinstance(value, str) or before == after or not value.startswith(before):
         return value
     new = after + value.removeprefix(before)
     file, colon, _ = new.partition(".py:")

@@ -70,6 +70,7 @@ class TrainingRun:
         self.evaluation_recorder: VideoRecorder | None = None
         self.env_state: Any = None  # gym_loop.envs.state.EnvState of the loop's environment
         self.environment_info: dict[str, Any] = {}  # noted in every checkpoint, compared at load
+        self.on_save: Callable[[], None] = lambda: None  # called before each checkpoint
         self.stopwatch: Stopwatch | None = None  # where the time goes is to be measured
         self.stop_signal: int | None = None
         self.best_evaluation: float | None = None
@@ -232,6 +233,7 @@ class TrainingRun:
         """
         if self.checkpoints is None:
             return True
+        self.on_save()
         info = {
             "run": self.directory.run_id if self.directory else None,
             "reason": reason,

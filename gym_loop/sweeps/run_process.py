@@ -82,7 +82,7 @@ def train_run(job: dict[str, Any], line: socket.socket) -> None:
 
 def _train(job: dict[str, Any], talk: Talk) -> None:
     config = load_config(
-        described(job["config"], job["path"], job["overridden"]),
+        described(job["config"], job["path"], job["overridden"], job["code"]),
         {"seed": job["seed"]},
         options={"seed": "seeds"},
     )

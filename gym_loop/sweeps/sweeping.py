@@ -192,6 +192,7 @@ class _Sweeping:
             in_step=asked.scheduler.name == "pbt",
             retries=asked.retries,
             resumes=self.directory.resumes,
+            code=str(config.copies.logs.resolve()) if config.copies else None,
         )
 
     def _tell(self, record: TrialRecord) -> None:

@@ -52,6 +52,7 @@ class Order:
         in_step: whether the runs wait after each evaluation, with a checkpoint.
         retries: how often a run that fails is begun again.
         resumes: how often the sweep was resumed.
+        code: the run whose copies of the user's files are in use, by its directory of logs.
     """
 
     cell: str
@@ -71,6 +72,7 @@ class Order:
     in_step: bool = False
     retries: int = 0
     resumes: int = 0
+    code: str | None = None
 
 
 @dataclass
@@ -304,6 +306,7 @@ class Trial:
             "config": order.config,
             "path": order.path,
             "overridden": order.overridden,
+            "code": order.code,
             "seed": run.seed,
             "run": run.run,
             "directory": order.directory,

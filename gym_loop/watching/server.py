@@ -12,6 +12,7 @@ from gym_loop.bridges.listening import serve_socket
 from gym_loop.bridges.settings import demand_token, load_settings
 from gym_loop.config import RunConfig, load_config
 from gym_loop.errors import UsageError
+from gym_loop.own_code import find_copies, tell_code
 from gym_loop.resume import config_of_run, find_run, refuse_without_checkpoints
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
@@ -33,6 +34,7 @@ def watch(
     token: str | None = None,
     fps: float | None = None,
     seed: int | None = None,
+    code: str | None = None,
     ready: Callable[[str, str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
@@ -49,6 +51,7 @@ def watch(
         token: secret that the page asks for.
         fps: steps a second; by default the environment's own rate, at most 60.
         seed: leads to the seeds of the episodes; by default the run's.
+        code: as in `gym_loop.train`; the run is the one that is watched.
         ready: called with the run's id and the page's address, once it is there.
         stop: set it from another thread to end it.
 
@@ -70,22 +73,25 @@ def watch(
             f'watching needs the module {error.name}: pip install "gym-loop[bridges]"'
         ) from None
     console = Console(quiet=True)
-    config, directory = _watched(load_config(source, overrides), run, seed, console)
-    player = Player(config, directory, console, fps)
-    try:
-        player.start()
-        serve_socket(
-            settings,
-            lambda listener: serve(
-                lambda end: WatchApp(settings, player, end),
-                listener,
-                idle=IDLE,
-                ready=None if ready is None else lambda url: ready(directory.run_id, url),
-                stop=stop,
-            ),
-        )
-    finally:
-        player.close()
+    config = load_config(source, overrides, code=find_copies(source, overrides, run, code))
+    config, directory = _watched(config, run, seed, console)
+    with config.code_in_use():
+        tell_code(config, directory, console)
+        player = Player(config, directory, console, fps)
+        try:
+            player.start()
+            serve_socket(
+                settings,
+                lambda listener: serve(
+                    lambda end: WatchApp(settings, player, end),
+                    listener,
+                    idle=IDLE,
+                    ready=None if ready is None else lambda url: ready(directory.run_id, url),
+                    stop=stop,
+                ),
+            )
+        finally:
+            player.close()
     if player.error is not None:
         raise player.error
 

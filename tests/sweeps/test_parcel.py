@@ -19,7 +19,7 @@ from tests.sweeps.sweeping_files import write_files
 def _here(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has files of its own."""
     write_files({"parameters": {}})
-    monkeypatch.setattr(class_loader, "_copies", {})
+    monkeypatch.setattr(class_loader, "_travelled", {})
 
 
 def test_every_file_that_the_run_file_names_travels_with_the_modules_beside_it(
