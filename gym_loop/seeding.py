@@ -17,7 +17,7 @@ import numpy as np
 
 from gym_loop.errors import ConfigError, StateError
 from gym_loop.late_imports import loaded, when_imported
-from gym_loop.state_tree import capture, first_difference, restore
+from gym_loop.state_tree import capture, restore
 from gym_loop.state_tree.streams import check_position, spaces_within
 
 # The position in this tuple is part of the derivation: append, never reorder.
@@ -95,8 +95,13 @@ def capture_global_streams() -> dict[str, Any]:
     }
     if (torch := loaded("torch")) is None:
         return {**state, **_torch_to_come}
-    state["torch"] = torch.get_rng_state().numpy().copy()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    words, seed = torch.get_rng_state(), torch.initial_seed()
+    if not on_gpu and torch.equal(words, torch.Generator().manual_seed(seed).get_state()):
+        # Nobody has drawn yet: the state is the same whether torch has been imported or not.
+        return {**state, "torch_seed": seed}
+    state["torch"] = words.numpy().copy()
+    if on_gpu:
         state["torch_cuda"] = [one.numpy().copy() for one in torch.cuda.get_rng_state_all()]
     return state
 
@@ -127,14 +132,6 @@ def _put_global_streams(state: Mapping[str, Any]) -> None:
         if getattr(of_torch.get("torch", np.zeros(1, np.uint8)), "dtype", None) != np.uint8:
             raise TypeError("torch's stream is no array of bytes")
         _put_torch(of_torch)
-
-
-def streams_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether something was drawn between two captures; an import of torch draws nothing."""
-    if "torch_seed" in before and (torch := loaded("torch")) is not None:
-        begun = torch.Generator().manual_seed(before["torch_seed"]).get_state().numpy()
-        before = {name: before[name] for name in before if name != "torch_seed"} | {"torch": begun}
-    return bool(first_difference(before, after))
 
 
 def _put_torch(state: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from gym_loop.envs.replay import ReplayMethod
 from gym_loop.envs.silence import in_silence
 from gym_loop.envs.single_state import RESTART
 from gym_loop.errors import StateError
-from gym_loop.seeding import capture_global_streams, restore_global_streams, streams_moved
+from gym_loop.seeding import capture_global_streams, restore_global_streams
 from gym_loop.state_tree import capture, first_difference
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
@@ -187,7 +187,7 @@ def _difference(
         left_out += original.left_out()
         streams = capture_global_streams()
         expected = list(player.go_on(original.env))
-        if copies_method(method) == ReplayMethod.name and streams_moved(before, streams):
+        if copies_method(method) == ReplayMethod.name and first_difference(streams, before):
             return (
                 "it draws from the global random streams, which the agent draws from too, so "
                 "that a replay would draw other numbers"
