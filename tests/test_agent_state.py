@@ -93,7 +93,7 @@ def test_what_no_resumed_run_could_load_is_refused_when_it_is_saved(
 
 def test_an_object_where_data_is_wanted_is_refused_at_the_start(tmp_path: Path) -> None:
     path = write_run_file(tmp_path, config("Whole"))
-    with pytest.raises(StateError, match=r"agent\.state_dict\(\)\.net: a torch.* was made after"):
+    with pytest.raises(StateError, match=r"agent\.net: a torch.* not be made anew"):
         gym_loop.train(path)
     assert not (tmp_path / "logdir").exists()
 

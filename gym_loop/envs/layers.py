@@ -48,6 +48,13 @@ def layers_of(env: Any) -> list[Any]:
     return layers
 
 
+def classes_of(env: Any) -> list[type]:
+    """The class of every layer of an environment, and of the copies in a vector environment."""
+    layers = layers_of(env)
+    copies = getattr(layers[-1], "envs", None)
+    return [type(one) for one in (*layers, *(layers_of(copies[0]) if copies else ()))]
+
+
 def capture_layer(layer: Any, layers: Sequence[Any], packages: Collection[str] = ()) -> Tree:
     """The state of one layer, strictly: an attribute that is no data is an error.
 

@@ -13,14 +13,19 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
 from gym_loop.envs.keeping import candidates, copies_method, keep_state, kept_elsewhere
-from gym_loop.envs.layers import layers_of
+from gym_loop.envs.layers import classes_of, layers_of
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.replay import ReplayMethod
 from gym_loop.envs.silence import in_silence
 from gym_loop.envs.single_state import RESTART
-from gym_loop.errors import StateError
+from gym_loop.errors import SpaceError, StateError
 from gym_loop.seeding import capture_global_streams, restore_global_streams
-from gym_loop.state_tree import capture, first_difference
+from gym_loop.state_tree import (
+    capture,
+    capture_with_inventory,
+    first_difference,
+    refuse_parts,
+)
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
@@ -81,6 +86,9 @@ def prove(
     One fresh copy is played and saved, its state goes into another, and both take the same
     actions. Observations, rewards and flags must agree, and whatever in info is data but
     for times. No global random stream, and no environment but the two copies, is touched.
+
+    Raises:
+        SpaceError: an observation is no data, or could not be made anew in a resume.
 
     Args:
         make_env: makes a fresh copy; it is called twice a method, and the copies are closed.
@@ -201,6 +209,8 @@ def _difference(
         ):
             if found := first_difference(want, have):
                 return f"step {number} after a restore: {found}"
+    except SpaceError:
+        raise
     except StateError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
@@ -225,7 +235,8 @@ class _Player:
     def begin(self, env: Any) -> None:
         """Two episodes, the second one unseeded, so that it follows from the first."""
         self._space.seed(self._seed)
-        env.reset(seed=self._seed)
+        observation, _ = env.reset(seed=self._seed)
+        _refuse_unmade(observation, env)
         for _ in self._steps(env):
             pass
         env.reset()
@@ -250,6 +261,14 @@ class _Player:
                         yield _note(*env.reset(options={"reset_mask": over}))
             elif terminated or truncated:
                 yield _note(*env.reset())
+
+
+def _refuse_unmade(observation: Any, env: Any) -> None:
+    """Refuse an observation that a checkpoint in the middle of an episode could not hold."""
+    try:
+        refuse_parts(capture_with_inventory(observation, *classes_of(env), path="observation")[1])
+    except StateError as error:
+        raise SpaceError(f"{type(layers_of(env)[-1]).__name__} gives an {error}") from None
 
 
 def _note(observation: Any, info: Any, *answers: Any) -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.envs.layers import layers_of
+from gym_loop.envs.layers import classes_of
 from gym_loop.envs.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError
-from gym_loop.state_tree.records import known_to
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
@@ -56,10 +55,6 @@ def spaces_of(loop: Any) -> list[Any]:
     return [space for space in spaces if space is not None]
 
 
-def classes_near(loop: Any) -> list[type]:
-    """The named tuples, dataclasses and enumerations that a loop's observations may be made of."""
-    layers = layers_of(loop.env)
-    copies = getattr(layers[-1], "envs", None)
-    if copies:
-        layers += layers_of(copies[0])
-    return known_to(type(loop), type(loop.agent), *map(type, layers))
+def near(loop: Any) -> list[type]:
+    """Whose modules may define what a loop's observations are made of."""
+    return [type(loop), type(loop.agent), *classes_of(loop.env)]

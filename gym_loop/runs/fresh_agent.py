@@ -17,7 +17,8 @@ import numpy as np
 from gym_loop.class_loader import module_name
 from gym_loop.errors import StateError
 from gym_loop.runs import tree_file
-from gym_loop.state_tree import Inventory, capture, capture_with_inventory
+from gym_loop.state_tree import Inventory, capture, capture_with_inventory, refuse_parts
+from gym_loop.state_tree.inventory import UNKNOWN
 
 Tree = Any
 Warn = Callable[[str], None]
@@ -64,15 +65,20 @@ class FreshAgent:
         Raises:
             StateError: there is one; the message names it and the remedy.
         """
-        first = self.inventory.parts if now.fills else {}
+        if not now.fills:
+            refuse_parts(now)
+            return
+        first = self.inventory.parts
         for place, what in now.parts.items():
-            if first.get(place) == what or (now.fills and self._makes_its_own):
+            if first.get(place) == what or self._makes_its_own:
                 continue
             if place in first:
                 raise StateError(
                     f"{place}: a {what} is here now, where __init__ makes a {first[place]}, which"
                     " a resumed run cannot load it into; make it in __init__ as it is to be"
                 )
+            if what.endswith(UNKNOWN):
+                raise StateError(f"{place}: a {what}: define it at the top of the agent's module")
             or_record = ", or make its class a dataclass" if place in now.records else ""
             raise StateError(
                 f"{place}: a {what} was made after __init__, so that a resumed run would have none"

@@ -14,7 +14,7 @@ from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.errors import StateError
 from gym_loop.runs.console import Console
-from gym_loop.runs.fitting import check_fits, classes_near, spaces_of
+from gym_loop.runs.fitting import check_fits, near, spaces_of
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
 from gym_loop.seeding import (
@@ -24,7 +24,7 @@ from gym_loop.seeding import (
     restore_global_streams,
     seed_global_streams,
 )
-from gym_loop.state_tree import capture, capture_with_inventory, restore
+from gym_loop.state_tree import capture, capture_with_inventory, refuse_parts, restore
 from gym_loop.state_tree.entries import saved_number
 from gym_loop.state_tree.records import known_to
 
@@ -258,12 +258,15 @@ class TrainingRun:
         Raises:
             StateError: there is no data in it, or what a resumed run could not put back.
         """
-        agent, now = capture_with_inventory(loop.agent.state_dict(), type(loop.agent), path="agent")
+        kind = type(loop.agent)
+        agent, now = capture_with_inventory(loop.agent.state_dict(), kind, path="agent")
         if self.fresh is not None:
             self.fresh.refuse(now)
             if reason := self.fresh.name_left_out(now, self.console.warning):
                 self._note_approximate(reason)
-        return {"agent": agent, "loop": capture(loop.state_dict(), path="loop")}
+        own, found = capture_with_inventory(loop.state_dict(), *near(loop), path="loop")
+        refuse_parts(found)
+        return {"agent": agent, "loop": own}
 
     def _note_approximate(self, reason: str) -> None:
         """Write down that a resume will not be exact, as was thought at the start."""
@@ -321,7 +324,7 @@ class TrainingRun:
             self._load(loop, checkpoint.tree, environment)
 
     def _load(self, loop: Any, tree: dict[str, Any], environment: bool) -> None:
-        loop.load_state_dict(restore(None, tree["loop"], tuple_types=classes_near(loop)))
+        loop.load_state_dict(restore(None, tree["loop"], tuple_types=known_to(*near(loop))))
         if self.env_state is not None and (not environment or tree["environment"] is None):
             # Nothing is known of its random stream either: a reset by a seed makes one.
             loop.env.reset(seed=self.seeds.integers("environment", 1, loop.steps)[0])

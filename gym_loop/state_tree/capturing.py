@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import StateError
-from gym_loop.state_tree import columns, stateful, streams, tensors
+from gym_loop.state_tree import columns, records, stateful, streams, tensors
 from gym_loop.state_tree.arrays import fields_of, fits_into
 from gym_loop.state_tree.inspection import attribute_items, hides_state, text_of
-from gym_loop.state_tree.records import origin
 from gym_loop.state_tree.tags import (
     ATOMS,
     CODE,
@@ -92,7 +91,7 @@ def _guarded(path: str, work: Callable[[], Tree]) -> Tree:
 class _Capture:
     """One walk over live objects."""
 
-    __slots__ = ("blocks", "code", "copy", "holders", "inside", "left_out", "path", "seen")
+    __slots__ = ("blocks", "code", "copy", "holders", "inside", "left_out", "named", "path", "seen")
 
     def __init__(self, copy: bool, path: str) -> None:
         self.copy = copy
@@ -106,6 +105,7 @@ class _Capture:
         # Code, and what is left out with its reason: `inventory` says what that comes to.
         self.code: list[tuple[Way | None, Any]] = []
         self.left_out: list[tuple[Way | None, str]] = []
+        self.named: dict[type, Way | None] = {}  # named tuples and enumerations, where first met
         self.inside = 0  # torch modules around the present place
 
     def tree(self, value: Any, way: Way | None) -> Tree:
@@ -223,17 +223,6 @@ class _Capture:
     def tuple_(self, value: tuple[Any, ...], way: Way | None) -> Tree:
         return {"__tuple__": self.items(value, (way, "__tuple__", HIDDEN))}
 
-    def namedtuple(self, value: Any, way: Way | None) -> Tree:
-        below = (way, "fields", HIDDEN)
-        return {
-            "__namedtuple__": type(value).__name__,
-            **origin(type(value)),
-            "fields": {
-                name: self.tree(item, (below, name))
-                for name, item in zip(value._fields, value, strict=True)
-            },
-        }
-
     def set_(self, value: Any, way: Way | None) -> Tree:
         tag = "__frozenset__" if isinstance(value, frozenset) else "__set__"
         # The same set is always the same tree.
@@ -289,12 +278,6 @@ class _Capture:
         return value
 
     # -- objects ---------------------------------------------------------------------------------
-
-    def enum(self, value: enum.Enum, way: Way | None) -> Tree:
-        node = {"__enum__": type(value).__name__, **origin(type(value))}
-        if isinstance(value, enum.Flag):
-            return {**node, "value": int(value.value)}
-        return {**node, "name": value.name}
 
     def object(self, value: Any, way: Way | None) -> Tree:
         saved = {
@@ -365,7 +348,7 @@ def _immutable_handler(value: Any, kind: type) -> Handler | None:
     if isinstance(value, np.generic):
         return _Capture.scalar
     if isinstance(value, enum.Enum):
-        return _Capture.enum
+        return records.capture_enum
     if isinstance(value, (*CODE, random.SystemRandom)) or kind is object:
         return _live
     logging = sys.modules.get("logging")  # slow to import
@@ -378,7 +361,7 @@ def _immutable_handler(value: Any, kind: type) -> Handler | None:
     if isinstance(value, pathlib.PurePath):
         return lambda self, value, way: {"__path__": str(value)}
     if isinstance(value, tuple):
-        return _Capture.namedtuple if hasattr(value, "_fields") else _refuse
+        return records.capture_namedtuple if hasattr(value, "_fields") else _refuse
     return None
 
 

@@ -129,6 +129,7 @@ class _Packer:
         column = self.rows("tuple", values, list(zip(*values, strict=True)), way)
         if hasattr(values[0], "_fields"):
             column["name"] = type(values[0]).__name__
+            self.walk.named.setdefault(type(values[0]), way)
             column.update(origin(type(values[0])))
             column["fields"] = list(values[0]._fields)
         return column

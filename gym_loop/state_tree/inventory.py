@@ -7,13 +7,15 @@ only filled: whoever puts the tree back must have made one of its kind at the sa
 from __future__ import annotations
 
 import collections
-import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gym_loop.errors import StateError
 from gym_loop.state_tree import records, stateful, streams, tensors
 from gym_loop.state_tree.capturing import _Capture, _guarded, _mutable
 from gym_loop.state_tree.tags import FACTORIES, SavedAttributes, Tree, Way, class_name, place_of
+
+UNKNOWN = "that no module around knows"
 
 
 class Inventory(NamedTuple):
@@ -37,55 +39,74 @@ class Inventory(NamedTuple):
     fills: bool
 
 
-def capture_with_inventory(state: Any, owner: type, *, path: str) -> tuple[Tree, Inventory]:
+def capture_with_inventory(state: Any, *owners: type, path: str) -> tuple[Tree, Inventory]:
     """Turn what a ``state_dict()`` returned into plain data, and say what that relies on.
 
     Args:
         state: of ``capture_attributes``, or anything that can be captured.
-        owner: class of the object whose state it is.
+        owners: class of the object whose state it is, and others whose modules are looked into.
         path: name of that object in messages.
 
     Raises:
         StateError: something in it is no data; the message names its place.
     """
     if isinstance(state, SavedAttributes) and state.walk is not None:
-        return {"__tree__": dict(state)}, _inventory(state.walk, owner, True)
-    walk = _Capture(True, f"{path}.state_dict()")
+        return {"__tree__": dict(state)}, _inventory(state.walk, owners, True)
+    walk = _Capture(True, path)
     tree = _guarded(path, lambda: walk.tree(state, None))
-    return tree, _inventory(walk, owner, False)
+    return tree, _inventory(walk, owners, False)
 
 
-def _inventory(walk: Any, owner: type, fills: bool) -> Inventory:
+def _inventory(walk: Any, owners: tuple[type, ...], fills: bool) -> Inventory:
     parts: dict[str, str] = {}
     plain: set[str] = set()
     grown: list[str] = []  # places whose objects the dictionary around makes itself
     by_way = {id(way): value for way, value in walk.seen.values()}
+
+    def near(way: Way | None) -> list[type]:
+        return [*owners, *(type(by_way[id(one)]) for one in _above(way) if id(one) in by_way)]
+
     for way, value in walk.seen.values():
         kind = type(value)
-        if way is None or not _must_be_there(value, kind):
+        if (way is None and fills) or not _must_be_there(value, kind):
             continue
-        if _mutable.get(kind) is _Capture.object:
-            above = [type(by_way[id(one)]) for one in _above(way) if id(one) in by_way]
-            owners = [owner, *above]
-            if _is_known_record(kind, owners):
-                continue
+        is_object = _mutable.get(kind) is _Capture.object
+        if is_object and records.is_known(kind, near(way), records.is_record):
+            continue
         place = place_of(way, walk.path)
         if isinstance(value, dict):
             grown.append(f"{place}[")
         parts[place] = _in_words(value)
         constructor: Any = kind.__new__
-        if _mutable.get(kind) is _Capture.object and constructor is object.__new__:
+        if is_object and constructor is object.__new__:
             plain.add(place)
     for place in [one for one in parts if grown and one.startswith(tuple(grown))]:
         del parts[place]
+    for kind, way in walk.named.items():
+        if not records.is_known(kind, near(way)):
+            parts[place_of(way, walk.path)] = f"{class_name(kind)} {UNKNOWN}"
     return Inventory(
         parts,
         frozenset(plain),
         {place_of(way, walk.path): value for way, value in walk.code},
         {place_of(way, walk.path): why for way, why in walk.left_out},
-        frozenset({owner, *(type(value) for _, value in walk.seen.values())}),
+        frozenset({*owners, *(type(value) for _, value in walk.seen.values())}),
         fills,
     )
+
+
+def refuse_parts(found: Inventory) -> None:
+    """Refuse what is to be put back alone, and relies on something.
+
+    Raises:
+        StateError: it does; the message names the first place and the remedy.
+    """
+    for place, what in found.parts.items():
+        raise StateError(
+            f"{place}: a {what} can be saved, but not be made anew when a run is resumed; use"
+            " arrays, numbers, containers, or a named tuple or dataclass that is defined at the top"
+            " of a module"
+        )
 
 
 def _must_be_there(value: Any, kind: type) -> bool:
@@ -96,14 +117,8 @@ def _must_be_there(value: Any, kind: type) -> bool:
     return handler in (_Capture.object, stateful.capture_stateful, streams.capture_space)
 
 
-def _is_known_record(kind: type, owners: list[type]) -> bool:
-    """Whether a tree that is put back finds this dataclass near those objects."""
-    near = types.SimpleNamespace(owners=owners, tuple_types={})
-    return records.find_class(near, None, kind.__qualname__, records.is_record) is kind
-
-
-def _above(way: Way) -> Iterator[Way]:
-    while way := way[0]:
+def _above(way: Way | None) -> Iterator[Way]:
+    while way and (way := way[0]):
         yield way
 
 

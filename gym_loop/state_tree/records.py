@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
 from gym_loop.class_loader import module_name
-from gym_loop.state_tree.tags import Tree, Way, class_name, module_of
+from gym_loop.state_tree.tags import HIDDEN, Tree, Way, class_name, module_of
 
 
 def origin(kind: type) -> dict[str, str]:
@@ -58,6 +59,15 @@ def _unknown(walk: Any, name: str, way: Way | None) -> Exception:
     return error
 
 
+def is_known(kind: type, owners: list[type], fits: Callable[[Any], bool] | None = None) -> bool:
+    """Whether a tree that is put back near objects of some classes finds this one."""
+    near = types.SimpleNamespace(owners=owners, tuple_types={})
+    if fits is not None:
+        return find_class(near, None, kind.__qualname__, fits) is kind
+    fits = _is_enum if _is_enum(kind) else _is_namedtuple
+    return find_class(near, None, kind.__name__, fits, origin(kind).get("module")) is kind
+
+
 def namedtuple_class(
     walk: Any, live: Any, name: str, node: Tree, fields: list[str], way: Way | None
 ) -> Any:
@@ -71,6 +81,20 @@ def namedtuple_class(
     return kind
 
 
+def capture_namedtuple(walk: Any, value: Any, way: Way | None) -> Tree:
+    """A named tuple, by its class and its fields."""
+    walk.named.setdefault(type(value), way)
+    below = (way, "fields", HIDDEN)
+    return {
+        "__namedtuple__": type(value).__name__,
+        **origin(type(value)),
+        "fields": {
+            name: walk.tree(item, (below, name))
+            for name, item in zip(value._fields, value, strict=True)
+        },
+    }
+
+
 def restore_namedtuple(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """A named tuple, without calling its class."""
     fields = node["fields"]
@@ -81,6 +105,15 @@ def restore_namedtuple(walk: Any, live: Any, node: Tree, way: Way | None) -> Any
         for old, (field, item) in zip(olds, fields.items(), strict=True)
     ]
     return tuple.__new__(kind, values)
+
+
+def capture_enum(walk: Any, value: enum.Enum, way: Way | None) -> Tree:
+    """A member of an enumeration, by its name; of flags the bits, for several may be set."""
+    walk.named.setdefault(type(value), way)
+    node = {"__enum__": type(value).__name__, **origin(type(value))}
+    if isinstance(value, enum.Flag):
+        return {**node, "value": int(value.value)}
+    return {**node, "name": value.name}
 
 
 def restore_enum(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
