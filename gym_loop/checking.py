@@ -15,8 +15,9 @@ import numpy as np
 
 from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.config import RunConfig, load_config
+from gym_loop.envs.foreign import explained_call, explained_reset
 from gym_loop.envs.making import close_quietly
-from gym_loop.errors import ConfigError, GymLoopError
+from gym_loop.errors import ConfigError, EnvError, GymLoopError
 from gym_loop.runs import manifest
 from gym_loop.runs.directory import directories, obstacle_to
 from gym_loop.runs.metrics import logger_classes
@@ -150,7 +151,9 @@ def _one_step(experiment: Experiment) -> None:
 
     env, agent = experiment.env, experiment.agent
     seed = experiment.run.seeds.integer("environment")
-    ob, _ = env.reset(seed=seed)
+    ob, info = env.reset(seed=seed)
+    if sentence := explained_reset(info):
+        raise EnvError(sentence)
     if not env.observation_space.contains(ob):
         raise ConfigError(f"the first observation is not in {env.observation_space}: {ob!r}")
     action = agent.act(ob, 0)
@@ -178,7 +181,8 @@ def _attempt(results: list[CheckResult], subject: str, work: Callable[[], Any]) 
         work()
     except GymLoopError as error:
         results.append(CheckResult("error", subject, str(error)))
-    except Exception:  # noqa: BLE001 - whatever a user's class raises is a finding
-        results.append(CheckResult("error", subject, traceback.format_exc().rstrip()))
+    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is a finding
+        text = explained_call(error) or traceback.format_exc().rstrip()
+        results.append(CheckResult("error", subject, text))
     else:
         results.append(CheckResult("ok", subject, "works"))

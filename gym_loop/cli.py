@@ -352,22 +352,39 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what gym-loop refuses is one clear line and an exit status."""
     warnings.formatwarning = _short_warning
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict":  # a name may hold what it can't write
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app(_with_resume_value(sys.argv[1:] if arguments is None else arguments))
     except GymLoopError as error:
         say(f"gym-loop: {error}", err=True)
         sys.exit(error.exit_status)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the agent's, the environment's or our own failure
-        from gym_loop.terminal import place_problem, their_traceback
+        sys.exit(_failed(error))
 
-        if problem := place_problem(error):
-            say(f"gym-loop: {problem}", err=True)
-            sys.exit(2)
-        say(their_traceback(error), err=True)
-        sys.exit(1)
+
+def _failed(error: Exception) -> int:
+    """Say what happened: in one line where that is enough, else with the traceback."""
+    from gym_loop.envs.foreign import explained_call
+    from gym_loop.terminal import output_problem, place_problem, their_traceback
+
+    if problem := place_problem(error):
+        say(f"gym-loop: {problem}", err=True)
+        return 2
+    if problem := output_problem(error):
+        _drop_output()
+    problem = problem or explained_call(error)
+    say(f"gym-loop: {problem}" if problem else their_traceback(error), err=True)
+    return 1
+
+
+def _drop_output() -> None:
+    """Let nothing be written any more at the exit, where it would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gym_loop.agents.base_agent import BaseAgent
+from gym_loop.envs.foreign import explained_call
 from gym_loop.errors import WrongClassError
 from gym_loop.loops.base_loop import BaseLoop
 
@@ -153,11 +154,4 @@ def explained(error: BaseException) -> str:
         return "the action does not fit the action space; gym-loop check -c FILE shows both"
     if isinstance(error, TypeError) and "BaseLoop.__init__() missing" in text:
         return "call super().__init__(agent, env, run, **parameters)"
-    if isinstance(error, TypeError) and "reset() got an unexpected keyword argument" in text:
-        return "Gymnasium calls reset(self, *, seed=None, options=None)"
-    if isinstance(error, ValueError) and "not enough values to unpack (expected 5, got 4)" in text:
-        return (
-            "in Gymnasium reset() returns (observation, info), and step() returns"
-            " (observation, reward, terminated, truncated, info)"
-        )
-    return ""
+    return explained_call(error)

@@ -13,6 +13,7 @@ from gym_loop.copies import Copies
 from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.parameters import documentation
 from gym_loop.runs.origin import inherited_overrides, stem
+from gym_loop.text import encodable
 from gym_loop.yaml_file import as_json, plain, write_yaml
 
 _COMMENTS = {
@@ -175,3 +176,12 @@ def overrides_of(config: RunConfig) -> dict[str, Any]:
         except (LookupError, TypeError, ValueError):  # a parameter of a class that was replaced
             continue
     return found
+
+
+def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
+    """The config as flat scalars, for loggers; what is no scalar is left to run.yaml."""
+    return {
+        encodable(key): encodable(value) if isinstance(value, str) else value
+        for key, value in flatten(config.as_dict()).items()
+        if isinstance(value, (bool, int, float, str))
+    }

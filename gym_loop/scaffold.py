@@ -17,14 +17,14 @@ from gym_loop.agents import BaseAgent
 
 
 class {name}(BaseAgent):
-    """Hill climbing on a matrix of weights; one change is tried an episode."""
+    """Hill climbing on a matrix of weights; a change is tried for up to three episodes."""
 
     @staticmethod
     def get_default_parameters():
         """What a run file may set.
 
         Parameters:
-            noise (float): Size of the changes that are tried.
+            noise (float): Size of the changes that are tried first.
         """
         return {{"noise": 0.5}}
 
@@ -34,12 +34,15 @@ class {name}(BaseAgent):
         observations = self.parameters["observation_space"].shape[0]
         actions = self.parameters["action_space"].n
         # Every attribute that is data is saved in checkpoints, and put back.
+        self.noise = self.parameters["noise"]
         self.best = np.zeros((actions, observations))
         self.best_return = -np.inf
         self.weights = self.best.copy()
+        self.returns = []
         self.episode_return = 0.0
 
     def act(self, state, episode_num):
+        # An evaluation (self.training is False then) wants the best, not what is being tried.
         weights = self.weights if self.training else self.best
         return int(np.argmax(weights @ state))
 
@@ -50,15 +53,22 @@ class {name}(BaseAgent):
     def update(self, episode_num):
         if not self.done:
             return
-        if self.episode_return >= self.best_return:
-            self.best, self.best_return = self.weights, self.episode_return
-        # Draw from self.rng: it follows the run's seed.
-        change = self.rng.normal(size=self.best.shape)
-        self.weights = self.best + self.parameters["noise"] * change
+        self.returns.append(self.episode_return)
         self.episode_return = 0.0
+        mean = sum(self.returns) / len(self.returns)
+        if mean >= self.best_return and len(self.returns) < 3:
+            return  # one good episode may be luck: try these weights again
+        if mean >= self.best_return:
+            self.best, self.best_return = self.weights, mean
+            self.noise = max(self.noise / 2, 0.05)  # go on in smaller steps
+        else:
+            self.noise = min(self.noise * 1.5, 3.0)  # look further away
+        # Draw from self.rng: it follows the run's seed.
+        self.weights = self.best + self.noise * self.rng.normal(size=self.best.shape)
+        self.returns = []
 
     def metrics(self, episode_num):
-        return {{"best_return": float(self.best_return)}}
+        return {{"noise": self.noise}}
 '''
 
 _LOOP = '''\
@@ -150,7 +160,7 @@ env:
   name: CartPole-v1
 loop:
   parameters:
-    max_episodes: 100
+    max_episodes: 200
 """,
     "loop": """\
 env:

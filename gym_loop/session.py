@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.changed_parameters import with_new_parameters
-from gym_loop.config import RunConfig, flatten
+from gym_loop.config import RunConfig
 from gym_loop.contract import explained
 from gym_loop.envs.state import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
 from gym_loop.own_code import CodeKeeper
 from gym_loop.results import TrainingResult
-from gym_loop.run_config import overrides_of
+from gym_loop.run_config import hyperparameters, overrides_of
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
@@ -29,6 +29,7 @@ from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, capture_global_streams, restore_global_streams
+from gym_loop.text import encodable
 
 if TYPE_CHECKING:
     from gym_loop.runs.checkpoint import Checkpoint
@@ -187,13 +188,13 @@ class _Session:
         streams = capture_global_streams()
         loggers = make_loggers(
             directory.logs,
-            directory.run_id,
+            encodable(directory.run_id),
             parameters.get("loggers", []),
             self.config.env.search,
         )
         run.metrics = Metrics(loggers, run.console.warning)
         logs = None if checkpoint is None else checkpoint.tree["logs"]
-        run.metrics.start(_hyperparameters(self.config), logs)
+        run.metrics.start(hyperparameters(self.config), logs)
         restore_global_streams(streams)  # a logger may have drawn from them
 
     def _newest(self) -> Checkpoint | None:
@@ -386,9 +387,3 @@ class _Session:
             complete=complete,
             limit=self._limit() if reason == "finished" else None,
         )
-
-
-def _hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """The config as flat scalars; what is no scalar is left to run.yaml."""
-    flat = flatten(config.as_dict())
-    return {key: value for key, value in flat.items() if isinstance(value, (bool, int, float, str))}

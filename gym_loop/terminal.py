@@ -182,6 +182,14 @@ def verification_report(result: Verification) -> str:
     return "\n".join([*lines, *notes])
 
 
+def output_problem(error: Exception) -> str | None:
+    """One line about an output that can't be written, a full disk say; None for any other error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, OSError) and frames and frames[-1].name == "echo":
+        return f"the output cannot be written: {error.strerror}"
+    return None
+
+
 def place_problem(error: Exception) -> str | None:
     """One line about a file that gym-loop itself may not look at; None for any other error.
 

@@ -20,6 +20,11 @@ def printable_line(text: object) -> str:
     return re.sub("[\t\n]", _as_escape, printable(text))
 
 
+def encodable(text: str) -> str:
+    r"""Text that UTF-8 can hold: a byte of a file's name that is no text is written ``\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _as_escape(found: re.Match[str]) -> str:
     return repr(found[0])[1:-1]
 

@@ -13,12 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 
 import gym_loop
 from gym_loop.agents import BaseAgent
 from gym_loop.class_loader import load_class, load_module
 from gym_loop.config import default_config
+from gym_loop.files import write_new
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.vector_loop import VectorLoop
@@ -248,14 +250,44 @@ def test_the_readme_shows_the_default_run_file() -> None:
 
 def test_the_agent_of_the_readme_trains(workdir: Path) -> None:
     (workdir / "my_agent.py").write_text(_code_block("python", "class MyAgent"))
-    result = gym_loop.train(
-        {
-            "agent": {"class": "my_agent.py:MyAgent"},
-            "env": {"name": "CartPole-v1"},
-            "loop": {"parameters": {"max_episodes": 5}},
-        }
-    )
+    config = {
+        "agent": {"class": "my_agent.py:MyAgent"},
+        "env": {"name": "CartPole-v1"},
+        "loop": {"parameters": {"max_episodes": 5}},
+    }
+    result = gym_loop.train(config)
     assert (result.episodes, result.exit_reason) == (5, "finished")
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("whose", ["README", "template"])
+def test_a_first_agent_learns_with_every_seed(whose: str, seed: int, workdir: Path) -> None:
+    if whose == "README":
+        (workdir / "my_agent.py").write_text(_code_block("python", "class MyAgent"))
+        (workdir / "my_agent.yaml").write_text(
+            "agent: {class: my_agent.py:MyAgent}\nenv: {name: CartPole-v1}\n"
+            "loop: {parameters: {max_episodes: 200}}\n"
+        )
+    else:
+        write_new(scaffold("agent", Path("my_agent.py")))
+    assert gym_loop.train("my_agent.yaml", seed=seed).episodes == 200
+    # A pole that is pushed at random falls after 23 steps; the limit is 500.
+    assert gym_loop.evaluate("my_agent.yaml", episodes=20).returns.mean >= 195
+
+
+def test_an_evaluation_of_the_readmes_agent_takes_its_best_weights(workdir: Path) -> None:
+    (workdir / "my_agent.py").write_text(_code_block("python", "class MyAgent"))
+    spaces = {
+        "observation_space": gymnasium.spaces.Box(-1, 1, (2,)),
+        "action_space": gymnasium.spaces.Discrete(2),
+    }
+    agent = load_class("my_agent.py:MyAgent")(**spaces, n_envs=1, seed=0)
+    agent.best, agent.weights = np.array([1.0, 0.0]), np.array([-1.0, 0.0])
+    state = np.array([1.0, 0.0])
+    assert agent.act(state, 0) == 0
+    agent.training = False
+    assert agent.act(state, 0) == 1
 
 
 # -- the examples of the pages ---------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,3 +287,58 @@ class TestHomesThatAreNotKnown:
         assert status == 2
         assert "~nobody-at-all" in err.splitlines()[-1]
         assert "Traceback" not in err
+
+
+class TestNamesThatAreNoText:
+    """A byte that is no UTF-8, in the names of directories and files."""
+
+    @pytest.fixture
+    def place(self, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        made = workdir / os.fsdecode(b"d\xe9")
+        made.mkdir()
+        monkeypatch.chdir(made)
+        (made / os.fsdecode(b"r\xe9n.yaml")).write_text("agent: {class: own.py:Own}\n" + RUN)
+        (made / "own.py").write_text(
+            "from gym_loop.agents.random_agent import RandomAgent\nclass Own(RandomAgent): ...\n"
+        )
+        return made / os.fsdecode(b"r\xe9n.yaml")
+
+    def test_train_resume_evaluate(self, place: Path, gym_loop_command: Command) -> None:
+        trained = gym_loop_command("train", "-c", place)
+        assert trained.status == 0, trained.err
+        assert "TensorBoard" not in trained.err
+        (logs,) = Path("logs").iterdir()
+        more = ("--set", "loop.parameters.max_episodes=3")
+        resumed = gym_loop_command("train", "-c", place, "--resume", *more)
+        assert resumed.status == 0, resumed.err
+        assert gym_loop_command("evaluate", "-c", place).status == 0
+        assert gym_loop_command("check", "-c", place).status == 0
+        listed = gym_loop_command("runs")
+        assert listed.status == 0
+        assert "\\udce9n-1" in listed.out
+        assert gym_loop_command("train", "-c", logs / "run.yaml").status == 0
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+    def test_a_terminal_that_cannot_show_them(self, place: Path, encoding: str) -> None:
+        gym_loop.train(place)
+        command = [sys.executable, "-m", "gym_loop", "runs"]
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"n-1  finished" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("evaluate", "-c", "run.yaml"), ("runs",), ("runs", "--json")])
+def test_an_output_that_is_full_is_one_line(command: tuple[str, ...], trained: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gym_loop", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("gym-loop: ")]
+    assert said == [f"gym-loop: the output cannot be written: {os.strerror(errno.ENOSPC)}"]
+    assert "Traceback" not in done.stderr

@@ -19,6 +19,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from gym_loop.arguments import as_asked
 from gym_loop.class_loader import did_you_mean, load_class, load_module, nearest
+from gym_loop.envs.foreign import explained_kind, refused_object
 from gym_loop.errors import (
     EnvError,
     EnvPackageMissingError,
@@ -235,6 +236,8 @@ def _wrap(env: gym.Env[Any, Any], wrapper: WrapperSpec, spec: EnvSpec) -> gym.En
 
 
 def _refused(spec: EnvSpec, error: Exception) -> str:
+    if kind := explained_kind(refused_object(error)):
+        return f"env.name: {spec.name}: {kind}"
     creator = _creator(spec) if isinstance(error, TypeError) else None
     accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0) if creator else ""
     seed = "; the run's seed is the key seed of the run file" if "seed" in spec.parameters else ""

@@ -12,13 +12,14 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
+from gym_loop.envs.foreign import explained_call, explained_reset
 from gym_loop.envs.keeping import candidates, copies_method, keep_state, kept_elsewhere
 from gym_loop.envs.layers import classes_of, layers_of
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.replay import ReplayMethod
 from gym_loop.envs.silence import in_silence
 from gym_loop.envs.single_state import RESTART
-from gym_loop.errors import SpaceError, StateError
+from gym_loop.errors import EnvError, SpaceError, StateError
 from gym_loop.seeding import capture_global_streams, restore_global_streams
 from gym_loop.state_tree import (
     capture,
@@ -213,7 +214,11 @@ def _difference(
         raise
     except StateError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+    except EnvError:
+        raise
+    except Exception as error:
+        if sentence := explained_call(error):
+            raise EnvError(sentence) from error
         return f"{type(error).__name__} was raised while it was tried: {error}"
     finally:
         close_quietly(env)
@@ -235,7 +240,9 @@ class _Player:
     def begin(self, env: Any) -> None:
         """Two episodes, the second one unseeded, so that it follows from the first."""
         self._space.seed(self._seed)
-        observation, _ = env.reset(seed=self._seed)
+        observation, info = env.reset(seed=self._seed)
+        if sentence := explained_reset(info):
+            raise EnvError(sentence)
         _refuse_unmade(observation, env)
         for _ in self._steps(env):
             pass

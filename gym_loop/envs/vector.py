@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from gym_loop.arguments import as_asked
 from gym_loop.copies import carried
+from gym_loop.envs.foreign import explained_kind
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -194,8 +195,11 @@ def _from_class_string(
         env = create()
     if not isinstance(env, VectorEnv):
         close_quietly(env)
+        kind = explained_kind(env)
         raise EnvError(
-            f"env.name: {spec.name} gave a {type(env).__name__}, which is no"
+            f"env.name: {spec.name}: {kind}"
+            if kind
+            else f"env.name: {spec.name} gave a {type(env).__name__}, which is no"
             " gymnasium.vector.VectorEnv; register single environments and name their id"
         )
     if env.num_envs != n_envs:

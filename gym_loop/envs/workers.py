@@ -87,11 +87,19 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
         self._name = name
         self._actions: Any = None
         self._lost = False
-        self._guarded(
-            lambda: super(WorkersEnv, self).__init__(
-                copies, copy=False, autoreset_mode=autoreset_mode
+
+        def begin(shared_memory: bool) -> None:
+            super(WorkersEnv, self).__init__(
+                copies, shared_memory=shared_memory, copy=False, autoreset_mode=autoreset_mode
             )
-        )
+
+        try:
+            self._guarded(lambda: begin(True))
+        except TypeError as error:
+            if "dynamic shape" not in str(error):
+                raise
+            # Of a Sequence or a Graph nobody knows how much memory it needs: it is sent.
+            self._guarded(lambda: begin(False))
         # Runs before multiprocessing's own clean-up, which would wait for the workers to end.
         weakref.finalize(self, _kill_own, os.getpid(), self.processes)
 

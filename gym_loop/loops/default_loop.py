@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from gym_loop.envs.foreign import explained_reset
+from gym_loop.errors import EnvError
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
@@ -150,7 +152,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
         self, env: Any, seed: int, number: int, progress: EvaluationProgress
     ) -> EpisodeResult | None:
         """Play an episode; None if the run was asked to stop before its end."""
-        ob, _ = env.reset(seed=seed)
+        ob, info = env.reset(seed=seed)
+        if problem := explained_reset(info):
+            raise EnvError(problem)
         longest = self.parameters["max_episode_len"] or float("inf")
         recorder = self.run.evaluation_recorder
         recorded = recorder is not None and recorder.begin(number, self.steps)

@@ -65,8 +65,11 @@ def test_mlflow_takes_any_name_any_number_and_many_parameters(tmp_path, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     logger = MLflowLogger(tmp_path, "run-1")
     logger.start({f"key{number}(x)": number for number in range(250)})
-    for step in range(400):
-        logger.log(step, {"agent/a,b": step, "nan": math.nan, "train/x": 0.5}, step * 0.001)
+    scalars = {"agent/a,b": 0.0, "nan": math.nan, "train/x": 0.5}
+    with pytest.warns(UserWarning, match=r"'agent/a,b'.*'agent/a_b'"):
+        logger.log(0, scalars, 0.0)
+    for step in range(1, 400):
+        logger.log(step, {**scalars, "agent/a,b": step}, step * 0.001)
     logger.close("failed")
     client = mlflow_client(f"sqlite:///{tmp_path}/other.db")
     experiment = client.get_experiment_by_name("gym-loop")
@@ -107,3 +110,33 @@ def test_without_mlflow_the_pip_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleMissingError, match=r"pip install 'gym-loop\[mlflow\]'"):
         MLflowLogger(tmp_path, "run-1")
+
+
+@mlflow_warnings
+def test_every_metric_arrives_under_a_legal_name_of_its_own(tmp_path, tracking_uri):
+    client = mlflow_client(tracking_uri)
+    names = ["a//b", "a/", "../x", "/y", ".", "..", "a?b", "a!b", "a/./b"]
+    names += ["x" * 300, "x" * 299 + "y"]
+    state = None
+    for first in (0, 3):
+        logger = MLflowLogger(tmp_path, "run-1", tracking_uri=tracking_uri)
+        if state is not None:
+            logger.load_state_dict(state)
+        logger.start({"a?": 1, "a!": 2})
+        for step in range(first, first + 3):
+            scalars = {name: float(number) for number, name in enumerate(names)}
+            if step:
+                logger.log(step, scalars, 0.0)
+                continue
+            with pytest.warns(UserWarning, match="MLflow takes no metric") as caught:
+                logger.log(step, scalars, 0.0)
+            assert len(caught) == len(names)
+        logger.close("finished")
+        state = json.loads(json.dumps(logger.state_dict()))
+    assert state is not None
+    run = client.get_run(state["mlflow_run"])
+    assert sorted(run.data.metrics.values()) == [float(number) for number in range(len(names))]
+    assert sorted(run.data.params.values()) == ["1", "2"]
+    for key in run.data.metrics:
+        history = client.get_metric_history(state["mlflow_run"], key)
+        assert sorted(point.step for point in history) == list(range(6))

@@ -6,6 +6,8 @@ import importlib.util
 import os
 import re
 import time
+import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from gym_loop.runs.loggers.base import BaseLogger
 
 FLUSH_SECONDS = 5.0
 MAX_METRICS = 1000  # in one request, MLflow's own limits
+MAX_NAME = 250  # characters
 MAX_PARAMS = 100
 STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 
@@ -76,7 +79,10 @@ class MLflowLogger(BaseLogger):
                 return
             run = client.create_run(self._experiment(client), run_name=self.run_id)
             self._mlflow_run = run.info.run_id
-            params = [Param(_legal(key), str(value)) for key, value in hyperparameters.items()]
+            names: dict[str, str] = {}
+            params = [
+                Param(_named(names, key), str(value)) for key, value in hyperparameters.items()
+            ]
             for first in range(0, len(params), MAX_PARAMS):
                 client.log_batch(self._mlflow_run, params=params[first : first + MAX_PARAMS])
         except MlflowException as error:
@@ -88,12 +94,20 @@ class MLflowLogger(BaseLogger):
 
         now = time.time_ns() // 1_000_000
         for name, value in scalars.items():
-            key = self._names.get(name) or self._names.setdefault(name, _legal(name))
+            key = self._names.get(name) or self._new_name(name)
             if step > self._sent.get(key, -1):
                 self._waiting.append(Metric(key, value, now, step))
         if seconds >= self._flush_at or len(self._waiting) >= MAX_METRICS:
             self._flush_at = seconds + FLUSH_SECONDS
             self.flush()
+
+    def _new_name(self, name: str) -> str:
+        key = _named(self._names, name)
+        if key != name:
+            warnings.warn(
+                f"MLflow takes no metric named {name!r}: it is {key!r} there", stacklevel=2
+            )
+        return key
 
     def flush(self) -> None:
         """Send the waiting values."""
@@ -107,8 +121,8 @@ class MLflowLogger(BaseLogger):
         self._client.set_terminated(self._mlflow_run, STATUS.get(exit_reason, "KILLED"))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the id of the MLflow run."""
-        return {"mlflow_run": self._mlflow_run}
+        """Return the id of the MLflow run, and the names of the metrics there."""
+        return {"mlflow_run": self._mlflow_run, "names": dict(self._names)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on in an MLflow run.
@@ -131,6 +145,7 @@ class MLflowLogger(BaseLogger):
                 f"MLflow has no run {run_id} to go on with ({error}); a new one begins"
             ) from error
         self._mlflow_run = run_id
+        self._names = dict(state.get("names", {}))
 
     def _connect(self) -> Any:
         if self._client is None:
@@ -158,6 +173,18 @@ class MLflowLogger(BaseLogger):
         )
 
 
+def _named(names: dict[str, str], name: str) -> str:
+    """Add a name to those that are in use, with what is legal and not taken in MLflow."""
+    key = _legal(name)
+    if key in names.values():
+        key = f"{key[: MAX_NAME - 9]}_{zlib.crc32(name.encode('utf-8', 'replace')):08x}"
+    names[name] = key
+    return key
+
+
 def _legal(name: str) -> str:
-    """Replace what MLflow refuses in a name."""
-    return re.sub(r"[^\w/.: -]", "_", name)
+    """Replace what MLflow refuses in a name: characters, and parts that name no file."""
+    name = re.sub(r"[^\w/.: -]", "_", name)
+    if {"", ".", ".."} & {*name.split("/")}:
+        name = name.replace("/", "_").replace(".", "_") or "_"
+    return name[:MAX_NAME]
