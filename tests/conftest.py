@@ -1,6 +1,7 @@
 """Fixtures that many files share: an empty working directory, and the command line."""
 
 import ast
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     items[:] = [one for one in items if one not in needing]
     config.hook.pytest_deselected(items=needing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Ray keeps a file in the home directory: some users have none that they may write to."""
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(autouse=True)

@@ -77,8 +77,6 @@ class UnsaveableLater(Wobbly):
         super().update(episode_num)
         if self.calls["update"] == 30:
             self.log = open(__file__)
-    def __del__(self):
-        if hasattr(self, "log"):
             self.log.close()
 
 class Late(Wobbly):
@@ -93,7 +91,6 @@ class Unsaveable(Failing):
     def __init__(self, **params):
         super().__init__(**params)
         self.file = open(__file__)
-    def __del__(self):
         self.file.close()
 """
 TIMES = ("seconds", "train/steps_per_second")

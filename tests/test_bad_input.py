@@ -251,11 +251,11 @@ def everything(directory: Path) -> dict[str, bytes | None]:
 
 def prepare(case: Case, workdir: Path) -> dict[str, bytes | None]:
     for name, text in {"mine.py": AGENT, **case.files}.items():
-        (workdir / name).write_text(text)
+        (workdir / name).write_text(text, encoding="utf-8")
     if isinstance(case.run, bytes):
         (workdir / "run.yaml").write_bytes(case.run)
     elif case.run is not None:
-        (workdir / "run.yaml").write_text(case.run)
+        (workdir / "run.yaml").write_text(case.run, encoding="utf-8")
     return everything(workdir)
 
 

@@ -1,6 +1,7 @@
 """The commands' output and exit statuses."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,14 +64,14 @@ class TestCreateDefault:
         for number in (1, 2):
             Path(f"envs{number}.py").write_text(
                 "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
-                f"gymnasium.register('Own-v{number}', CartPoleEnv)\n"
+                f"gymnasium.register('SeenNowhereElse-v{number}', CartPoleEnv)\n"
             )
-        unknown = gym_loop_command("create-default", "-c", "own.yaml", "-e", "Own-v1")
+        unknown = gym_loop_command("create-default", "-c", "own.yaml", "-e", "SeenNowhereElse-v1")
         assert (unknown.status, "--import" in unknown.err) == (2, True)
-        options = ("-e", "Own-v1", "--import", "envs1.py", "--import", "envs2.py")
+        options = ("-e", "SeenNowhereElse-v1", "--import", "envs1.py", "--import", "envs2.py")
         assert gym_loop_command("create-default", "-c", "own.yaml", *options).status == 0
         env = load_config("own.yaml").env
-        assert (env.name, env.imports) == ("Own-v1", ["envs1.py", "envs2.py"])
+        assert (env.name, env.imports) == ("SeenNowhereElse-v1", ["envs1.py", "envs2.py"])
         preset = ("--preset", "ppo/CartPole-v1", "--import", "envs1.py")
         refused = gym_loop_command("create-default", "-c", "two.yaml", *preset)
         assert (refused.status, "leave out --import" in refused.err) == (2, True)
@@ -284,7 +285,7 @@ class TestProcess:
         assert json.loads(evaluated.stdout)["episodes"] == 2
 
     def test_closed_pipe(self, run_file: Path) -> None:
-        command = f"{sys.executable} -m gym_loop check -c run.yaml | head -c 1"
+        command = f"{shlex.quote(sys.executable)} -m gym_loop check -c run.yaml | head -c 1"
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
         assert done.stdout == "o"
         assert "Traceback" not in done.stderr

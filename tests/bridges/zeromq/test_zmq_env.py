@@ -78,11 +78,12 @@ def test_joining_after_the_end_of_an_episode(environments: Any) -> None:
 
 
 # -- real time -------------------------------------------------------------------------------------
+# Intervals are far longer than a busy machine lets a thread wait.
 
 
 def test_an_answer_shows_the_effect_of_its_action(environments: Any) -> None:
     with serving(**kwargs(length=10_000)) as served:
-        env = environments(served)
+        env = environments(served, step_interval=0.5)
         env.reset()
         counts = []
         for action in (3, 8, 0, 5, 5, 9, 1):
@@ -95,8 +96,8 @@ def test_an_answer_shows_the_effect_of_its_action(environments: Any) -> None:
 
 
 def test_the_rewards_of_an_episode_add_up(environments: Any) -> None:
-    with serving(**kwargs(length=12)) as served:
-        env = environments(served)
+    with serving(**kwargs(length=12), **{"EnvRunner.update_interval": 0.1}) as served:
+        env = environments(served, step_interval=0.25)
         env.reset()
         while not env.step(1)[2]:
             pass
