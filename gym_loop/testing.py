@@ -11,7 +11,7 @@ Call them from a test::
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -21,8 +21,14 @@ from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ContractError, StateError
 from gym_loop.parameters import check_parameters
-from gym_loop.seeding import Seeds, seed_global_streams
-from gym_loop.state_tree import capture, first_difference, restore
+from gym_loop.seeding import (
+    Seeds,
+    capture_global_streams,
+    restore_global_streams,
+    seed_global_streams,
+)
+from gym_loop.state_tree import capture, capture_attributes, first_difference, restore
+from gym_loop.state_tree.records import known_to
 from gym_loop.transition import Transition
 
 
@@ -191,44 +197,58 @@ class _Game:
 
     def resume(self) -> list[str]:
         """A fresh agent that loads the state must act, and learn, as the original does."""
-        original, copy = self.agent, self.check.make_agent()
-        copy.load_state_dict(restore(None, capture(original.state_dict())))
-        if lost := _differing(original, copy):
+        original, state = self.agent, capture(self.agent.state_dict())
+        # A second one shows what no two agents agree on, such as the time of day.
+        copies = [self.check.make_agent() for _ in range(2)]
+        for copy in copies:
+            known = known_to(self.check.agent_class)
+            copy.load_state_dict(restore(None, state, tuple_types=known))
+        if lost := _differences(_state(original), _state(copies[0])):
             return [
-                f"after load_state_dict() {name} differs: state_dict() must carry it"
-                for name in lost
+                f"after load_state_dict() {name} differs ({text}): state_dict() must carry it"
+                for name, text in lost.items()
             ]
-        return self._go_on_beside(original, copy)
+        forgotten = _steady(_attributes, original, *copies)
+        found = self._go_on_beside(original, copies)
+        return found + [
+            f"after load_state_dict() {text}: that may be why; does state_dict() carry it?"
+            for text in (forgotten.values() if found else ())
+        ]
 
-    def _go_on_beside(self, original: BaseAgent, copy: BaseAgent) -> list[str]:
-        """Play on with the original; the copy gets the same transitions and random numbers."""
-        from gym_loop.seeding import capture_global_streams, restore_global_streams
-
+    def _go_on_beside(self, original: BaseAgent, copies: list[BaseAgent]) -> list[str]:
+        """Play on with the original; the copies get the same transitions and random numbers."""
         env = self.check.env
         for step in range(max(1, self.check.steps // 2)):
-            before = capture_global_streams(), capture(env.action_space)
+            before = _streams(env)
             action = original.act(self.ob, self.episode)
-            restore_global_streams(before[0])
-            restore(env.action_space, before[1])
-            if not _same(capture(action), capture(copy.act(self.ob, self.episode))):
-                return [f"a copy made from state_dict() acts differently, {step} steps later"]
+            for copy in copies:
+                _back_to(env, before)
+                if not _same(capture(action), capture(copy.act(self.ob, self.episode))):
+                    return [f"a copy made from state_dict() acts differently, {step} steps later"]
             ob, reward, terminated, truncated, info = env.step(action)
             transition = Transition(self.ob, action, reward, terminated, truncated, ob, info)
-            before = capture_global_streams(), capture(env.action_space)
-            original.observe(transition)
-            original.update(self.episode)
-            restore_global_streams(before[0])
-            restore(env.action_space, before[1])
-            copy.observe(transition)
-            copy.update(self.episode)
+            before = _streams(env)
+            for agent in (original, *copies):
+                _back_to(env, before)
+                agent.observe(transition)
+                agent.update(self.episode)
             self.ob = ob
             if terminated or truncated:
                 self.episode += 1
                 self.ob, _ = env.reset()
-        lost = _differing(original, copy)
         return [
-            f"a copy made from state_dict() learns differently: {name} differs" for name in lost
+            f"a copy made from state_dict() learns differently: {name} differs ({text})"
+            for name, text in _steady(_state, original, *copies).items()
         ]
+
+
+def _streams(env: gym.Env[Any, Any]) -> tuple[Any, Any]:
+    return capture_global_streams(), capture(env.action_space)
+
+
+def _back_to(env: gym.Env[Any, Any], streams: tuple[Any, Any]) -> None:
+    restore_global_streams(streams[0])
+    restore(env.action_space, streams[1])
 
 
 def _learnt(agent: BaseAgent) -> dict[str, Any]:
@@ -241,9 +261,33 @@ def _learnt(agent: BaseAgent) -> dict[str, Any]:
     }
 
 
-def _differing(one: BaseAgent, other: BaseAgent) -> list[str]:
-    first, second = one.state_dict(), other.state_dict()
-    return [name for name in first if not _same(capture(first[name]), capture(second.get(name)))]
+def _state(agent: BaseAgent) -> dict[str, Any]:
+    tree = capture(agent.state_dict())
+    state: dict[str, Any] = tree.get("__tree__", tree)
+    return state
+
+
+def _attributes(agent: BaseAgent) -> dict[str, Any]:
+    """All that an agent holds, whatever its ``state_dict``, or that of an object in it, says."""
+    return capture_attributes(agent, on_unsaveable=lambda place, why: None, hidden=True)
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, str]:
+    """What of one state is another in the other, by name, with the first difference in it."""
+    found = {name: first_difference(one[name], other.get(name), name) for name in one}
+    return {name: text for name, text in found.items() if text}
+
+
+def _steady(
+    look: Callable[[BaseAgent], dict[str, Any]],
+    original: BaseAgent,
+    copy: BaseAgent,
+    second: BaseAgent,
+) -> dict[str, str]:
+    """What differs between an agent and a copy, and not between two copies."""
+    between = _differences(look(copy), look(second))
+    found = _differences(look(original), look(copy))
+    return {name: text for name, text in found.items() if name not in between}
 
 
 def _is_number(value: Any) -> bool:

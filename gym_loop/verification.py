@@ -36,6 +36,7 @@ from gym_loop.runs.stopwatch import METRICS
 from gym_loop.seeding import draw_seed
 from gym_loop.session import train_prepared
 from gym_loop.state_tree import capture_attributes, first_difference
+from gym_loop.state_tree.comparing import parts_of
 
 RUN = "run"
 TIME_COLUMNS = ("seconds", "train/steps_per_second", "train/updates_per_second")
@@ -306,7 +307,7 @@ def _leaves(want: Any, have: Any, place: str) -> dict[str, str]:
     text = first_difference(want, have, place)
     below: list[tuple[str, Any, Any]] = []
     if isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
-        below = [(f"{place}.{key}", want[key], have[key]) for key in want]
+        below = parts_of(want, have, place)
     elif isinstance(want, list) and all(isinstance(one, dict) for one in want):
         same = isinstance(have, list) and len(want) == len(have)
         pairs = zip(want, have, strict=True) if same else ()
@@ -352,7 +353,10 @@ def _note_at_checkpoint(experiment: Experiment, place: Path, at: int) -> None:
 
 def _note_attributes(experiment: Experiment, place: Path) -> None:
     attributes = capture_attributes(
-        experiment.agent, exclude=("parameters", "training"), on_unsaveable=lambda where, why: None
+        experiment.agent,
+        exclude=("training", "_first_parameters"),
+        on_unsaveable=lambda where, why: None,
+        hidden=True,
     )
     store = CheckpointStore(place)
     store.save(experiment.loop.steps, attributes, {})

@@ -1,6 +1,7 @@
 """What `gym_loop.testing.check_agent` refuses; our own agents pass it in their tests."""
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_an_agent_that_keeps_its_promises_passes() -> None:
         (YieldsNothing, r"evaluating\(\) must yield the agent itself"),
         (StaysInTraining, r"training must be False inside evaluating\(\)"),
         (StaysInEvaluation, r"training must be True again after evaluating\(\)"),
-        (Forgetful, r"after load_state_dict\(\) seen differs: state_dict\(\) must carry it"),
+        (Forgetful, r"after load_state_dict\(\) seen differs .*: state_dict\(\) must carry it"),
         (NoData, r"state_dict\(\) is no data: lock: a _thread"),
         (ActsDifferently, "acts differently, 0 steps later"),
         (LearnsDifferently, "learns differently: seen differs"),
@@ -141,3 +142,68 @@ def test_a_broken_promise_is_named(agent: type[BaseAgent], problem: str) -> None
 def test_parameters_are_checked_first() -> None:
     with pytest.raises(ContractError, match=r"parameters.speed: unknown; there are no parameters"):
         check_agent(Counting, parameters={"speed": 1})
+
+
+class Store:
+    """Something with a state_dict of its own that forgets what it counts."""
+
+    def __init__(self) -> None:
+        self.rows, self.count = [0], 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+
+class Hiding(Counting):
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.part = {"store": Store()}
+
+    def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
+        store = self.part["store"]
+        store.count += 1
+        store.rows = [*store.rows[-5:], store.count]
+
+
+class Deep(Counting):
+    """Loads less than it saved, deep inside."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.tables: dict[str, Any] = {"values": [np.zeros(2), {"seen": 0}]}
+
+    def update(self, episode_num: int) -> None:
+        self.tables["values"][1]["seen"] += 1
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.tables["values"][1]["seen"] = 0
+
+
+class Timed(Counting):
+    """Notes the time of day, which no two agents agree on."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.asked_at = 0.0
+
+    def update(self, episode_num: int) -> None:
+        self.asked_at = time.perf_counter()
+
+
+def test_the_path_inside_an_attribute_is_named() -> None:
+    with pytest.raises(ContractError, match=r"tables differs \(tables\.values\[1\]\.seen is 0 ins"):
+        check_agent(Deep, steps=40)
+
+
+def test_what_an_object_in_the_agent_forgets_is_named() -> None:
+    with pytest.raises(ContractError, match=r"part\.store\.count is 0 instead of 20") as error:
+        check_agent(Hiding, steps=40)
+    assert "learns differently: part differs (part.store.rows" in str(error.value)
+
+
+def test_the_time_of_day_is_no_broken_promise() -> None:
+    check_agent(Timed, steps=40)

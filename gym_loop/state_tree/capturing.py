@@ -56,6 +56,7 @@ def capture_attributes(
     path: str = "",
     copy: bool = True,
     on_unsaveable: OnUnsaveable | None = None,
+    hidden: bool = False,
 ) -> dict[str, Tree]:
     """Turn the attributes of an object into plain data, by name, slots included.
 
@@ -69,11 +70,14 @@ def capture_attributes(
         copy: copy the arrays; see :func:`capture`.
         on_unsaveable: called with the place and the reason for each attribute that is no
             data, which is then left out; without it such an attribute is an error.
+        hidden: take also what objects with a ``state_dict`` of their own leave out, where it is
+            data; for comparisons only.
 
     Raises:
         StateError: an attribute is no data, and ``on_unsaveable`` is None.
     """
     walk = _Capture(copy, path)
+    walk.hidden = hidden
     saved = _guarded(path, lambda: walk.attributes(obj, None, exclude, on_unsaveable))
     return SavedAttributes(saved, walk)
 
@@ -91,7 +95,10 @@ def _guarded(path: str, work: Callable[[], Tree]) -> Tree:
 class _Capture:
     """One walk over live objects."""
 
-    __slots__ = ("blocks", "code", "copy", "holders", "inside", "left_out", "named", "path", "seen")
+    __slots__ = (
+        *("blocks", "code", "copy", "hidden", "holders"),
+        *("inside", "left_out", "named", "path", "seen"),
+    )
 
     def __init__(self, copy: bool, path: str) -> None:
         self.copy = copy
@@ -106,6 +113,7 @@ class _Capture:
         self.code: list[tuple[Way | None, Any]] = []
         self.left_out: list[tuple[Way | None, str]] = []
         self.named: dict[type, Way | None] = {}  # named tuples and enumerations, where first met
+        self.hidden = False  # see `capture_attributes`
         self.inside = 0  # torch modules around the present place
 
     def tree(self, value: Any, way: Way | None) -> Tree:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.state_tree.tags import TAGS
+
 
 def first_difference(want: Any, have: Any, place: str = "") -> str:
     """Where two trees differ first, in words; empty if they are equal bit for bit."""
@@ -14,8 +16,8 @@ def first_difference(want: Any, have: Any, place: str = "") -> str:
     if isinstance(want, dict):
         if want.keys() != have.keys():
             return f"{place or 'it'} has the keys {sorted(have)} instead of {sorted(want)}"
-        below = ((f"{place}.{key}".lstrip("."), want[key], have[key]) for key in want)
-        return next(filter(None, (first_difference(w, h, at) for at, w, h in below)), "")
+        parts = parts_of(want, have, place)
+        return next(filter(None, (first_difference(w, h, at) for at, w, h in parts)), "")
     if isinstance(want, (list, tuple)):
         if len(want) != len(have):
             return f"{place or 'it'} has {len(have)} items instead of {len(want)}"
@@ -28,6 +30,31 @@ def first_difference(want: Any, have: Any, place: str = "") -> str:
     if want == have if type(want) is not float else repr(want) == repr(have):
         return ""  # -0.0 is another number than 0.0, and NaN is itself
     return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
+
+
+def parts_of(want: Any, have: Any, place: str) -> list[tuple[str, Any, Any]]:
+    """What two dictionaries with the same keys consist of, each part with its place.
+
+    Places are those of the live objects: what a tree is made of besides has no name.
+    """
+    tag = next(iter(want), "")
+    if tag not in TAGS:
+        return [(_joined(place, key), want[key], have[key]) for key in want]
+    names = want.get("keys")
+    lists = [one["values"] for one in (want, have) if tag == "__dict__"]
+    if lists and all(type(one) is list and len(one) == len(names) for one in lists):
+        items = zip(names, *lists, strict=True)
+        keys = [(place, names, have["keys"])]
+        return keys + [(_joined(place, name), one, other) for name, one, other in items]
+    return [(place, want[key], have[key]) for key in want]
+
+
+def _joined(place: str, key: Any) -> str:
+    if type(key) is dict and "__tuple__" in key:
+        key = tuple(key["__tuple__"])
+    if not isinstance(key, str):
+        return f"{place}[{key!r}]"
+    return f"{place}.{key}".strip(".") if key else place
 
 
 def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:

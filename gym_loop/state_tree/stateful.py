@@ -33,7 +33,9 @@ def capture_stateful(walk: Any, value: Any, way: Way | None) -> Tree:
             continue  # saved elsewhere
         below = ((way, "attributes", HIDDEN), name, f".{name}" if name else HIDDEN)
         walk.inside += 1
-        attributes[name] = walk.attributes(part, below, _not_added(part, vars_of(part)))
+        excluded = _not_added(part, vars_of(part), walk.hidden)
+        ignore = _ignore if walk.hidden else None
+        attributes[name] = walk.attributes(part, below, excluded, ignore)
         walk.inside -= 1
     if any(attributes.values()) or len(attributes) > 1:
         node["attributes"] = attributes
@@ -80,8 +82,15 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield "", value
 
 
-def _not_added(part: Any, names: Iterable[str]) -> set[str]:
-    """Those names that the ``state_dict`` of an object answers for, or PyTorch itself."""
+def _ignore(place: str, why: str) -> None:
+    """What is no data need not be compared."""
+
+
+def _not_added(part: Any, names: Iterable[str], hidden: bool = False) -> set[str]:
+    """Those names that the ``state_dict`` of an object answers for, or PyTorch itself.
+
+    With ``hidden`` only what the libraries answer for: a user's own method may forget something.
+    """
     torch, kind = loaded_torch(), type(part)
     owner = next((base for base in kind.__mro__ if "state_dict" in vars(base)), kind)
     known: frozenset[str] = frozenset()
@@ -92,8 +101,10 @@ def _not_added(part: Any, names: Iterable[str]) -> set[str]:
                 own = vars(part)
                 return {name for name in names if name in known or type(own.get(name)) not in ATOMS}
             return set(known)
-    if owner is kind or _is_library(kind):
+    if _is_library(kind) or (owner is kind and not hidden):
         return set(names)
+    if owner is kind:
+        return {name for name in names if name in known}
     library = next(filter(_is_library, kind.__mro__), owner)
     return {name for name in names if name in known or name in _names_in(library)}
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from gym_loop.state_tree import first_difference
+from gym_loop.state_tree import capture, first_difference
 
 TREES: list[Any] = [
     None,
@@ -57,3 +58,46 @@ def test_a_tree_is_equal_to_itself_alone(index: int) -> None:
 )
 def test_the_first_difference_is_said_with_its_place(want: Any, have: Any, said: str) -> None:
     assert first_difference(want, have) == said
+
+
+class Inner:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Outer(torch.nn.Module):
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Dropout(0.5))
+        for weights in self.parameters():
+            torch.nn.init.zeros_(weights)
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "said"),
+    [
+        (Inner([{"a": 1}]), Inner([{"a": 2}]), "agent.value[0].a is 2 instead of 1"),
+        (Inner({(1, 2): 3}), Inner({(1, 2): 4}), "agent.value[(1, 2)] is 4 instead of 3"),
+        (Inner((1, 2)), Inner((1, 3)), "agent.value[1] is 3 instead of 2"),
+        (Outer(1), Outer(2), "agent.value is 2 instead of 1"),
+        (Inner(Outer({"x": 1})), Inner(Outer({"x": 2})), "agent.value.value.x is 2 instead of 1"),
+    ],
+)
+def test_places_are_those_of_the_live_objects(want: Any, have: Any, said: str) -> None:
+    trees = [capture({"agent": one}) for one in (want, have)]
+    assert first_difference(*trees) == said
+
+
+def test_places_inside_a_module() -> None:
+    nets = [Outer(1), Outer(1)]
+    dropout: Any = nets[1].body[1]
+    dropout.p = 0.25
+
+    def said() -> str:
+        return first_difference(capture(nets[0]), capture(nets[1]), "net")
+
+    assert said() == "net.body.1.p is 0.25 instead of 0.5"
+    with torch.no_grad():
+        nets[1].body[0].bias[0] = 3.0
+    assert said() == "net.body.0.bias[0] is 3.0 instead of 0.0"
