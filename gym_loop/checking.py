@@ -147,7 +147,9 @@ class _Checker:
 
 def _one_step(experiment: Experiment) -> None:
     """What a loop does in its first step, without an update."""
-    from gym_loop.transition import Transition
+    from gym_loop.envs.answers import as_flags, as_reward
+    from gym_loop.envs.autoreset import Copies
+    from gym_loop.transition import Transition, VectorTransition
 
     env, agent = experiment.env, experiment.agent
     seed = experiment.run.seeds.integer("environment")
@@ -159,10 +161,16 @@ def _one_step(experiment: Experiment) -> None:
     action = agent.act(ob, 0)
     if not env.action_space.contains(action):
         raise ConfigError(f"the agent's action is not in {env.action_space}: {action!r}")
+    if hasattr(env, "num_envs"):
+        next_ob, reward, terminated, truncated, info, *_ = Copies(env).step(action)
+        info = {"env_ids": np.arange(env.num_envs), **info}
+        told = VectorTransition(ob, action, reward, terminated, truncated, next_ob, info)
+        told.env_ids = np.arange(env.num_envs)
+        agent.observe(told)
+        return
     next_ob, reward, terminated, truncated, info = env.step(action)
-    if (copies := getattr(env, "num_envs", None)) is not None:
-        info["env_ids"] = np.arange(copies)
-    agent.observe(Transition(ob, action, reward, terminated, truncated, next_ob, info))
+    flags = as_flags(terminated, truncated)
+    agent.observe(Transition(ob, action, as_reward(reward), *flags, next_ob, info))
 
 
 @contextmanager

@@ -155,6 +155,7 @@ class _Reader:
             )
         if self.findings or agent is None or env is None or loop is None:
             raise ConfigError(sorted(self.findings, key=lambda one: one.line or 0))
+        env = replace(env, whole_batches=not agent.cls.supports_partial_batch)
         return RunConfig(agent, env, loop, seed, self.path, tuple(overridden))
 
     # -- findings ------------------------------------------------------------------------

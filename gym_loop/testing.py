@@ -18,6 +18,8 @@ import gymnasium as gym
 import numpy as np
 
 from gym_loop.agents.base_agent import BaseAgent
+from gym_loop.envs.answers import as_flags, as_reward, own_copy
+from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ContractError, StateError
 from gym_loop.parameters import check_parameters
@@ -56,7 +58,7 @@ def check_agent(
     Raises:
         ContractError: with every broken promise, one a line.
     """
-    environment = gym.make(env) if isinstance(env, str) else env
+    environment = with_lasting_spaces(gym.make(env) if isinstance(env, str) else env)
     try:
         problems = _AgentCheck(agent_class, environment, parameters or {}, steps, seed).problems()
     finally:
@@ -106,6 +108,8 @@ class _AgentCheck:
         first, second = (agent_class.get_default_parameters() for _ in range(2))
         if not isinstance(first, dict):
             return ["  get_default_parameters() must return a dict"]
+        if agent_class.supports_partial_batch and not agent_class.supports_batch:
+            return ["  supports_partial_batch is True, so supports_batch must be, too"]
         shared = [
             name
             for name, value in first.items()
@@ -142,7 +146,8 @@ class _Game:
         self.agent = check.make_agent()
         self.first_actions: list[Any] = []
         self.episode = 0
-        self.ob, _ = check.env.reset(seed=check.seeds.integer("environment"))
+        self.ob: Any = None
+        self._reset(check.seeds.integer("environment"))
 
     def play_half(self) -> list[str]:
         """The agent acts and learns; its actions are noted."""
@@ -161,14 +166,28 @@ class _Game:
         action = agent.act(self.ob, self.episode)
         if not env.action_space.contains(action):
             return action, f"act() gave {action!r}, which is not in {env.action_space}"
-        ob, reward, terminated, truncated, info = env.step(action)
-        agent.observe(Transition(self.ob, action, reward, terminated, truncated, ob, info))
+        agent.observe(self._answer(action))
         agent.update(self.episode)
-        self.ob = ob
-        if terminated or truncated:
-            self.episode += 1
-            self.ob, _ = env.reset()
+        self._go_on()
         return action, ""
+
+    def _answer(self, action: Any) -> Transition:
+        """What comes of an action, as a loop tells it."""
+        ob, reward, terminated, truncated, info = self.check.env.step(action)
+        flags = as_flags(terminated, truncated)
+        self.latest = Transition(self.ob, action, as_reward(reward), *flags, own_copy(ob), info)
+        return self.latest
+
+    def _go_on(self) -> None:
+        """To the next observation; at the end of an episode to that of the next one."""
+        self.ob = self.latest.ob
+        if self.latest.done:
+            self.episode += 1
+            self._reset(None)
+
+    def _reset(self, seed: int | None) -> None:
+        ob, _ = self.check.env.reset(seed=seed)
+        self.ob = own_copy(ob)
 
     def evaluate(self) -> list[str]:
         """Acting inside ``evaluating()`` must leave what was learnt alone."""
@@ -225,17 +244,13 @@ class _Game:
                 _back_to(env, before)
                 if not _same(capture(action), capture(copy.act(self.ob, self.episode))):
                     return [f"a copy made from state_dict() acts differently, {step} steps later"]
-            ob, reward, terminated, truncated, info = env.step(action)
-            transition = Transition(self.ob, action, reward, terminated, truncated, ob, info)
+            transition = self._answer(action)
             before = _streams(env)
             for agent in (original, *copies):
                 _back_to(env, before)
                 agent.observe(transition)
                 agent.update(self.episode)
-            self.ob = ob
-            if terminated or truncated:
-                self.episode += 1
-                self.ob, _ = env.reset()
+            self._go_on()
         return [
             f"a copy made from state_dict() learns differently: {name} differs ({text})"
             for name, text in _steady(_state, original, *copies).items()

@@ -93,6 +93,7 @@ class BatchJournal(BaseAgent):
     """Acts by copy and step, so that actions follow from the observation; notes everything."""
 
     supports_batch = True
+    supports_partial_batch = True
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
@@ -113,8 +114,10 @@ class BatchJournal(BaseAgent):
     def of_copy(self, copy: int) -> list[tuple[Any, ...]]:
         """The transitions of one copy, in order, as plain values."""
         found = []
-        for last_ob, action, reward, terminated, truncated, ob, info in self.observed:
-            for row in np.flatnonzero(info["env_ids"] == copy):
+        for transition in self.observed:
+            last_ob, action, reward, terminated, truncated, ob, info = transition
+            assert info["env_ids"] is transition.env_ids
+            for row in np.flatnonzero(transition.env_ids == copy):
                 found.append(
                     (
                         tuple(last_ob[row]),

@@ -207,3 +207,44 @@ def test_what_an_object_in_the_agent_forgets_is_named() -> None:
 
 def test_the_time_of_day_is_no_broken_promise() -> None:
     check_agent(Timed, steps=40)
+
+
+class PartialAlone(Counting):
+    supports_batch = False
+
+
+def test_an_agent_that_takes_part_of_a_batch_takes_batches() -> None:
+    with pytest.raises(ContractError, match="so supports_batch must be"):
+        check_agent(PartialAlone)
+
+
+class Awkward(gymnasium.Env):
+    """Makes its spaces anew, writes into one array, and gives flags and rewards as arrays."""
+
+    @property
+    def observation_space(self) -> Any:
+        return gymnasium.spaces.Box(0, 10, (1,), np.float64)
+
+    @property
+    def action_space(self) -> Any:
+        return gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.memory = np.zeros(1)
+        return self.memory, {}
+
+    def step(self, action: Any) -> Any:
+        self.memory += 1.0
+        return self.memory, np.ones(1), np.array([self.memory[0] == 5]), np.zeros(1, bool), {}
+
+
+def test_an_awkward_environment_is_no_fault_of_the_agent() -> None:
+    seen = []
+
+    class Ordered(Counting):
+        def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
+            super().memorize(last_ob, action, reward, done, ob)
+            seen.append((float(last_ob[0]), float(ob[0]), reward, done))
+
+    check_agent(Ordered, Awkward(), steps=20)
+    assert seen[:6] == [(step, step + 1.0, 1.0, step == 4) for step in [0, 1, 2, 3, 4, 0]]

@@ -9,6 +9,7 @@ class Lean(BaseAgent):
     """An agent for many copies of CartPole at once."""
 
     supports_batch = True
+    supports_partial_batch = True  # reads transition.env_ids
 
     def __init__(self, **params):
         super().__init__(**params)
@@ -31,7 +32,7 @@ class Lean(BaseAgent):
         return np.where(flipped, 1 - actions, actions)
 
     def observe(self, transition):
-        copies = transition.info.get("env_ids", 0)  # there are none in DefaultLoop
+        copies = 0 if transition.env_ids is None else transition.env_ids  # None in DefaultLoop
         self.rewards[copies] += transition.reward
 
     def metrics(self, episode_num):

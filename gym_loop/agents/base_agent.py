@@ -48,6 +48,9 @@ class BaseAgent:
         supports_batch: True when the agent takes batches as well: every array that it is given
             and that it gives has a leading axis then. VectorLoop needs it; DefaultLoop gives
             single observations all the same. Default False.
+        supports_partial_batch: True when it takes transitions of fewer rows than there are copies
+            as well, where others are being reset: ``transition.env_ids`` says which rows they are.
+            False: VectorLoop gives all ``N`` rows at every step. Default False.
         acts_with: names of the attributes that `act` reads and learning changes, such as a network;
             empty for all. Copies that only act get these alone, see `acting_state`.
         on_policy_parameter: name of the parameter that says how many steps of each environment one
@@ -56,6 +59,7 @@ class BaseAgent:
     """
 
     supports_batch = False
+    supports_partial_batch = False
     acts_with: tuple[str, ...] = ()
     on_policy_parameter: str | None = None
     training = True

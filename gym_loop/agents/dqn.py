@@ -48,6 +48,7 @@ class DQN(BaseAgent):
     """
 
     supports_batch = True
+    supports_partial_batch = True
     acts_with = ("network", "steps")
     _fixed = (
         *BaseAgent._fixed,
@@ -240,8 +241,8 @@ class DQN(BaseAgent):
 
     def observe(self, transition: Transition) -> None:
         """Put a step into the replay."""
-        last_ob, action, reward, terminated, truncated, ob, info = transition
-        envs = info.get("env_ids")  # fewer than N where others were reset instead
+        last_ob, action, reward, terminated, truncated, ob, _ = transition
+        envs = transition.env_ids  # fewer than N where others were reset instead
         last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
         actions = np.asarray(action) - self.parameters["action_space"].start
         self.replay.add(last, actions, reward, terminated, truncated, following, envs)

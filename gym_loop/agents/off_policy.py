@@ -37,6 +37,7 @@ class OffPolicyAgent(BaseAgent, ABC):
     """
 
     supports_batch = True
+    supports_partial_batch = True
     acts_with: tuple[str, ...] = ("actor", "steps")
     _fixed = (*BaseAgent._fixed, "encoder", "bounds", "learning_rate", "ahead")
 
@@ -182,8 +183,8 @@ class OffPolicyAgent(BaseAgent, ABC):
 
     def observe(self, transition: Transition) -> None:
         """Put a step into the replay."""
-        last_ob, action, reward, terminated, truncated, ob, info = transition
-        envs = info.get("env_ids")  # fewer than N where others were reset instead
+        last_ob, action, reward, terminated, truncated, ob, _ = transition
+        envs = transition.env_ids  # fewer than N where others were reset instead
         last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
         units = self.bounds.units(action)
         self.replay.add(last, units, reward, terminated, truncated, following, envs)

@@ -64,6 +64,7 @@ class PPO(BaseAgent):
     """
 
     supports_batch = True
+    supports_partial_batch = True
     acts_with = ("network", "observation_normalizer")
     _fixed = (
         *BaseAgent._fixed,
@@ -230,8 +231,8 @@ class PPO(BaseAgent):
         rollout = self.rollout
         if not rollout.pending:
             return
-        terminated, truncated, info = transition.terminated, transition.truncated, transition.info
-        rows = info.get("env_ids")  # fewer than N where others were reset instead
+        terminated, truncated = transition.terminated, transition.truncated
+        rows = transition.env_ids  # fewer than N where others were reset instead
         if rows is None or len(rows) == self.n_envs:
             rows = None
         # The policy stays the same to the end of the rollout, so values beyond may be had now.

@@ -15,6 +15,7 @@ class RandomAgent(BaseAgent):
     """Samples the action space and learns nothing; a baseline and a smoke test."""
 
     supports_batch = True
+    supports_partial_batch = True
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)

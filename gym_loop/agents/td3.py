@@ -96,7 +96,7 @@ class TD3(OffPolicyAgent):
         """Put a step into the replay; noise begins anew with an episode."""
         super().observe(transition)
         over = np.atleast_1d(np.logical_or(transition.terminated, transition.truncated))
-        envs = transition.info.get("env_ids")
+        envs = transition.env_ids
         self.wandering[over.nonzero()[0] if envs is None else np.asarray(envs)[over]] = 0.0
 
     # -- learning --------------------------------------------------------------------------

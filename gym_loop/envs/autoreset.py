@@ -11,10 +11,12 @@ import numpy.typing as npt
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
+from gym_loop.envs.answers import own_copy
 from gym_loop.envs.layers import layers_of
 from gym_loop.errors import EnvError
 
 Rows = npt.NDArray[np.intp]
+BOOL = np.dtype(bool)
 
 
 class Copies:
@@ -34,10 +36,11 @@ class Copies:
         self.capture: Callable[[], None] | None = None  # takes a frame after a step
         self.over: npt.NDArray[np.bool_] | None = None  # NEXT_STEP: who is reset next
         self.core = layers_of(env)[-1]
-        self.mode = _autoreset_mode(env)
-        self._resets_next_step = self.mode is AutoresetMode.NEXT_STEP
+        self.mode = autoreset_mode(env)
+        self.skips_rows = self.mode is AutoresetMode.NEXT_STEP  # of copies that it resets
+        self._unchecked = True  # no step was taken yet
         self._space = env.single_observation_space
-        self._copy = np.array if _is_array(self._space) else _copied
+        self._copy = np.array if _is_array(self._space) else own_copy
         self.use(env)
 
     def use(self, env: Any) -> None:
@@ -89,17 +92,43 @@ class Copies:
         if self.capture is not None:
             self.capture()
         ob = next_ob = self._copy(ob)
-        over, ended, live = terminated | truncated, None, None
+        if self._unchecked:
+            self._check(reward, terminated, truncated)
+        try:
+            over = terminated | truncated
+            plain = over.dtype is BOOL
+        except (TypeError, AttributeError):  # numbers with a point, or lists
+            plain = False
+        if not plain:  # ~ of an integer is no opposite
+            terminated = np.asarray(terminated).astype(bool)
+            truncated = np.asarray(truncated).astype(bool)
+            over = terminated | truncated
+        ended = live = None
         # On eight copies: nonzero 0.2 us, any 1.0 us, flatnonzero 0.9 us.
         if len(rows := over.nonzero()[0]):
             ended = rows
-            if not self._resets_next_step:
+            if not self.skips_rows:
                 ob, next_ob = self._begin_again(ob, over, ended, info, seeds_of)
-        if self._resets_next_step:
+        if self.skips_rows:
             if self.over is not None:
                 live = (~self.over).nonzero()[0]
             self.over = None if ended is None else over
         return ob, reward, terminated, truncated, info, next_ob, ended, live
+
+    def _check(self, reward: Any, terminated: Any, truncated: Any) -> None:
+        """Refuse what would be spread over all copies, or is no number, in the first step."""
+        self._unchecked = False
+        given = {"rewards": reward, "terminated": terminated, "truncated": truncated}
+        for name, values in given.items():
+            try:
+                array = np.asarray(values)
+            except (TypeError, ValueError):  # lists of different lengths
+                array = np.zeros((), object)
+            if array.shape != (self.count,) or array.dtype.kind not in "biuf":
+                raise EnvError(
+                    f"{type(self.core).__name__} gave {name} of shape {list(array.shape)} and type"
+                    f" {array.dtype}; step() must return one number or bool a copy, [{self.count}]"
+                )
 
     def _begin_again(
         self,
@@ -130,7 +159,12 @@ class Copies:
         return [last[row] for row in rows]
 
 
-def _autoreset_mode(env: Any) -> AutoresetMode:
+def autoreset_mode(env: Any) -> AutoresetMode:
+    """How a vector environment begins a copy's next episode.
+
+    Raises:
+        EnvError: its metadata do not say so.
+    """
     mode = env.metadata.get("autoreset_mode")
     try:
         return AutoresetMode(mode)
@@ -142,6 +176,11 @@ def _autoreset_mode(env: Any) -> AutoresetMode:
         ) from None
 
 
+def skips_rows(env: Any) -> bool:
+    """Whether a vector environment gives no step of copies that it resets."""
+    return autoreset_mode(env) is AutoresetMode.NEXT_STEP
+
+
 # -- batches of any space ----------------------------------------------------------------------
 
 
@@ -149,15 +188,6 @@ def _is_array(space: gymnasium.Space[Any]) -> bool:
     """Whether a batch of its elements is one array."""
     kinds = gymnasium.spaces
     return isinstance(space, (kinds.Box, kinds.Discrete, kinds.MultiDiscrete, kinds.MultiBinary))
-
-
-def _copied(batch: Any) -> Any:
-    """A copy of a batch; elements that are no arrays are left as they are."""
-    if isinstance(batch, dict):
-        return {key: _copied(item) for key, item in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_copied(item) for item in batch)
-    return batch.copy() if isinstance(batch, np.ndarray) else batch
 
 
 def _with_rows(space: gymnasium.Space[Any], batch: Any, rows: list[int], elements: Any) -> Any:

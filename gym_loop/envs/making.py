@@ -20,6 +20,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gym_loop.arguments import as_asked
 from gym_loop.class_loader import did_you_mean, load_class, load_module, nearest
 from gym_loop.envs.foreign import explained_kind, refused_object
+from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.errors import (
     EnvError,
     EnvPackageMissingError,
@@ -56,6 +57,7 @@ class EnvSpec:
         wrappers: applied in this order, the last one outermost.
         max_episode_steps: time limit in steps; None keeps the registered one.
         search: directories in which relative file names are tried after the working directory.
+        whole_batches: of many copies, the agent takes a row of each at every step.
     """
 
     name: str
@@ -64,6 +66,7 @@ class EnvSpec:
     wrappers: Sequence[WrapperSpec] = ()
     max_episode_steps: int | None = None
     search: Sequence[Path] = ()
+    whole_batches: bool = False
 
     @property
     def id(self) -> str:
@@ -196,7 +199,8 @@ def make_env(spec: EnvSpec, *, render_mode: str | None = None) -> gym.Env[Any, A
         env = gym.make(spec.id, max_episode_steps=spec.max_episode_steps, **keywords)
     for wrapper in spec.wrappers:
         env = _wrap(env, wrapper, spec)
-    return env
+    lasting: gym.Env[Any, Any] = with_lasting_spaces(env)
+    return lasting
 
 
 @contextmanager
@@ -377,22 +381,3 @@ def close_quietly(env: Any) -> str:
                 close_quietly(copy)
         return f"the environment was not closed: its close() raised {describe(error)}"
     return ""
-
-
-__all__ = [
-    "EnvError",
-    "EnvSpec",
-    "WrapperSpec",
-    "check_registered",
-    "check_window",
-    "close_quietly",
-    "describe",
-    "first_copy",
-    "frame_source",
-    "import_env_modules",
-    "is_class_string",
-    "load_creator",
-    "make_env",
-    "make_visible_env",
-    "refusals",
-]

@@ -15,7 +15,7 @@ import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gym_loop.envs.vector_state import StatefulEnv
-from gym_loop.errors import EnvPackageMissingError, EnvWorkerError
+from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError
 from gym_loop.seeding import (
     Seeds,
     capture_global_streams,
@@ -196,6 +196,8 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause
             who = who or f"a copy of {self._name}"
+            if isinstance(cause, EnvError):  # a sentence of ours
+                raise EnvWorkerError(f"{who}: {cause}") from None
             raise EnvWorkerError(f"{who} raised {type(cause).__name__}: {cause}\n{error}") from None
         except self._ray.exceptions.RayActorError as error:
             raise EnvWorkerError(

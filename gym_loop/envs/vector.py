@@ -15,7 +15,10 @@ from gymnasium.vector.utils import batch_space
 
 from gym_loop.arguments import as_asked
 from gym_loop.copies import carried
+from gym_loop.envs.answers import WatchedCopy
+from gym_loop.envs.autoreset import skips_rows
 from gym_loop.envs.foreign import explained_kind
+from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -52,7 +55,8 @@ def make_vector_env(
         n_envs: number of copies.
         vectorization: ``native`` takes the environment's own vector entry point, ``sync`` makes
             copies in this process, ``async`` copies in worker processes, ``ray`` in Ray's actors;
-            ``auto`` is native where that is possible, else sync.
+            ``auto`` is native where that is possible and gives the agent whole batches if it
+            needs them, else sync.
         longest: cut an episode after so many steps; None for the environment's own limit.
         shards: number of Ray's actors; None for one a core.
         render: copy 0 shows itself in a window.
@@ -61,13 +65,15 @@ def make_vector_env(
 
     Raises:
         EnvError: see `gym_loop.envs.making.make_env`.
-        EnvParametersError: the environment cannot be vectorised in this way.
+        EnvParametersError: the environment cannot be vectorised in this way, or skips rows that the
+            agent needs.
     """
     import_env_modules(spec)
     check_registered(spec)
     visible = render or record
     if is_class_string(spec.name):
-        return _from_class_string(spec, n_envs, vectorization, longest, visible)
+        env = _from_class_string(spec, n_envs, vectorization, longest, visible)
+        return _with_wanted_rows(spec, env)
     if visible and vectorization in ("async", "ray"):
         raise EnvParametersError(
             "a copy in a worker process cannot be shown or recorded; set vectorization to auto or"
@@ -76,8 +82,11 @@ def make_vector_env(
     if vectorization in ("auto", "native"):
         obstacle = why_not_native(spec, longest, visible)
         if not obstacle:
-            return _native(spec, n_envs, longest)
-        if vectorization == "native":
+            env = _native(spec, n_envs, longest)
+            if vectorization == "native" or not spec.whole_batches or not skips_rows(env):
+                return _with_wanted_rows(spec, env)
+            close_quietly(env)
+        elif vectorization == "native":
             raise EnvParametersError(
                 f"{spec.name} cannot be vectorised natively: {obstacle};"
                 " set vectorization to auto or sync"
@@ -95,6 +104,31 @@ def make_vector_env(
     return SyncVectorEnv([shown] + [others] * (n_envs - 1), copy=False, autoreset_mode=mode)
 
 
+def check_whole_batches(env: Any) -> None:
+    """Refuse a vector environment that gives no row of copies that it resets.
+
+    Raises:
+        EnvParametersError: it does.
+    """
+    if skips_rows(env):
+        raise EnvParametersError(
+            f"{type(env.unwrapped).__name__} skips the rows of copies that are being reset"
+            " (autoreset mode NEXT_STEP), and the agent takes transitions of all copies only: set"
+            " vectorization to auto or sync, with an environment's id as env.name, or let the agent"
+            " read transition.env_ids and say so in its class: supports_partial_batch = True"
+        )
+
+
+def _with_wanted_rows(spec: EnvSpec, env: Any) -> Any:
+    if spec.whole_batches:
+        try:
+            check_whole_batches(env)
+        except EnvParametersError:
+            close_quietly(env)
+            raise
+    return env
+
+
 def make_copy(
     spec: EnvSpec, longest: int | None, *, render: bool = False, record: bool = False
 ) -> gymnasium.Env[Any, Any]:
@@ -104,10 +138,9 @@ def make_copy(
     else:
         env = make_env(spec)
     limit = env.spec.max_episode_steps if env.spec is not None else None
-    if longest is None or (limit is not None and limit <= longest and not spec.wrappers):
-        return env
-    limited: gymnasium.Env[Any, Any] = gymnasium.wrappers.TimeLimit(env, longest)
-    return limited
+    if longest is not None and (limit is None or limit > longest or spec.wrappers):
+        env = gymnasium.wrappers.TimeLimit(env, longest)
+    return WatchedCopy(env)
 
 
 # -- the environment's own vector entry point --------------------------------------------------
@@ -142,8 +175,8 @@ def _native(spec: EnvSpec, n_envs: int, longest: int | None) -> Any:
     if (limit := _limit(spec, longest)) is not None:
         keywords["max_episode_steps"] = limit
     with refusals(spec):
-        return gymnasium.make_vec(
-            spec.id, n_envs, vectorization_mode="vector_entry_point", **keywords
+        return with_lasting_spaces(
+            gymnasium.make_vec(spec.id, n_envs, vectorization_mode="vector_entry_point", **keywords)
         )
 
 
@@ -208,7 +241,7 @@ def _from_class_string(
             f"env.name: {spec.name} gave {env.num_envs} copies when it was asked for {n_envs};"
             " it must take num_envs"
         )
-    return env
+    return with_lasting_spaces(env)
 
 
 class EnvPoolEnv(VectorWrapper):  # type: ignore[misc]

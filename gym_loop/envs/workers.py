@@ -14,7 +14,7 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from gym_loop.envs.vector_state import StatefulEnv
-from gym_loop.errors import EnvWorkerError
+from gym_loop.errors import EnvError, EnvWorkerError
 from gym_loop.seeding import (
     Seeds,
     capture_global_streams,
@@ -172,6 +172,8 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
                 f"copy {index} of {self._name} raised{self._last_action(index)}; its error could"
                 " not be sent here: set vectorization: sync to see it"
             ) from None
+        if issubclass(kind, EnvError):  # a sentence of ours
+            raise EnvWorkerError(f"copy {index} of {self._name}: {value}{self._last_action(index)}")
         raise EnvWorkerError(
             f"copy {index} of {self._name} raised {kind.__name__}: {value}"
             f"{self._last_action(index)}\n{trace.rstrip()}"

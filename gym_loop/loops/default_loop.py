@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from gym_loop.envs.answers import OwnObservations, as_flags, as_reward
 from gym_loop.envs.foreign import explained_reset
 from gym_loop.errors import EnvError
 from gym_loop.loops.base_loop import BaseLoop
@@ -41,6 +42,7 @@ class DefaultLoop(LoopParameters, BaseLoop):
         self.in_episode = False
         self.episode_return = 0.0
         self.episode_length = 0
+        self._observations = OwnObservations()
         self._capture: Callable[[], None] | None = None  # takes a frame, where one is wanted
         self.upkeep = Upkeep(self)
 
@@ -62,7 +64,8 @@ class DefaultLoop(LoopParameters, BaseLoop):
     def begin_episode(self) -> None:
         """Reset the environment; the very first time with the run's seed."""
         seed = self.run.seeds.integer("environment") if self.steps == 0 else None
-        self.ob, _ = self.run.timed("environment", self.env.reset)(seed=seed)
+        ob, _ = self.run.timed("environment", self.env.reset)(seed=seed)
+        self.ob = self._observations.first(ob)
         self.episode_return, self.episode_length = 0.0, 0
         self.in_episode = True
         self._start_video()
@@ -80,6 +83,8 @@ class DefaultLoop(LoopParameters, BaseLoop):
             act, update = self._random_action, _no_update
         if self.run.stopwatch is not None:
             act, observe, update, step = self.run.stopwatch.around(act, observe, update, step)
+        if self._observations.needed:
+            step = self._observations.around(step)
         longest = self.parameters["max_episode_len"] or float("inf")
         capture = self._capture
         ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
@@ -93,13 +98,18 @@ class DefaultLoop(LoopParameters, BaseLoop):
                 length += 1
                 if length >= longest:
                     truncated = True
+                if terminated is not False or truncated is not False:
+                    if type(terminated) is not bool or type(truncated) is not bool:
+                        terminated, truncated = as_flags(terminated, truncated)
+                    over = terminated or truncated
+                if not isinstance(reward, float):  # np.float64 is one; others lose digits in sums
+                    reward = as_reward(reward)
                 # the agent remembers, then learns.
                 observe(_transition((ob, action, reward, terminated, truncated, next_ob, info)))
                 update(episode)
                 ob = next_ob
                 total += reward
                 steps += 1
-                over = terminated or truncated
                 if capture is not None:
                     capture()
         finally:
@@ -161,9 +171,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
         total, length, over = 0.0, 0, False
         while not over and length < longest and not self.run.stop_requested:
             ob, reward, terminated, truncated, _ = env.step(self.agent.act(ob, self.episode))
-            total += reward
+            total += as_reward(reward)
             length += 1
-            over = terminated or truncated
+            over = any(as_flags(terminated, truncated))
             progress.stepped(1)
             if recorder is not None and recorded:
                 recorder.capture()

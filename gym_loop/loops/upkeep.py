@@ -12,6 +12,7 @@ from gym_loop.errors import ContractError
 from gym_loop.loops.episode_row import EpisodeRow
 from gym_loop.loops.evaluation_progress import EpisodeWatch
 from gym_loop.results import EvaluationResult, is_better, to_json
+from gym_loop.runs.metrics import as_number
 
 if TYPE_CHECKING:
     from gym_loop.loops.base_loop import BaseLoop
@@ -207,14 +208,19 @@ class Upkeep:
                 f" dictionary, not {metrics!r}"
             )
         for name, value in metrics.items():
+            if not isinstance(name, str):
+                raise ContractError(
+                    f"metrics() of {type(self.loop.agent).__name__} must return numbers by name,"
+                    f" and the name {name!r} is no text"
+                )
             scalars["agent/" + name] = value
-        if "updates" in metrics:
+        updates = as_number(metrics.get("updates"))
+        if updates is not None:
             now = time.monotonic()
             if self._updates_rate is not None:
-                per_second = self._updates_rate.measure(now, metrics["updates"])
-                scalars["train/updates_per_second"] = per_second
+                scalars["train/updates_per_second"] = self._updates_rate.measure(now, updates)
             else:  # just resumed: from here on
-                self._updates_rate = _Rate(now, metrics["updates"])
+                self._updates_rate = _Rate(now, updates)
         if self.loop.run.stopwatch is not None:
             scalars.update(self.loop.run.stopwatch.lap())
         self._log(step, scalars)

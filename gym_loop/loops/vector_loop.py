@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,19 @@ from gymnasium.vector import AutoresetMode
 
 from gym_loop.envs.autoreset import Copies, Rows, array_rows, row_taker
 from gym_loop.envs.making import EnvSpec, is_class_string
-from gym_loop.envs.vector import make_vector_env
+from gym_loop.envs.vector import check_whole_batches, make_vector_env
 from gym_loop.errors import SpaceError
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.rollouts import Rollouts
-from gym_loop.loops.taken_rows import TakenRows
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.parameters import too_small
 from gym_loop.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import isolated
 from gym_loop.state_tree.entries import saved_count
-from gym_loop.transition import Transition
+from gym_loop.transition import TakenRows, VectorTransition
 
 
 class VectorLoop(LoopParameters, BaseLoop):
@@ -31,12 +31,14 @@ class VectorLoop(LoopParameters, BaseLoop):
 
     The agent's ``supports_batch`` must be True. It acts on observations ``[N, ...]``, one row
     a copy, and observes a `Transition` of ``1 <= M <= N`` rows: those copies that took a step.
-    ``info["env_ids"]`` says which they are; ``ob`` holds the true last observation of an
+    ``transition.env_ids`` says which they are; ``ob`` holds the true last observation of an
     episode. Only in autoreset mode NEXT_STEP is ``M < N``: while a copy is reset it takes no
-    step, and the action that was chosen for it is dropped.
+    step, and the action that was chosen for it is dropped. An agent gets such copies only if its
+    ``supports_partial_batch`` is True.
 
     Raises:
         SpaceError: the agent takes no batches.
+        EnvParametersError: when training begins: the copies skip rows that the agent needs.
     """
 
     @staticmethod
@@ -61,8 +63,8 @@ class VectorLoop(LoopParameters, BaseLoop):
             vectorization ("auto" or "native" or "sync" or "async" or "ray"): native for the
                 environment's own vector entry point, sync for copies in this process, async for
                 copies in processes of their own, ray for copies in Ray's actors, on many machines
-                if RAY_ADDRESS names a cluster; auto is native where there is one and no wrapper
-                forbids it, else sync.
+                if RAY_ADDRESS names a cluster; auto is native where there is one, no wrapper
+                forbids it, and the agent gets all the rows that it needs, else sync.
         """
         return {
             **LoopParameters.get_default_parameters(),
@@ -127,7 +129,7 @@ class VectorLoop(LoopParameters, BaseLoop):
             if render or record:
                 vectorization = "sync"
         return make_vector_env(
-            spec,
+            replace(spec, whole_batches=False),  # nobody observes
             min(parameters["n_envs"], parameters["eval_episodes"]),
             vectorization,
             longest=parameters["max_episode_len"],
@@ -160,6 +162,8 @@ class VectorLoop(LoopParameters, BaseLoop):
 
     def train(self) -> None:
         """Train until ``max_steps`` or ``max_episodes``, or until the run is asked to stop."""
+        if not getattr(self.agent, "supports_partial_batch", False):
+            check_whole_batches(self.env)
         self.copies.use(self.env)
         self.upkeep.start()
         self.upkeep.catch_up()
@@ -192,22 +196,27 @@ class VectorLoop(LoopParameters, BaseLoop):
         if self.run.stopwatch is not None:
             act, observe, update, step = self.run.stopwatch.around(act, observe, update, step)
         random_episodes = self.parameters["random_episodes"]
-        everyone, count, takers = self._everyone, copies.count, self._takers
+        everyone, takers = self._everyone, self._takers
         while self.steps < upkeep.attention_at:
             episode, last_ob = self.episode, self.ob
             warming_up = episode < random_episodes
             # The agent chooses,
             actions = sample() if warming_up else act(last_ob, episode)
             # the worlds answer;
+            resetting = copies.over
             ob, reward, terminated, truncated, info, next_ob, ended, live = step(actions)
             returns += reward
-            if live is None:
-                info["env_ids"], stepped = everyone, count
-                told = Transition(last_ob, actions, reward, terminated, truncated, ob, info)
-            else:
-                info["env_ids"], stepped = live, len(live)
-                told = TakenRows(last_ob, actions, reward, terminated, truncated, ob, info)
-                told.rows, told.takers = live, takers
+            if resetting is not None:  # whatever reward that brought, no action earned it
+                returns[resetting] = 0.0
+            rows = everyone if live is None else live
+            stepped = len(rows)
+            # What the environment itself calls env_ids stays; the attribute is ours.
+            info = {"env_ids": rows, **info}
+            kind: type[VectorTransition] = VectorTransition if live is None else TakenRows
+            told = kind(last_ob, actions, reward, terminated, truncated, ob, info)
+            told.env_ids = rows
+            if live is not None:
+                told.takers = takers
             # the agent remembers, then learns.
             if stepped:  # else all of them were reset
                 observe(told)
@@ -329,8 +338,9 @@ class _Evaluation:
         while len(self.results) < len(seeds) and not self.run.stop_requested:
             _, reward, _, _, _, ob, ended, live = copies.step(act(ob), seeds_of)
             self.progress.stepped(copies.count if live is None else len(live))
-            self.returns += reward
-            self.lengths[slice(None) if live is None else live] += 1
+            rows = slice(None) if live is None else live
+            self.returns[rows] += np.asarray(reward)[rows]
+            self.lengths[rows] += 1
             if ended is not None:
                 self._end(ended.tolist(), steps)
         self.run.console.clear()

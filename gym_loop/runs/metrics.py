@@ -162,7 +162,7 @@ class Metrics:
     def _as_numbers(self, scalars: Mapping[str, Any]) -> dict[str, float]:
         numbers: dict[str, float] = {}
         for name, value in scalars.items():
-            number = _as_number(value)
+            number = as_number(value)
             if number is not None:
                 numbers[name] = number
             elif name not in self._reported:
@@ -268,7 +268,7 @@ def _named(loggers: Sequence[BaseLogger]) -> dict[str, BaseLogger]:
     return named
 
 
-def _as_number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Return a plain number, or None for what is neither a number nor a scalar array."""
     if isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) != 0:
         return None

@@ -27,7 +27,7 @@ class Rollouts(PPO):
         values = self._values(transition.ob).copy()
         super().observe(transition)
         rollout, step = self.rollout, self.rollout.step - 1
-        for row, copy in enumerate(transition.info["env_ids"].tolist()):
+        for row, copy in enumerate(transition.env_ids.tolist()):
             assert rollout.held[step, copy]
             if transition.truncated[row]:
                 assert rollout.bootstraps[step, copy] == values[row]

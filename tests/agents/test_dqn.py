@@ -11,7 +11,7 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.buffers.prioritized import PrioritizedReplay
 from gym_loop.networks.noisy import NoisyMLP
 from gym_loop.state_tree import capture, first_difference
-from gym_loop.transition import Transition
+from gym_loop.transition import Transition, VectorTransition
 from tests.agents.batch_games import Identity, Salary, each_rhythm, make, play
 from tests.agents.dqn_options import OPTIONS, QUICK
 
@@ -145,7 +145,7 @@ def test_copies_that_are_reset_in_place_of_a_step_leave_gaps() -> None:
         rows = np.array([0, 1, 3]) if step % 2 else np.arange(4)
         never = np.zeros(len(rows), bool)
         info = {"env_ids": rows}
-        agent.observe(Transition(seen[rows], rows % 2, never, never, never, seen[rows], info))
+        agent.observe(VectorTransition(seen[rows], rows % 2, never, never, never, seen[rows], info))
         agent.update(0)
     assert agent.steps == len(agent.replay) == 70
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.twin_critics import join
 from gym_loop.state_tree import capture, first_difference
-from gym_loop.transition import Transition
+from gym_loop.transition import VectorTransition
 from tests.agents.batch_games import Identity, each_rhythm, make, play
 from tests.agents.off_policy_options import BOXES, QUICK, Wage, each_agent, each_option
 
@@ -91,7 +91,9 @@ def test_copies_that_are_reset_in_place_of_a_step_leave_gaps(agent_class: Any) -
         rows = np.array([0, 1, 3]) if step % 2 else np.arange(4)
         never = np.zeros(len(rows), bool)
         info = {"env_ids": rows}
-        agent.observe(Transition(seen[rows], seen[rows], never, never, never, seen[rows], info))
+        agent.observe(
+            VectorTransition(seen[rows], seen[rows], never, never, never, seen[rows], info)
+        )
         agent.update(0)
     assert agent.steps == len(agent.replay) == 70
 

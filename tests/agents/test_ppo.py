@@ -13,7 +13,7 @@ from gym_loop.errors import ConfigError, SpaceError
 from gym_loop.parameters import check_parameters, documentation
 from gym_loop.state_tree import capture, first_difference, restore
 from gym_loop.testing import check_agent
-from gym_loop.transition import Transition
+from gym_loop.transition import Transition, VectorTransition
 from tests.agents.batch_games import (
     TORCH_NET,
     Identity,
@@ -127,7 +127,7 @@ def test_copies_that_are_reset_in_place_of_a_step_leave_gaps() -> None:
         over = ages == 4
         ages += 1
         ages[ages == 5] = -1  # the next step resets it
-        step = Transition(
+        step = VectorTransition(
             game.seen[rows], action[rows], np.ones(len(rows)), over[rows] & False, over[rows],
             game.seen[rows], {"env_ids": rows},
         )  # fmt: skip

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from gym_loop.agents.td3 import TD3
 from gym_loop.parameters import check_parameters
-from gym_loop.transition import Transition
+from gym_loop.transition import Transition, VectorTransition
 from tests.agents.batch_games import Identity, make, play
 
 QUICK = {
@@ -132,7 +132,9 @@ def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_nex
     rows = np.array([0, 2])  # copy 1 was reset instead
     last = np.array([False, True])
     seen = played.seen[rows]
-    agent.observe(Transition(seen, seen, last * 1.0, last, never[rows], seen, {"env_ids": rows}))
+    agent.observe(
+        VectorTransition(seen, seen, last * 1.0, last, never[rows], seen, {"env_ids": rows})
+    )
     assert (agent.wandering == 0.0).all(axis=1).tolist() == [False, False, True]
 
 

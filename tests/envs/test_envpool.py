@@ -34,6 +34,7 @@ class Leaning(BaseAgent):
     """Pushes the way the pole leans, and keeps what it is told."""
 
     supports_batch = True
+    supports_partial_batch = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class Leaning(BaseAgent):
         return (state[:, 2] > 0).astype(np.int64)
 
     def observe(self, transition: Any) -> None:
-        for row, copy in enumerate(transition.info["env_ids"].tolist()):
+        for row, copy in enumerate(transition.env_ids.tolist()):
             self.told[copy].append([column[row] for column in transition[:6]])
 
 

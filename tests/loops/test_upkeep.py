@@ -70,6 +70,29 @@ class TestLogging:
         with pytest.raises(ContractError, match=r"Countless must return numbers by name, .* not 3"):
             loop.train()
 
+    @pytest.mark.parametrize("name", [0, None, 1.5, ("a",), b"a"], ids=repr)
+    def test_metrics_are_named_by_texts(self, name: Any) -> None:
+        class Numbered(JournalAgent):
+            def metrics(self, episode_num: int) -> Any:
+                return {"good": 1.0, name: 0.2}
+
+        loop = DefaultLoop(Numbered([], action_space=None), ScriptedEnv(EPISODES, []))
+        with pytest.raises(ContractError, match=r"metrics\(\) of Numbered") as raised:
+            loop.train()
+        assert repr(name) in str(raised.value)
+
+    @pytest.mark.parametrize("updates", [None, "many", [1, 2], {}], ids=repr)
+    def test_updates_that_are_no_number_are_left_out(self, updates: Any) -> None:
+        class Vague(JournalAgent):
+            def metrics(self, episode_num: int) -> Any:
+                return {"updates": updates, "loss": 2.0}
+
+        run, logger = logged_run()
+        agent, env = Vague([], action_space=None), ScriptedEnv(EPISODES, [])
+        DefaultLoop(agent, env, run, max_episodes=4).train()
+        assert [row["agent/loss"] for _, row in logger.rows] == [2.0] * 4
+        assert not any("train/updates_per_second" in row for _, row in logger.rows)
+
     def test_speeds_are_those_of_the_last_one_to_two_seconds(self) -> None:
         rate = _Rate(10.0, 5)
         assert rate.measure(10.5, 10) == 10.0

@@ -61,7 +61,7 @@ class TestTransitions:
 
     def test_rows_are_left_out_for_resets_alone(self, kind: str, mode: AutoresetMode) -> None:
         loop, agent, _ = played(make_copies(kind, mode), max_steps=60)
-        rows = [list(one.info["env_ids"]) for one in agent.observed]
+        rows = [list(one.env_ids) for one in agent.observed]
         if mode is not AutoresetMode.NEXT_STEP:
             assert rows == [[0, 1, 2]] * loop.vector_steps == [[0, 1, 2]] * 20
             return

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from gym_loop.envs.autoreset import array_rows
-from gym_loop.loops.taken_rows import TakenRows
-from gym_loop.transition import Transition
+from gym_loop.transition import TakenRows, Transition, VectorTransition
 
 ROWS = np.array([0, 2])
 
@@ -22,7 +21,7 @@ def columns() -> list[Any]:
 @pytest.fixture
 def taken(columns: list[Any]) -> TakenRows:
     taken = TakenRows(*columns)
-    taken.rows, taken.takers = ROWS, (array_rows,) * 6
+    taken.env_ids, taken.takers = ROWS, (array_rows,) * 6
     return taken
 
 
@@ -48,12 +47,12 @@ def test_whoever_unpacks_it_has_the_rows(taken: TakenRows, columns: list[Any]) -
     check(taken._asdict().values(), columns)
     check([taken[index] for index in range(7)], columns)
     np.testing.assert_array_equal(taken[-2], columns[5][ROWS])
-    assert repr(taken) == repr(Transition(*taken))
+    assert repr(taken) == repr(VectorTransition(*taken))
 
 
-def test_copies_are_plain_transitions(taken: TakenRows, columns: list[Any]) -> None:
+def test_copies_hold_the_rows(taken: TakenRows, columns: list[Any]) -> None:
     for found in (copy.copy(taken), copy.deepcopy(taken), pickle.loads(pickle.dumps(taken))):
-        assert type(found) is Transition
+        assert type(found) is VectorTransition
         check(found, columns)
     changed = taken._replace(reward=None)
     assert changed.reward is None
