@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gym_loop.envs.vector_state import StatefulEnv
-from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError
+from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError, UsageError
 from gym_loop.seeding import (
     Seeds,
     capture_global_streams,
@@ -57,7 +58,15 @@ def start_ray(address: str | None, cores: int, **options: Any) -> None:
         address: of the cluster; None starts Ray here.
         cores: that it may use here.
         options: of ``ray.init``.
+
+    Raises:
+        UsageError: Ray would wait for ever: it cannot start processes by a path with a space.
     """
+    if address is None and " " in sys.executable:
+        raise UsageError(
+            f"Ray cannot start processes with {sys.executable}, whose path has a space: install"
+            " gym-loop in an environment without one"
+        )
     import ray
 
     if address is None:

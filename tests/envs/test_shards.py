@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import gym_loop
-from gym_loop.envs.shards import ShardsEnv
-from gym_loop.errors import ConfigError, EnvWorkerError
+from gym_loop.envs.shards import ShardsEnv, start_ray
+from gym_loop.errors import ConfigError, EnvWorkerError, UsageError
 from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.state_tree import first_difference
 
@@ -103,3 +104,9 @@ def test_copies_elsewhere_cannot_be_shown() -> None:
     file = run_file("ray")
     with pytest.raises(ConfigError, match="needs copies in this process"):
         gym_loop.train(file, {"loop.parameters.record": True})
+
+
+def test_a_python_that_ray_cannot_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/my projects/.venv/bin/python")
+    with pytest.raises(UsageError, match="whose path has a space"):
+        start_ray(None, 1)
