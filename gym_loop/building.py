@@ -9,6 +9,7 @@ from typing import Any
 from gym_loop.class_loader import import_summary
 from gym_loop.config import RunConfig
 from gym_loop.contract import explained
+from gym_loop.envs.layers import layers_of
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
@@ -63,8 +64,10 @@ class Experiment:
         parameters, cls = dict(self.config.loop.parameters), self.config.loop.cls
         make = cls.make_evaluation_env if evaluation else cls.make_env
         env = make(self.config.env, parameters, render=render, record=record)
+        core = layers_of(env)[-1]  # it may sample from its own, whatever its wrappers show
         for name in ("action_space", "observation_space"):
-            for space in (getattr(env, name), getattr(env, f"single_{name}", None)):
+            single = getattr(env, f"single_{name}", None)
+            for space in (getattr(core, name, None), getattr(env, name), single):
                 if space is not None:
                     space.seed(self.run.seeds.integer(name))
         return env

@@ -6,7 +6,7 @@ import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from gym_loop.cli_sweep import sweep
 from gym_loop.cli_train import train
 from gym_loop.cli_watch import watch
 from gym_loop.errors import GymLoopError
-from gym_loop.text import printable
+from gym_loop.text import short_warning
 
 # Plain help: the coloured one costs more start-up time than everything else together.
 app = typer.Typer(
@@ -351,7 +351,7 @@ def _with_resume_value(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what gym-loop refuses is one clear line and an exit status."""
-    warnings.formatwarning = _short_warning
+    warnings.formatwarning = short_warning
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", None) == "strict":  # a name may hold what it can't write
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -385,9 +385,3 @@ def _failed(error: Exception) -> int:
 def _drop_output() -> None:
     """Let nothing be written any more at the exit, where it would fail once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _short_warning(message: Warning | str, *_: Any, **__: Any) -> str:
-    # Gymnasium colours its own, whether or not a terminal reads them.
-    plain = str(message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m")
-    return f"warning: {printable(plain)}\n"

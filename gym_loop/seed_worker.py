@@ -25,6 +25,7 @@ from gym_loop.runs.code import read_copies
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, run_ids
 from gym_loop.runs.origin import is_from
+from gym_loop.text import short_warning
 from gym_loop.yaml_file import read_yaml
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     orders = _take_input()
     job = json.loads(orders.readline())
     sys.argv[:] = job["argv"]  # what the user typed, for the manifest
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = short_warning
     threading.Thread(target=_obey, args=(orders,), daemon=True).start()
     reply = Reply(Path(job["reply"]))
     try:

@@ -165,6 +165,15 @@ def seed_everything(seed: int, agent: Any, spaces: Iterable[Any]) -> None:
         space.seed(seeds.integer("action_space"))
 
 
+def seed_spaces(env: Any, seed: int, others: Sequence[Any] = ()) -> None:
+    """Seed an environment's spaces, which it may sample itself; not those that are others'."""
+    seeds = Seeds(seed)
+    for name in ("action_space", "observation_space"):
+        space = getattr(env, name, None)
+        if space is not None and all(space is not other for other in others):
+            space.seed(seeds.integer(name))
+
+
 @contextmanager
 def isolated(agent: Any, spaces: Sequence[Any]) -> Iterator[Callable[[int], None]]:
     """Keep the training's random streams untouched by what happens inside.

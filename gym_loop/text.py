@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from typing import Any
 
 # What a terminal or a reader takes for more than text: control characters (escape sequences begin
 # with one) but for line breaks and tabs, and marks that turn the direction of writing.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _FORMULA = re.compile("'*[=+\\-@\t\r]")
+ERASE = "\r\x1b[K"  # what a terminal has in the line of the cursor
+_said: set[str] = set()  # the warnings so far
 
 
 def printable(text: object) -> str:
@@ -23,6 +27,21 @@ def printable_line(text: object) -> str:
 def encodable(text: str) -> str:
     r"""Text that UTF-8 can hold: a byte of a file's name that is no text is written ``\udce9``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def short_warning(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A ``warnings.formatwarning`` that gives one line, the first time a text is said.
+
+    Python forgets what it has said at each ``catch_warnings``, which each evaluation needs.
+    """
+    # Gymnasium colours its own, whether or not a terminal reads them.
+    plain = str(message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m")
+    if plain in _said:
+        return ""
+    _said.add(plain)
+    # A progress line may stand there.
+    erase = ERASE if sys.stderr is not None and sys.stderr.isatty() else ""
+    return f"{erase}warning: {printable(plain)}\n"
 
 
 def _as_escape(found: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from gym_loop.building import Experiment
 from gym_loop.config import RunConfig, load_config
-from gym_loop.errors import CheckpointMissingError, ContractError, RunError
+from gym_loop.errors import CheckpointMissingError, ContractError, GymLoopError
 from gym_loop.loops import upkeep
 from gym_loop.own_code import find_copies
 from gym_loop.resume import find_run, resumed_config
@@ -384,7 +384,7 @@ def main(arguments: list[str]) -> None:
     role, directory, steps, at = arguments
     try:
         _train(role, Path(directory), int(steps), int(at))
-    except RunError as error:
+    except GymLoopError as error:
         sys.exit(f"{error}")
 
 

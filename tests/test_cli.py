@@ -11,8 +11,8 @@ import gymnasium
 import pytest
 
 from gym_loop import __version__
-from gym_loop.cli import _short_warning
 from gym_loop.config import load_config
+from gym_loop.text import short_warning
 
 SMALL = ("--set", "loop.parameters.max_episodes=2", "--seed", "1")
 
@@ -237,7 +237,8 @@ class TestRuns:
 def test_gymnasiums_warnings_are_shown_like_ours() -> None:
     with pytest.warns(UserWarning, match="NaN") as caught:
         gymnasium.logger.warn("The reward is a NaN value.")
-    assert _short_warning(caught[0].message) == "warning: The reward is a NaN value.\n"
+    assert short_warning(caught[0].message) == "warning: The reward is a NaN value.\n"
+    assert short_warning(caught[0].message) == ""  # it is said at each evaluation
 
 
 class TestHelp:

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import iterate
 from gym_loop.envs.answers import own_copy
 from gym_loop.envs.layers import layers_of
 from gym_loop.errors import EnvError
+from gym_loop.seeding import seed_spaces
 
 Rows = npt.NDArray[np.intp]
 BOOL = np.dtype(bool)
@@ -65,6 +66,7 @@ class Copies:
         """
         self.over = None
         seed = seeds if seeds is None or self.takes_seeds else seeds[0]
+        self._seed_spaces(seeds)
         ob, _ = self._env.reset(seed=seed)
         return self._copy(ob)
 
@@ -143,8 +145,18 @@ class Copies:
             rows = ended.tolist()
             return _with_rows(self._space, ob, rows, self._last_observations(info, rows)), ob
         seeds = None if seeds_of is None else seeds_of(ended)
+        self._seed_spaces(seeds)
         first, _ = self._env.reset(seed=seeds, options={"reset_mask": over})
         return ob, self._copy(first)
+
+    def _seed_spaces(self, seeds: Sequence[int | None] | None) -> None:
+        """Seed the spaces of the copies that get a seed; those in worker processes do it there."""
+        if seeds is not None and isinstance(self.core, SyncVectorEnv):
+            # Those of the first copy may be the run's, which the agent samples.
+            run = (self.core.single_action_space, self.core.single_observation_space)
+            for copy, seed in zip(self.core.envs, seeds, strict=True):
+                if seed is not None:
+                    seed_spaces(copy.unwrapped, seed, run)
 
     def _last_observations(self, info: dict[str, Any], rows: list[int]) -> list[Any]:
         if "final_obs" not in info:

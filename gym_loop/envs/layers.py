@@ -111,8 +111,19 @@ def capture_data(layer: Any, layers: Sequence[Any], no_data: set[str]) -> Tree:
     return _layer_tree(layer, attributes, seen)
 
 
-def restore_layer(layer: Any, tree: Tree, layers: Sequence[Any]) -> None:
+def restore_layer(
+    layer: Any,
+    tree: Tree,
+    layers: Sequence[Any],
+    misfits: dict[str, StateError] | None = None,
+) -> None:
     """Put back what one of the functions above captured.
+
+    Args:
+        layer: a wrapper or an environment.
+        tree: what was captured.
+        layers: all layers.
+        misfits: takes the attributes that do not fit, as `restore_attributes` does.
 
     Raises:
         StateError: the state is another class's, or does not fit.
@@ -128,7 +139,9 @@ def restore_layer(layer: Any, tree: Tree, layers: Sequence[Any]) -> None:
     own = vars(layer)
     for name in tree["attributes"].keys() & own.keys() - exclude:
         own[name] = _detached(own[name])
-    restore_attributes(layer, tree["attributes"], exclude=exclude, path=type(layer).__name__)
+    restore_attributes(
+        layer, tree["attributes"], exclude=exclude, path=type(layer).__name__, misfits=misfits
+    )
     own[SHOWN] = frozenset(tree.get("left_out", ()))
     if isinstance(layer, PassiveEnvChecker):
         for flag in CHECKER_FLAGS:

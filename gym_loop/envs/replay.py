@@ -144,6 +144,11 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         for no_data, more in zip(self._no_data, names, strict=True):
             no_data.update(more)
 
+    def keep(self, names: Sequence[Iterable[str]]) -> None:
+        """Leave out no longer what was no data in the last reset alone."""
+        for no_data, fewer in zip(self._no_data, names, strict=True):
+            no_data.difference_update(fewer)
+
     def step(self, action: Any) -> Any:
         """Step, noting the action."""
         self.actions.append(action)
@@ -211,10 +216,8 @@ class ReplayMethod(Method):
             core.render_mode = None  # or the replay would take as long as the episode did
         self.recorder.leave_out([saved.get("left_out", ()) for saved in tree["before"]])
         try:
-            for layer, saved in zip(self._layers, tree["before"], strict=True):
-                restore_layer(layer, saved, self._layers)
-            options = restore(None, tree["options"], path="the options of the last reset")
-            self.recorder.reset(seed=tree["seed"], options=options)
+            misfits = self._restore_before(tree["before"])
+            self._reset_again(tree, misfits)
             for action in actions_of(tree["actions"]):
                 self.recorder.step(action)
             # As it was noted then: a fresh environment has fewer attributes to leave out.
@@ -222,3 +225,41 @@ class ReplayMethod(Method):
         finally:
             if shown:
                 core.render_mode = "human"
+
+    def _restore_before(self, before: Sequence[Tree]) -> list[dict[str, StateError]]:
+        """Put back what was there before the reset, and say what has no place, layer by layer.
+
+        The objects of the last episode may have none in a fresh environment: a key that was lying
+        about, say. That is no loss if the reset makes the attribute anew.
+        """
+        misfits: list[dict[str, StateError]] = [{} for _ in self._layers]
+        for layer, saved, errors in zip(self._layers, before, misfits, strict=True):
+            restore_layer(layer, saved, self._layers, errors)
+        return misfits
+
+    def _reset_again(self, tree: Tree, misfits: list[dict[str, StateError]]) -> None:
+        """Reset as then, which has to make anew what had no place.
+
+        Until then the error is there, which no code takes for the real value: a reset that looks at
+        it fails.
+        """
+        options = restore(None, tree["options"], path="the options of the last reset")
+        missed = [
+            (vars(layer), errors) for layer, errors in zip(self._layers, misfits, strict=True)
+        ]
+        before = [{name: own[name] for name in errors if name in own} for own, errors in missed]
+        for own, errors in missed:
+            own.update(errors)
+        failure: Exception | None = None
+        try:
+            self.recorder.reset(seed=tree["seed"], options=options)
+        except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+            failure = error
+        for (own, errors), lives in zip(missed, before, strict=True):
+            for name in [name for name in errors if own.get(name) is errors[name]]:
+                failure = errors[name]  # not made anew
+                del own[name]
+                own.update({name: lives[name]} if name in lives else {})
+        if failure is not None:
+            raise failure
+        self.recorder.keep(misfits)

@@ -18,6 +18,7 @@ from gym_loop.envs.methods import (
 )
 from gym_loop.envs.replay import ReplayMethod
 from gym_loop.errors import StateError
+from gym_loop.state_tree import capture, restore
 from gym_loop.state_tree.tags import class_name
 
 # Best first; the last one fits everything and is not exact.
@@ -49,10 +50,13 @@ class EnvState(ABC):
             copies of an environment that of the copies, such as ``sync[attributes]``.
         continues: whether the episode under way goes on after a restore. If not, wrappers
             and random streams are restored, and the environment has to be reset.
+        after_reset: whether the last restore went into an environment that was reset for it, so
+            as to have the objects that are filled: it rests on these being of the same classes.
     """
 
     env: Any
     method: str
+    after_reset = False
 
     @property
     def continues(self) -> bool:
@@ -103,6 +107,7 @@ class SingleState(EnvState):
             "method": self.method,
             "core": self._method.snapshot(),
             "wrappers": [capture_wrapper(layer, self._layers) for layer in self._layers[:-1]],
+            "spaces": [capture(space) for space in self._spaces()],
         }
 
     def left_out(self) -> list[str]:
@@ -117,13 +122,16 @@ class SingleState(EnvState):
     def restore(self, tree: Tree) -> None:
         """Put the state back."""
         check_method(tree, self.method)
+        self.after_reset = False
         check_count("wrappers", len(tree["wrappers"]), len(self._layers) - 1)
         try:
             self._put(tree)
         except Exception:  # noqa: BLE001 - whatever the environment's own code raises
-            # Objects that the environment makes in its first reset have no place yet.
+            # Objects that the environment makes in its first reset have no place yet. The seed
+            # decides nothing but that it is the same each time.
+            self.after_reset = True
             try:
-                self._layers[0].reset()
+                self._layers[0].reset(seed=0)
                 self._put(tree)
             except StateError:
                 raise
@@ -137,6 +145,15 @@ class SingleState(EnvState):
         self._method.restore(tree["core"])
         for layer, saved in zip(self._layers[:-1], tree["wrappers"], strict=True):
             restore_layer(layer, saved, self._layers)
+        # None in a checkpoint of an earlier version; a replay may have drawn from them.
+        for space, saved in zip(self._spaces(), tree.get("spaces", ()), strict=False):
+            restore(space, saved)
+
+    def _spaces(self) -> list[Any]:
+        """The spaces of the core, which it may sample from itself."""
+        core = self._layers[-1]
+        spaces = [getattr(core, name, None) for name in ("action_space", "observation_space")]
+        return [space for space in spaces if space is not None]
 
 
 def method_class(name: str) -> Any:

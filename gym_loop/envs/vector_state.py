@@ -26,7 +26,7 @@ from gym_loop.envs.single_state import (
     methods_for,
 )
 from gym_loop.errors import StateError
-from gym_loop.seeding import capture_global_streams, restore_global_streams
+from gym_loop.seeding import capture_global_streams, restore_global_streams, seed_spaces
 from gym_loop.state_tree import capture, restore
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class SyncState(EnvState):
         check_count("wrappers", len(tree["wrappers"]), len(self._layers) - 1)
         for copy, saved in zip(self._copies, tree["copies"], strict=True):
             copy.restore(saved)
+        self.after_reset = any(copy.after_reset for copy in self._copies)
         for layer, saved in zip(
             reversed(self._layers), [tree["vector"], *reversed(tree["wrappers"])], strict=True
         ):
@@ -107,6 +108,8 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the copy."""
         self._is_over = self._reset_first = False
+        if seed is not None:
+            seed_spaces(self.unwrapped, seed)
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
         return result
 
@@ -157,15 +160,18 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
         assert self._keeper is not None
         return _answer(self._keeper.left_out)
 
-    def restore_state(self, reset_next: bool) -> tuple[None, str]:
+    def restore_state(self, reset_next: bool) -> tuple[bool | None, str]:
         """Put back the state in ``saved_state``, which `snapshot_state` returned.
 
         Args:
             reset_next: whether the step after an episode's end is a reset. Gymnasium's worker
                 notes that in a variable of its own, out of reach for a fresh worker.
+
+        Returns:
+            `EnvState.after_reset` of the copy.
         """
 
-        def put() -> None:
+        def put() -> bool:
             tree, self.saved_state = self.saved_state, None
             assert self._keeper is not None
             assert tree is not None
@@ -173,6 +179,7 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
             restore_global_streams(tree["streams"])
             self._is_over = tree["is_over"]
             self._reset_first = reset_next and tree["is_over"]
+            return self._keeper.after_reset
 
         return _answer(put)
 
@@ -223,7 +230,7 @@ class AsyncState(EnvState):
             check_count("copies", len(tree["copies"]), self._workers.num_envs)
             self._workers.set_attr("saved_state", tree["copies"])
             mode = self._workers.metadata.get("autoreset_mode")
-            self._ask("restore_state", mode == AutoresetMode.NEXT_STEP)
+            self.after_reset = any(self._ask("restore_state", mode == AutoresetMode.NEXT_STEP))
         # In place: the workers write into the same memory.
         observations = restore(self._workers.observations, tree["observations"])
         self._workers.observations = observations

@@ -142,7 +142,8 @@ class DefaultLoop(LoopParameters, BaseLoop):
         env = self.run.evaluation_env()
         if env is None:
             env, self.in_episode = self.env, False
-        spaces = [env.action_space, self.agent.parameters.get("action_space")]
+        own = getattr(env.unwrapped, "action_space", None)  # a wrapper may show another one
+        spaces = [own, env.action_space, self.agent.parameters.get("action_space")]
         spaces = [space for space in spaces if space is not None]
         chosen = evaluation_seeds(self, seeds)
         progress = EvaluationProgress(self.run.console, len(chosen))

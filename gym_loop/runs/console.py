@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from gym_loop.text import printable
+from gym_loop.text import ERASE, printable
 
 REDRAW_SECONDS = 0.1
 FIRST_LINE_SECONDS = 5.0  # without a terminal: the first line, then twice as long each time
 LINE_SECONDS = 30.0
 LONGEST_LEFT = 365 * 86_400.0  # seconds; beyond a year the end is anyone's guess
-ERASE = "\r\x1b[K"
 YELLOW, NO_COLOUR = "\x1b[33m", "\x1b[0m"
 
 

@@ -323,9 +323,15 @@ class TrainingRun:
         with checkpoint.loading():
             self._load(loop, checkpoint.tree, environment)
 
+    def _is_known(self, tree: dict[str, Any] | None) -> bool:
+        """Whether a checkpoint has the environment's state, in a form that is proved now too."""
+        state = self.env_state
+        unproved = state is not None and not state.continues
+        return tree is not None and not (unproved and tree["method"] != state.method)
+
     def _load(self, loop: Any, tree: dict[str, Any], environment: bool) -> None:
         loop.load_state_dict(restore(None, tree["loop"], tuple_types=known_to(*near(loop))))
-        if self.env_state is not None and (not environment or tree["environment"] is None):
+        if self.env_state is not None and not (environment and self._is_known(tree["environment"])):
             # Nothing is known of its random stream either: a reset by a seed makes one.
             loop.env.reset(seed=self.seeds.integers("environment", 1, loop.steps)[0])
             loop.begin_new_episode()

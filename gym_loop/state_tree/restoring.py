@@ -60,6 +60,7 @@ def restore_attributes(
     path: str = "",
     tuple_types: Iterable[type] = (),
     keep: bool = False,
+    misfits: dict[str, StateError] | None = None,
 ) -> None:
     """Put captured attributes into an object, in place where possible.
 
@@ -73,12 +74,14 @@ def restore_attributes(
         tuple_types: see :func:`restore`.
         keep: leave what the state lacks as it is, in the objects inside too: of a freshly made
             object it is what its code has since gained.
+        misfits: takes the attributes that do not fit, by name, each with the reason; they are left
+            half restored. Without it such an attribute is an error.
 
     Raises:
         StateError: the state does not fit the object; the message names the place.
     """
     work = _Restore(state, path, tuple_types, keep)
-    work.run(lambda: work.attributes(obj, state, None, exclude))
+    work.run(lambda: work.attributes(obj, state, None, exclude, misfits))
 
 
 class _Restore:
@@ -289,7 +292,12 @@ class _Restore:
             set.update(live, values)
 
     def attributes(
-        self, obj: Any, state: dict[str, Tree], way: Way | None, exclude: Collection[str] = ()
+        self,
+        obj: Any,
+        state: dict[str, Tree],
+        way: Way | None,
+        exclude: Collection[str] = (),
+        misfits: dict[str, StateError] | None = None,
     ) -> None:
         self.done.setdefault(id(state), obj)
         self.used[id(obj)] = obj
@@ -297,12 +305,22 @@ class _Restore:
         slots = slot_names(type(obj))
         olds = dict(attribute_items(obj))
         own: dict[str, Any] = getattr(obj, "__dict__", {})
+        depth = len(self.owners)
         for name, node in state.items():
             if name in exclude or (type(node) is dict and next(iter(node), "") == "__live__"):
                 continue
             if name not in olds and inspect.isroutine(getattr(type(obj), name, None)):
                 raise self.misfit((way, name), "data was saved where the class has a method")
-            value = node if type(node) in ATOMS else self.value(olds.get(name), node, (way, name))
+            try:
+                value = (
+                    node if type(node) in ATOMS else self.value(olds.get(name), node, (way, name))
+                )
+            except StateError as error:
+                if misfits is None:
+                    raise
+                misfits[name] = error
+                del self.owners[depth:]
+                continue
             if name in slots:
                 object.__setattr__(obj, name, value)
             elif olds.get(name, HIDDEN) is not value:

@@ -176,5 +176,9 @@ def restore_space(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
         raise walk.misfit(way, f"a space of {len(streams)} parts was saved, but {now} is here now")
     walk.claim(live, node)
     for space, stream in zip(spaces, streams, strict=True):
-        space._np_random = walk.value(space._np_random, stream, way)
+        old = space._np_random
+        seed = None if old is None else old.bit_generator.seed_seq
+        if isinstance(seed, np.random.SeedSequence) and type(stream) is dict and "seed" in stream:
+            old = old if _same_seed(seed, stream["seed"]) else None  # its seed cannot be changed
+        space._np_random = walk.value(old, stream, way)
     return live

@@ -26,6 +26,7 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
 from gym_loop.seed_worker import described
 from gym_loop.sweeps.forking import fork_run
+from gym_loop.text import short_warning
 
 LOCK_PATIENCE = 60.0  # seconds that the run's last process, on another node, has to save and end
 
@@ -66,7 +67,7 @@ class Talk:
 def train_run(job: dict[str, Any], line: socket.socket) -> None:
     """Train what a job describes, and say how it went; see `Run.job` in ``trial.py``."""
     sys.argv[:] = job["argv"]
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = short_warning
     talk = Talk(line)
     try:
         os.chdir(job["directory"])
