@@ -39,6 +39,7 @@ class Copies:
         self.core = layers_of(env)[-1]
         self.mode = autoreset_mode(env)
         self.skips_rows = self.mode is AutoresetMode.NEXT_STEP  # of copies that it resets
+        self.resets_pay: bool | None = None  # NEXT_STEP: rewards are no zeros; None: not seen yet
         self._unchecked = True  # no step was taken yet
         self._space = env.single_observation_space
         self._copy = np.array if _is_array(self._space) else own_copy
@@ -114,6 +115,8 @@ class Copies:
         if self.skips_rows:
             if self.over is not None:
                 live = (~self.over).nonzero()[0]
+                if self.resets_pay is None:
+                    self.resets_pay = bool(np.asarray(reward)[self.over].any())
             self.over = None if ended is None else over
         return ob, reward, terminated, truncated, info, next_ob, ended, live
 
