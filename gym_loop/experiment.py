@@ -18,6 +18,7 @@ from gym_loop.own_code import find_copies, tell_code
 from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
+from gym_loop.runs.fresh_agent import NOT_HELD
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.seeding import Seeds, check_seed, draw_seed
@@ -227,6 +228,7 @@ def _evaluate(
         if found is not None:
             training_run.check_fits(experiment.loop, found)
             training_run.load_agent(experiment.agent, found)
+            _tell_not_held(directory, console)
             with found.loading():
                 experiment.loop.episode = saved_count(found.info, "episode")
             experiment.loop.steps = found.step
@@ -253,6 +255,13 @@ def _evaluate(
     finally:
         training_run.close("finished")
         training_run.close_env(experiment.env)
+
+
+def _tell_not_held(directory: RunDirectory | None, console: Console) -> None:
+    """Say what the agent may have learnt that its checkpoints do not hold."""
+    reason = str(directory.manifest().get("resume", {}).get("reason", "")) if directory else ""
+    if reason.startswith(NOT_HELD):
+        console.warning(f"{reason}: the agent plays with what __init__ and the file make of it")
 
 
 def _finish_videos(run: TrainingRun) -> bool:

@@ -176,9 +176,7 @@ def verification_report(result: Verification) -> str:
     lines = ["not identical; what differs, in the order to look at it:"]
     lines += [f"  {difference}" for difference in result.differences]
     if result.verdict == "approximate":
-        lines.append(
-            "  (expected: the environment's state cannot be saved, see the run's manifest)"
-        )
+        lines.append(f"  (expected, as the run itself says: {result.reason})")
     return "\n".join([*lines, *notes])
 
 

@@ -51,17 +51,19 @@ class Verification:
 
     Args:
         steps: how many were trained.
-        verdict: ``exact`` or ``approximate``: what the run itself says of its environment.
+        verdict: ``exact`` or ``approximate``: what the run itself says of its resume.
         differences: in the order they should be looked at; none when the runs are identical.
         notes: what is to be known besides: what was not restored but made no difference, what is
             not compared because two runs that were never stopped differ in it too, and what the
             environment's state leaves out.
+        reason: why the run calls its resume approximate; empty if it does not.
     """
 
     steps: int
     verdict: str
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reason: str = ""
 
     @property
     def identical(self) -> bool:
@@ -121,13 +123,13 @@ def _judged(
     found: dict[str, str],
     anyway: dict[str, str],
     steps: int,
-    facts: tuple[str, list[str]],
+    facts: tuple[str, str, list[str]],
 ) -> Verification:
     """The verdict on a resumed run's differences, given those of a second straight one."""
-    verdict, notes = facts
+    verdict, reason, notes = facts
     if unrepeatable := [text for place, text in anyway.items() if place.startswith(_OUTCOMES)]:
         first = f"the same seed does not give the same run, stopped or not: {unrepeatable[0]}"
-        return Verification(steps, verdict, [first], notes)
+        return Verification(steps, verdict, [first], notes, reason)
     notes += [
         f"not compared, as two runs that were never stopped differ in it too: {place}"
         for place in found
@@ -137,9 +139,9 @@ def _judged(
         {place: text for place, text in found.items() if place not in anyway}
     )
     if differences:
-        return Verification(steps, verdict, [*lost.values(), *differences], notes)
+        return Verification(steps, verdict, [*lost.values(), *differences], notes, reason)
     unimportant = [f"{text} (it made no difference)" for text in lost.values()]
-    return Verification(steps, verdict, [], [*unimportant, *notes])
+    return Verification(steps, verdict, [], [*unimportant, *notes], reason)
 
 
 def _first_of_each_part(found: dict[str, str]) -> list[str]:
@@ -150,8 +152,8 @@ def _first_of_each_part(found: dict[str, str]) -> list[str]:
     return list(firsts.values())
 
 
-def _notes(straight: Path, at: int) -> tuple[str, list[str]]:
-    """What the run itself says of its environment, and what the comparison cannot show."""
+def _notes(straight: Path, at: int) -> tuple[str, str, list[str]]:
+    """What the run itself says of its resume, why, and what the comparison cannot show."""
     resume = RunDirectory(RUN, {"logdir": straight / "logdir"}).manifest().get("resume", {})
     notes = [
         f"not in the environment's state, being no data: {name}"
@@ -161,7 +163,8 @@ def _notes(straight: Path, at: int) -> tuple[str, list[str]]:
     rows = _rows(straight / "logdir" / RUN / "metrics.csv")
     if evaluates and not any(int(row["step"]) > at for row in rows if row.get("eval/return_mean")):
         notes.append("no evaluation was due after the resume: more --steps compare them too")
-    return str(resume.get("verdict", "?")), notes
+    verdict = str(resume.get("verdict", "?"))
+    return verdict, str(resume.get("reason", "")) if verdict != "exact" else "", notes
 
 
 def _load(directory: Path) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -186,6 +187,9 @@ class DefaultLoop(LoopParameters, BaseLoop):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters and the episode under way."""
+        # The agent may remember this very object, and a resumed run makes a new one: the run that
+        # goes on has a new one too, so that their checkpoints are the same.
+        self.ob = copy.deepcopy(self.ob)
         return {
             **super().state_dict(),
             "ob": self.ob,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -276,6 +277,9 @@ class VectorLoop(LoopParameters, BaseLoop):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters and the episodes under way."""
+        # The agent may remember this very object, and a resumed run makes a new one: the run that
+        # goes on has a new one too, so that their checkpoints are the same.
+        self.ob = deepcopy(self.ob)
         rollouts = {} if self.rollouts is None else {"rollouts": self.rollouts.state_dict()}
         return {
             **super().state_dict(),

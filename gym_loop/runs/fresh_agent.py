@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import sys
 import sysconfig
 import types
@@ -17,11 +18,19 @@ import numpy as np
 from gym_loop.class_loader import module_name
 from gym_loop.errors import StateError
 from gym_loop.runs import tree_file
-from gym_loop.state_tree import Inventory, capture, capture_with_inventory, refuse_parts
+from gym_loop.state_tree import (
+    Inventory,
+    capture,
+    capture_with_inventory,
+    held_by,
+    refuse_parts,
+)
 from gym_loop.state_tree.inventory import UNKNOWN
 
 Tree = Any
 Warn = Callable[[str], None]
+
+NOT_HELD = "no checkpoint holds"  # how a reason begins that concerns the agent
 
 
 def fresh_agent(agent: Any) -> FreshAgent | None:
@@ -48,8 +57,10 @@ class FreshAgent:
             agent.state_dict(), type(agent), path="agent"
         )
         self._shared = _shared_data(self.inventory.kinds)
+        self._held = {place: _digest(held) for place, held in self.inventory.held.items()}
         self._looked = 0
-        self._named: set[str] = set()
+        self._named: dict[str, str] = {}
+        self._passing: set[str] = set()
 
     def name_gained(self, saved: Tree, place: str, warn: Warn) -> None:
         """Name the attributes that the code has gained since an agent was saved at a place."""
@@ -92,26 +103,35 @@ class FreshAgent:
         Returns:
             Why a resume will not be exact; empty if it may be, or if that was said before.
         """
-        found = {place: f"{place} loses {why}" for place, why in now.left_out.items()}
-        passing = set(found)  # a gradient's history is seldom needed for longer than a step
+        left_out = {re.sub(r"\[\d+\]", "", place): why for place, why in now.left_out.items()}
+        if passing := left_out.keys() - self._passing:
+            self._passing |= passing  # seldom needed for longer than a step: a resume may be exact
+            why = sorted({left_out[place] for place in passing})
+            warn(
+                f"this checkpoint holds {_some(sorted(passing))} without {', '.join(why)}: a run"
+                " that is resumed from it learns nothing through that; nothing is lost where it has"
+                " been used and cleared, such as at the end of an episode"
+            )
+        found = {}
         for place, code in now.code.items():
             if place not in self.inventory.code or self.inventory.code[place] != code:
                 found[place] = f"{place} (no data, and not what __init__ made)"
+            elif place in now.held and _digest(now.held[place]) != self._held.get(place):
+                found[place] = f"{place} (what a function keeps inside)"
         self._looked += 1
         if self._looked & (self._looked - 1) == 0:  # ever more rarely, for files may hold much
             for name, digest in _shared_data(now.kinds).items():
                 if self._shared.get(name, digest) != digest:
                     found[name] = f"{name} (of the class or its file, not of the agent)"
-        new = found.keys() - self._named
-        self._named |= new
-        if not new:
+        if found.keys() <= self._named.keys():
             return ""
-        reason = f"no checkpoint holds {_some([found[name] for name in sorted(new)])}"
+        self._named |= found
+        reason = f"{NOT_HELD} {_some([self._named[name] for name in sorted(self._named)])}"
         warn(
             f"{reason}: a resumed run begins with what __init__ and the file make of it; keep data"
             " that training changes in the agent's attributes"
         )
-        return "" if new <= passing else reason
+        return reason
 
 
 def _some(names: list[str]) -> str:
@@ -165,7 +185,9 @@ def _shared_data(kinds: Iterable[type]) -> dict[str, bytes]:
         for name, value in list(spaces[space].items()):
             if not name.startswith("__") and not isinstance(value, (type, types.ModuleType)):
                 try:
-                    found[f"{space}.{name}"] = _digest(capture(value, copy=False))
+                    is_code = isinstance(value, types.FunctionType)
+                    data = held_by(value) if is_code else capture(value, copy=False)
+                    found[f"{space}.{name}"] = _digest(data)
                 except Exception:  # noqa: BLE001, S112 - no data, whatever its own code raises
                     continue
     return found

@@ -16,7 +16,12 @@ from __future__ import annotations
 
 from gym_loop.state_tree.capturing import capture, capture_attributes
 from gym_loop.state_tree.comparing import first_difference
-from gym_loop.state_tree.inventory import Inventory, capture_with_inventory, refuse_parts
+from gym_loop.state_tree.inventory import (
+    Inventory,
+    capture_with_inventory,
+    held_by,
+    refuse_parts,
+)
 from gym_loop.state_tree.restoring import restore, restore_attributes
 
 __all__ = [
@@ -25,6 +30,7 @@ __all__ = [
     "capture_attributes",
     "capture_with_inventory",
     "first_difference",
+    "held_by",
     "refuse_parts",
     "restore",
     "restore_attributes",

@@ -60,9 +60,10 @@ def view_of(
         raise ValueError("no view of this kind can be")
     if count_of(shape) * dtype.itemsize > _LARGEST_VIEW * holder.nbytes:
         raise ValueError(f"a view of shape {list(shape)} is too large for the memory behind it")
-    if dtype.kind == "b" and memory.dtype.kind != "b":
-        check_bools(memory.reshape(-1).view(dtype))
-    return np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
+    view: np.ndarray[Any, Any] = np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
+    if memory.dtype.kind != "b":
+        check_bools(view)
+    return view
 
 
 def fits_into(holder: np.ndarray[Any, Any], *place: Any) -> bool:
@@ -120,7 +121,8 @@ def restore_array(walk: Any, live: Any, node: np.ndarray[Any, Any], way: Way | N
 def restore_view(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """An array that looks into another one."""
     holder = walk.same(None, {"__same__": node["__view__"]}, way)
-    dtype = np.dtype(node["dtype"])
+    kind = node["dtype"]
+    dtype = dtype_of(kind) if isinstance(kind, list) else np.dtype(kind)
     view = view_of(holder, dtype, node["shape"], node["offset"], node["strides"])
     if (
         type(live) is np.ndarray

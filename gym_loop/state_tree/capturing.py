@@ -249,12 +249,8 @@ class _Capture:
         if dtype.kind == "O":
             items = self.items(value.ravel(), (way, "__objects__", HIDDEN))
             return {"__objects__": items, "shape": list(value.shape)}
-        if dtype.kind == "V":
-            if dtype.names is None or dtype.hasobject:
-                raise self.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
-            raw = np.frombuffer(value.tobytes(), np.uint8)
-            fields = fields_of(dtype)
-            return {"__structured__": raw, "dtype": fields, "shape": list(value.shape)}
+        if dtype.kind == "V" and (dtype.names is None or dtype.hasobject):
+            raise self.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
         if value.size and value.flags.writeable:
             owner: Any = value if value.base is None else value.base
             holder = self.holders.get(id(owner))
@@ -262,8 +258,12 @@ class _Capture:
                 view = self.view(value, holder)
                 if view is not None:
                     return view
-            if value.flags.forc and (holder is None or holder.nbytes < value.nbytes):
+            whole = value.flags.c_contiguous or (value.flags.forc and dtype.kind != "V")
+            if whole and (holder is None or holder.nbytes < value.nbytes):
                 self.holders[id(owner)] = value
+        if dtype.kind == "V":
+            raw = np.frombuffer(value.tobytes(), np.uint8)
+            return {"__structured__": raw, "dtype": fields_of(dtype), "shape": list(value.shape)}
         return np.array(value, order="K") if self.copy else np.asarray(value)
 
     def view(self, value: np.ndarray[Any, Any], holder: np.ndarray[Any, Any]) -> Tree | None:
@@ -274,7 +274,7 @@ class _Capture:
             return None
         return {
             "__view__": keys_of(self.seen[id(holder)][0]),
-            "dtype": value.dtype.str,
+            "dtype": fields_of(value.dtype) if value.dtype.names else value.dtype.str,
             "shape": list(value.shape),
             "offset": offset,
             "strides": list(value.strides),

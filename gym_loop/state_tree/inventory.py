@@ -7,13 +7,32 @@ only filled: whoever puts the tree back must have made one of its kind at the sa
 from __future__ import annotations
 
 import collections
+import functools
+import random
+import sys
+import types
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gym_loop.errors import StateError
 from gym_loop.state_tree import records, stateful, streams, tensors
 from gym_loop.state_tree.capturing import _Capture, _guarded, _mutable
-from gym_loop.state_tree.tags import FACTORIES, SavedAttributes, Tree, Way, class_name, place_of
+from gym_loop.state_tree.tags import (
+    CODE,
+    FACTORIES,
+    SavedAttributes,
+    Tree,
+    Way,
+    class_name,
+    place_of,
+)
+
+# The random streams behind random.random and np.random.rand: the run saves them itself.
+_FROM_THEM: tuple[Any, ...] = (random.random, np.random.rand)
+_GLOBAL_STREAMS = {id(one.__self__) for one in _FROM_THEM}
 
 UNKNOWN = "that no module around knows"
 
@@ -25,6 +44,7 @@ class Inventory(NamedTuple):
         parts: objects that must be there, in words: their class, and the shapes of a module.
         records: places of those whose class would only need to be a dataclass.
         code: functions, methods and classes, which stay what they are where the tree is put back.
+        held: data inside that code which is saved nowhere, such as a variable of a closure.
         left_out: what is not saved of something that is, such as its gradient history.
         kinds: the class of every object in the state.
         fills: the state goes into an object; else it has to make sense alone, before the object's
@@ -34,6 +54,7 @@ class Inventory(NamedTuple):
     parts: dict[str, str]
     records: frozenset[str]
     code: dict[str, Any]
+    held: dict[str, Tree]
     left_out: dict[str, str]
     kinds: frozenset[type]
     fills: bool
@@ -85,14 +106,59 @@ def _inventory(walk: Any, owners: tuple[type, ...], fills: bool) -> Inventory:
     for kind, way in walk.named.items():
         if not records.is_known(kind, near(way)):
             parts[place_of(way, walk.path)] = f"{class_name(kind)} {UNKNOWN}"
-    return Inventory(
-        parts,
-        frozenset(plain),
-        {place_of(way, walk.path): value for way, value in walk.code},
-        {place_of(way, walk.path): why for way, why in walk.left_out},
-        frozenset({*owners, *(type(value) for _, value in walk.seen.values())}),
-        fills,
-    )
+    kinds = frozenset({*owners, *(type(value) for _, value in walk.seen.values())})
+    code = {place_of(way, walk.path): value for way, value in walk.code}
+    left_out = {place_of(way, walk.path): why for way, why in walk.left_out}
+    held = {place: held_by(value, walk, owners) for place, value in code.items()}
+    held = {place: trees for place, trees in held.items() if trees}
+    return Inventory(parts, frozenset(plain), code, held, left_out, kinds, fills)
+
+
+def held_by(code: Any, walk: Any = None, owners: tuple[type, ...] = ()) -> list[Tree]:
+    """What a function, a method or a partial keeps: in its closure, its defaults, its object.
+
+    Args:
+        code: the function.
+        walk: of the state that it stands in: what is in there is left out; None for none.
+        owners: classes whose instances are left out.
+    """
+    walk = walk or _Capture(True, "")
+    spaces: Any = getattr(sys.modules.get("gymnasium"), "Space", ())
+    trees, functions, todo = [], {id(code)}, _contents(code)
+    for value in todo:
+        if isinstance(value, CODE):
+            if id(value) not in functions:
+                functions.add(id(value))
+                todo += _contents(value)
+        elif (
+            walk.keys(id(value)) is None
+            and id(value) not in _GLOBAL_STREAMS
+            and not isinstance(value, spaces)
+            and type(value) not in owners
+        ):
+            with suppress(Exception):  # no data, whatever its own code raises
+                trees.append(walk.tree(value, None))
+    return trees
+
+
+def _contents(code: Any) -> list[Any]:
+    if isinstance(code, functools.partial):
+        return [code.func, *code.args, *code.keywords.values()]
+    if isinstance(code, types.MethodType):
+        return [code.__func__, code.__self__]
+    if isinstance(code, types.FunctionType):
+        cells = [one.cell_contents for one in code.__closure__ or () if _is_filled(one)]
+        defaults = [*(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values()]
+        return [*cells, *defaults, *vars(code).values()]
+    owner = getattr(code, "__self__", None)  # a method that is written in C
+    return [] if owner is None else [owner]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
 def refuse_parts(found: Inventory) -> None:

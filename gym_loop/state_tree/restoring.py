@@ -309,7 +309,7 @@ class _Restore:
         for name, node in state.items():
             if name in exclude or (type(node) is dict and next(iter(node), "") == "__live__"):
                 continue
-            if name not in olds and inspect.isroutine(getattr(type(obj), name, None)):
+            if name not in olds and _is_method(getattr(type(obj), name, None)):
                 raise self.misfit((way, name), "data was saved where the class has a method")
             try:
                 value = (
@@ -341,6 +341,10 @@ class _Restore:
         result = self.target(live, bytearray, node)
         result[:] = node["__bytearray__"]
         return result
+
+
+def _is_method(value: Any) -> bool:
+    return inspect.isroutine(value) and callable(value)  # a cached_property is the former alone
 
 
 _DICTS: dict[str, Callable[[], Any]] = {

@@ -91,15 +91,20 @@ def _not_added(part: Any, names: Iterable[str], hidden: bool = False) -> set[str
 
     With ``hidden`` only what the libraries answer for: a user's own method may forget something.
     """
-    torch, kind = loaded_torch(), type(part)
+    torch = loaded_torch()
+    kind: type = type(part)
     owner = next((base for base in kind.__mro__ if "state_dict" in vars(base)), kind)
     known: frozenset[str] = frozenset()
     if torch is not None and isinstance(part, torch.nn.Module):
         known = frozenset(vars(torch.nn.Module()))
         if owner is torch.nn.Module:
             if _is_library(kind):  # weak references and the like; the numbers may have been changed
-                own = vars(part)
-                return {name for name in names if name in known or type(own.get(name)) not in ATOMS}
+                own, theirs = vars(part), _names_in(kind)
+                return {
+                    name
+                    for name in names
+                    if name in known or (name in theirs and type(own.get(name)) not in ATOMS)
+                }
             return set(known)
     if _is_library(kind) or (owner is kind and not hidden):
         return set(names)

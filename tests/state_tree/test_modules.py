@@ -116,6 +116,27 @@ def test_everything_that_a_module_holds_comes_back() -> None:
     assert [live.learn() for _ in range(3)] == expected
 
 
+def test_what_is_put_on_a_network_of_pytorchs_own_classes_comes_back() -> None:
+    def make() -> Any:
+        net: Any = nn.Sequential(
+            nn.LSTM(2, 2), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+        )
+        net.optimizer = torch.optim.Adam(net.parameters())
+        net.steps, net[0].log_probs, net.mean = 0, [], torch.zeros(2)
+        return net
+
+    saved, live = make(), make()
+    sum(one.sum() for one in saved.parameters()).backward()
+    saved.optimizer.step()
+    saved.steps, saved.mean = 1, torch.ones(2)
+    saved[0].log_probs.append(0.5)
+    tree = capture(saved)
+    restore(live, tree)
+    assert first_difference(tree, capture(live)) == ""
+    assert (live.steps, live[0].log_probs, live.mean.tolist()) == (1, [0.5], [1, 1])
+    assert len(live.optimizer.state) == len(list(live.parameters()))
+
+
 def test_references_to_parts_of_a_module_stay() -> None:
     saved, live = Learner(), Learner()
     saved.learn()

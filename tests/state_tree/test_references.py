@@ -55,6 +55,24 @@ def test_a_view_made_later_is_a_view_again() -> None:
     assert live.last[2] == 50
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_views_into_records_stay_views(is_there: bool) -> None:
+    kind = np.dtype([("s", "f4", (2,)), ("a", "i1"), ("d", "?"), ("o", [("x", "f8"), ("y", "?")])])
+
+    def make() -> Thing:
+        rows = np.zeros(6, kind)
+        parts = {"a": rows[::-1]["a"], "d": rows["d"], "o": rows["o"], "y": rows["o"]["y"][2:]}
+        return Thing(rows=rows, head=rows[:3], **parts)
+
+    saved = make()
+    saved.rows["d"][3], saved.o["y"][4] = True, True
+    blank = dict.fromkeys(vars(saved))
+    live = restore(make() if is_there else Thing(**blank), capture(saved))
+    assert all(np.array_equal(vars(live)[name], one) for name, one in vars(saved).items())
+    live.rows["a"][1], live.rows["d"][0], live.rows["o"]["y"][5] = 7, True, True
+    assert (live.a[4], live.head["a"][1], live.d[0], live.y[3], live.o["y"][5]) == (7, 7, 1, 1, 1)
+
+
 def test_a_view_now_that_was_none_then_becomes_independent() -> None:
     live = Thing(base=np.zeros(4), part=None)
     live.part = live.base[:2]
