@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from gym_loop.building import Experiment, check_saveable, check_visible
 from gym_loop.config import RunConfig, load_config
@@ -156,8 +157,11 @@ def _one_step(experiment: Experiment) -> None:
     ob, info = env.reset(seed=seed)
     if sentence := explained_reset(info):
         raise EnvError(sentence)
-    if not env.observation_space.contains(ob):
-        raise ConfigError(f"the first observation is not in {env.observation_space}: {ob!r}")
+    for place, space, part in _misfits(env.observation_space, ob, "the first observation"):
+        beyond = _beyond_bounds(space, part)
+        if not beyond:
+            raise ConfigError(f"{place} is not in {space}: {' '.join(repr(part).split())[:200]}")
+        warnings.warn(f"{place} {beyond}", UserWarning, stacklevel=2)  # it can be trained on
     action = agent.act(ob, 0)
     if not env.action_space.contains(action):
         raise ConfigError(f"the agent's action is not in {env.action_space}: {action!r}")
@@ -171,6 +175,35 @@ def _one_step(experiment: Experiment) -> None:
     next_ob, reward, terminated, truncated, info = env.step(action)
     flags = as_flags(terminated, truncated)
     agent.observe(Transition(ob, action, as_reward(reward), *flags, next_ob, info))
+
+
+def _misfits(space: Any, part: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """The innermost parts of an observation that are not in their spaces."""
+    if space.contains(part):
+        return
+    parts: Any = getattr(space, "spaces", None)
+    keys: Any = ()
+    if isinstance(parts, Mapping) and isinstance(part, Mapping) and parts.keys() == part.keys():
+        keys = parts.keys()
+    elif isinstance(parts, tuple) and isinstance(part, tuple) and len(parts) == len(part):
+        keys = range(len(parts))
+    if not keys:
+        yield place, space, part
+    for key in keys:
+        yield from _misfits(parts[key], part[key], f"{place}[{key!r}]")
+
+
+def _beyond_bounds(space: Any, part: Any) -> str:
+    """What of an array is beyond the bounds of its Box; empty if something else is wrong."""
+    fits = isinstance(space, Box) and isinstance(part, np.ndarray) and part.shape == space.shape
+    if not fits or not np.can_cast(part.dtype, space.dtype) or np.isnan(part).any():
+        return ""
+    where = np.argwhere(~((part >= space.low) & (part <= space.high)))
+    if not len(where):
+        return ""
+    first = tuple(int(index) for index in where[0])
+    bounds = f"the bounds {space.low[first]:g} to {space.high[first]:g}"
+    return f"has {len(where)} values beyond {bounds}, such as {part[first]:g} at {list(first)}"
 
 
 @contextmanager

@@ -28,8 +28,15 @@ def as_reward(reward: Any) -> float:
             return float(value)
         except (TypeError, ValueError, RuntimeError):  # a RuntimeError of torch
             pass
+    shown = f"the environment's step() gave the reward {_shown(reward)}"
+    if isinstance(reward, (list, tuple, dict)) or np.ndim(reward):
+        raise EnvError(
+            f"{shown}, which is no number; where it has one for each objective or each agent, let"
+            " a wrapper in env.wrappers make one number of them, as"
+            " mo_gymnasium.wrappers:LinearReward does of objectives"
+        )
     raise EnvError(
-        f"the environment's step() gave the reward {_shown(reward)}, which is no number; return"
+        f"{shown}, which is no number; return"
         " (observation, reward, terminated, truncated, info) with one number as the reward"
     )
 

@@ -16,15 +16,19 @@ _SPACES = (
 def with_lasting_spaces(env: Any) -> Any:
     """The environment, whose spaces are the same objects at each access.
 
-    A property that makes a space anew would be sampled by nobody's seed.
+    One that a property makes anew, or a reset, would be sampled by nobody's seed.
     """
     for name in _SPACES:
         space = getattr(env, name, None)
-        if space is None or getattr(env, name) is space:
+        if space is None:
+            continue
+        lasts = getattr(env, name) is space
+        if lasts and not isinstance(env, (gym.Wrapper, VectorWrapper)):
             continue
         try:
             setattr(env, name, space)
         except AttributeError:  # a property that cannot be set
-            env = VectorWrapper(env) if isinstance(env, VectorEnv) else gym.Wrapper(env)
-            setattr(env, name, space)
+            if not lasts:
+                env = VectorWrapper(env) if isinstance(env, VectorEnv) else gym.Wrapper(env)
+                setattr(env, name, space)
     return env

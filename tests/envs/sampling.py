@@ -37,3 +37,27 @@ class Halved(gym.ActionWrapper):
 
 
 gym.register("Opponent-v0", Opponent)
+
+
+class Renewing(gym.Env):
+    """Makes its action space anew in each reset, and samples it: highway-env does."""
+
+    observation_space = gym.spaces.Box(0, 30, (1,))
+
+    def __init__(self):
+        self.action_space = gym.spaces.Discrete(100)
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.action_space = gym.spaces.Discrete(100)
+        self.count = 0
+        return np.zeros(1, np.float32), {"action": self.action_space.sample(), "count": 0}
+
+    def step(self, action):
+        self.count += 1
+        info = {"action": action, "count": self.count}
+        return np.full(1, self.count, np.float32), float(action), self.count == 9, False, info
+
+
+gym.register("Renewing-v0", Renewing)

@@ -268,5 +268,5 @@ def test_what_is_raised_without_words_is_shown(workdir: Path) -> None:
     )
     with pytest.raises(EnvParametersError, match=r"refused \{\}: .+ is None \(bare.py, line 4"):
         make_env(EnvSpec("CartPole-v1", wrappers=[WrapperSpec("bare.py:Bare")]))
-    with pytest.raises(EnvParametersError, match=r"refused \{\}: .+ 1 == 2 \(bare.py, line 7"):
+    with pytest.raises(EnvParametersError, match=r"Bare-v0 could .+ 1 == 2 \(bare.py, line 7"):
         make_env(EnvSpec("Bare-v0", imports=["bare.py"]))

@@ -18,7 +18,7 @@ from gym_loop.errors import StateError
 from gym_loop.state_tree import first_difference
 from gym_loop.verification import verify_resume
 from tests.envs.playing import assert_same, play, through_a_file
-from tests.envs.sampling import Halved, Opponent
+from tests.envs.sampling import Halved, Opponent, Renewing
 
 
 class Wall:
@@ -121,6 +121,39 @@ MAKERS = {
 def test_the_spaces_of_an_environment_are_state(make):
     verdict = prove(make, seed=0)
     assert verdict.exact, verdict.reason
+
+
+def test_random_actions_are_the_seeds_after_a_reset_that_makes_its_space_anew(workdir):
+    config = {
+        "env": {"name": "Renewing-v0"},
+        "loop": {"parameters": {"max_episodes": 4, "random_episodes": 3}},
+        "seed": 3,
+    }
+    first, second = (gym_loop.train(config, quiet=True).mean_return for _ in range(2))
+    assert first == second
+
+
+class Miscounting(Renewing):
+    """Its info is by chance in one part, and not in another, which no resume may lose."""
+
+    def __init__(self):
+        super().__init__()
+        self.rounds = iter(range(10**6))
+
+    def reset(self, *, seed=None, options=None):
+        ob, info = super().reset(seed=seed)
+        return ob, {**info, "round": next(self.rounds)}
+
+
+def test_what_no_seed_repeats_in_info_is_no_state():
+    for make in (Renewing, lambda: SyncVectorEnv([Renewing] * 2)):
+        verdict = prove(make, seed=0)
+        assert verdict.exact, verdict.reason
+        assert "does not repeat" in verdict.reason
+        assert "action" in verdict.reason
+    verdict = prove(Miscounting, seed=0)
+    assert not verdict.exact
+    assert "info.round" in verdict.reason
 
 
 @pytest.mark.parametrize("loop", ["one", "wrapped", "sync", "async", "wrapped sync"])

@@ -116,6 +116,12 @@ def test_a_reward_that_is_no_number_is_one_sentence(reward: Any) -> None:
         DefaultLoop(Told(action_space=env.action_space), env).evaluate([1])
 
 
+@pytest.mark.parametrize("reward", [np.array([0.0, -1.0]), [0.5, 0.5], {"first": 1.0}], ids=repr)
+def test_rewards_of_objectives_and_agents_name_a_remedy(reward: Any) -> None:
+    with pytest.raises(EnvError, match=r"env\.wrappers.*LinearReward"):
+        trained(Steady(reward, 4), max_episodes=1)
+
+
 def test_a_tensor_is_a_reward() -> None:
     torch = pytest.importorskip("torch")
     assert trained(Steady(torch.tensor([0.5]), 4), max_episodes=1)[1] == [2.0]
