@@ -10,6 +10,7 @@ Call them from a test::
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -205,13 +206,10 @@ class _Game:
                 agent.act(self.ob, self.episode)
         if not agent.training:
             return ["training must be True again after evaluating()"]
-        changed = [
-            name for name, value in _learnt(agent).items() if not _same(value, before.get(name))
-        ]
         return [
-            f"state_dict()[{name!r}] changed while the agent was evaluated: act() must neither"
-            " learn nor remember there"
-            for name in changed
+            f"state_dict()[{name!r}] changed while the agent was evaluated ({text}): act() must"
+            " neither learn nor remember there"
+            for name, text in _differences(before, _learnt(agent)).items()
         ]
 
     def resume(self) -> list[str]:
@@ -219,9 +217,9 @@ class _Game:
         original, state = self.agent, capture(self.agent.state_dict())
         # A second one shows what no two agents agree on, such as the time of day.
         copies = [self.check.make_agent() for _ in range(2)]
-        for copy in copies:
+        for one in copies:
             known = known_to(self.check.agent_class)
-            copy.load_state_dict(restore(None, state, tuple_types=known))
+            one.load_state_dict(restore(None, state, tuple_types=known))
         if lost := _differences(_state(original), _state(copies[0])):
             return [
                 f"after load_state_dict() {name} differs ({text}): state_dict() must carry it"
@@ -236,13 +234,14 @@ class _Game:
 
     def _go_on_beside(self, original: BaseAgent, copies: list[BaseAgent]) -> list[str]:
         """Play on with the original; the copies get the same transitions and random numbers."""
+        self.ob = copy.deepcopy(self.ob)  # as a loop does: the original may remember this object
         env = self.check.env
         for step in range(max(1, self.check.steps // 2)):
             before = _streams(env)
             action = original.act(self.ob, self.episode)
-            for copy in copies:
+            for one in copies:
                 _back_to(env, before)
-                if not _same(capture(action), capture(copy.act(self.ob, self.episode))):
+                if not _same(capture(action), capture(one.act(self.ob, self.episode))):
                     return [f"a copy made from state_dict() acts differently, {step} steps later"]
             transition = self._answer(action)
             before = _streams(env)
@@ -270,8 +269,8 @@ def _learnt(agent: BaseAgent) -> dict[str, Any]:
     """The agent's state without its random streams, which acting may advance."""
     streams = (np.random.Generator, np.random.RandomState, gym.Space)
     return {
-        name: capture(value, path=name)
-        for name, value in agent.state_dict().items()
+        name: copy.deepcopy(tree)  # a state holds the agent's own arrays
+        for name, tree in _state(agent).items()
         if not isinstance(getattr(agent, name, None), streams)
     }
 
@@ -284,7 +283,12 @@ def _state(agent: BaseAgent) -> dict[str, Any]:
 
 def _attributes(agent: BaseAgent) -> dict[str, Any]:
     """All that an agent holds, whatever its ``state_dict``, or that of an object in it, says."""
-    return capture_attributes(agent, on_unsaveable=lambda place, why: None, hidden=True)
+    return capture_attributes(
+        agent,
+        exclude=("training", "_first_parameters"),
+        on_unsaveable=lambda place, why: None,
+        hidden=True,
+    )
 
 
 def _differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, str]:
@@ -296,12 +300,12 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, str]:
 def _steady(
     look: Callable[[BaseAgent], dict[str, Any]],
     original: BaseAgent,
-    copy: BaseAgent,
+    first: BaseAgent,
     second: BaseAgent,
 ) -> dict[str, str]:
     """What differs between an agent and a copy, and not between two copies."""
-    between = _differences(look(copy), look(second))
-    found = _differences(look(original), look(copy))
+    between = _differences(look(first), look(second))
+    found = _differences(look(original), look(first))
     return {name: text for name, text in found.items() if name not in between}
 
 

@@ -157,3 +157,16 @@ class Whole(Guessing):
 
     def state_dict(self) -> dict[str, Any]:
         return {"net": self.net}
+
+
+class Stochastic(Reinforce):
+    """Keeps what its last forward pass made, as published policies do."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.net.chances = self.net.scores = None
+
+    def act(self, state: Any, episode_num: int) -> int:
+        self.net.scores = self.net.layers(torch.as_tensor(state))
+        self.net.chances = torch.distributions.Categorical(logits=self.net.scores)
+        return int(self.rng.random() < float(self.net.chances.probs[1].detach()))

@@ -179,3 +179,17 @@ def test_what_the_agents_code_has_since_gained_stays_and_is_named(
     assert said.count("has gained since") == 2
     tree = CheckpointStore(tmp_path / "checkpoint_dir" / "run-1").newest().tree
     assert tree["agent"]["__tree__"]["table"] == {"seen": 3}
+
+
+def test_what_a_forward_pass_leaves_is_named_and_no_obstacle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_once, broken = tmp_path / "at_once", tmp_path / "broken"
+    gym_loop.train(write_run_file(at_once, config("Stochastic", max_episodes=4)))
+    said = capsys.readouterr().err
+    assert "agent.net.chances, agent.net.scores without its distribution, its gradient hist" in said
+    assert manifest(at_once)["resume"]["verdict"] == "exact"
+    path = write_run_file(broken, config("Stochastic", max_episodes=2))
+    gym_loop.train(path)
+    gym_loop.train(path, {"loop.parameters.max_episodes": 4}, resume=True)
+    assert differences(at_once, broken) == []

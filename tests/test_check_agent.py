@@ -1,5 +1,6 @@
 """What `gym_loop.testing.check_agent` refuses; our own agents pass it in their tests."""
 
+import collections
 import threading
 import time
 from contextlib import contextmanager
@@ -123,7 +124,10 @@ def test_an_agent_that_keeps_its_promises_passes() -> None:
         (OutOfSpace, r"act\(\) gave 7, which is not in Discrete\(2\)"),
         (Unseeded, "the same seed gave other actions: draw random numbers|acts differently"),
         (TextMetrics, r"metrics\(\) gave 'mood': 'good'; it must give numbers by name"),
-        (LearnsWhileEvaluated, r"state_dict\(\)\['seen'\] changed while the agent was evaluated"),
+        (
+            LearnsWhileEvaluated,
+            r"state_dict\(\)\['seen'\] changed while the agent was evaluated .seen is",
+        ),
         (YieldsNothing, r"evaluating\(\) must yield the agent itself"),
         (StaysInTraining, r"training must be False inside evaluating\(\)"),
         (StaysInEvaluation, r"training must be True again after evaluating\(\)"),
@@ -248,3 +252,33 @@ def test_an_awkward_environment_is_no_fault_of_the_agent() -> None:
 
     check_agent(Ordered, Awkward(), steps=20)
     assert seen[:6] == [(step, step + 1.0, 1.0, step == 4) for step in [0, 1, 2, 3, 4, 0]]
+
+
+class WritesIntoItsArray(Counting):
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.table = np.zeros(3)
+
+    def act(self, state: Any, episode_num: int) -> Any:
+        self.table[1] += not self.training
+        return super().act(state, episode_num)
+
+
+def test_an_array_that_an_evaluation_writes_into_is_named() -> None:
+    with pytest.raises(ContractError, match=r"evaluated \(table\[1\] is 10.0 instead of 0.0\)"):
+        check_agent(WritesIntoItsArray, steps=40)
+
+
+class Remembering(Counting):
+    """A replay as a deque of tuples, whose observations are the loop's own arrays."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.memory: collections.deque[Any] = collections.deque(maxlen=100)
+
+    def memorize(self, *step: Any) -> None:
+        self.memory.append(step)
+
+
+def test_a_replay_of_tuples_keeps_its_promises() -> None:
+    check_agent(Remembering, steps=300)

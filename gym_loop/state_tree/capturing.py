@@ -337,6 +337,12 @@ def _live(self: _Capture, value: Any, way: Way | None) -> Tree:
     return {"__live__": str(name or class_name(type(value)))}
 
 
+def _passing(self: _Capture, value: Any, way: Way | None) -> Tree:
+    """What a forward pass makes anew each time."""
+    self.left_out.append((way, "its distribution"))
+    return {"__live__": class_name(type(value))}
+
+
 def _refuse(self: _Capture, value: Any, way: Way | None) -> Tree:
     raise self.refuse(value, way)
 
@@ -364,6 +370,8 @@ def _immutable_handler(value: Any, kind: type) -> Handler | None:
         return _live
     if torch is not None and isinstance(value, (torch.dtype, torch.device, torch.Size)):
         return _live
+    if torch is not None and isinstance(value, torch.distributions.Distribution):
+        return _passing
     if isinstance(value, np.dtype):
         return lambda self, value, way: {"__dtype__": value.str}
     if isinstance(value, pathlib.PurePath):

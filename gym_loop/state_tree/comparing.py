@@ -8,9 +8,17 @@ import numpy as np
 
 from gym_loop.state_tree.tags import TAGS
 
+# Keys that only a tree has.
+_UNSEEN = TAGS | {"", "attributes", "fields", "items"}
+
 
 def first_difference(want: Any, have: Any, place: str = "") -> str:
-    """Where two trees differ first, in words; empty if they are equal bit for bit."""
+    """Where two trees differ first, in words; empty if they are equal bit for bit.
+
+    Where the first has code, which is no data, nothing is compared.
+    """
+    if type(want) is dict and "__live__" in want:
+        return ""
     if type(want) is not type(have):
         return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
     if isinstance(want, dict):
@@ -46,7 +54,7 @@ def parts_of(want: Any, have: Any, place: str) -> list[tuple[str, Any, Any]]:
         items = zip(names, *lists, strict=True)
         keys = [(place, names, have["keys"])]
         return keys + [(_joined(place, name), one, other) for name, one, other in items]
-    return [(place, want[key], have[key]) for key in want]
+    return [(_joined(place, key), want[key], have[key]) for key in want]
 
 
 def _joined(place: str, key: Any) -> str:
@@ -54,7 +62,7 @@ def _joined(place: str, key: Any) -> str:
         key = tuple(key["__tuple__"])
     if not isinstance(key, str):
         return f"{place}[{key!r}]"
-    return f"{place}.{key}".strip(".") if key else place
+    return place if key in _UNSEEN else f"{place}.{key}".strip(".")
 
 
 def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:

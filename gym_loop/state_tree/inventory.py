@@ -45,7 +45,8 @@ class Inventory(NamedTuple):
         records: places of those whose class would only need to be a dataclass.
         code: functions, methods and classes, which stay what they are where the tree is put back.
         held: data inside that code which is saved nowhere, such as a variable of a closure.
-        left_out: what is not saved of something that is, such as its gradient history.
+        left_out: what a forward pass has left and no checkpoint holds whole, a distribution or a
+            tensor with its gradient history: what is missing.
         kinds: the class of every object in the state.
         fills: the state goes into an object; else it has to make sense alone, before the object's
             own ``load_state_dict`` is given it.
