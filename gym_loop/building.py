@@ -13,7 +13,13 @@ from gym_loop.envs.layers import layers_of
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.space_facts import describe_space
 from gym_loop.envs.state import Verdict, keep_state, prove
-from gym_loop.errors import GymLoopError, ModuleMissingError, SpaceError, StateError
+from gym_loop.errors import (
+    ContractError,
+    GymLoopError,
+    ModuleMissingError,
+    SpaceError,
+    StateError,
+)
 from gym_loop.runs.directory import directories
 from gym_loop.runs.fresh_agent import fresh_agent
 from gym_loop.runs.training_run import TrainingRun
@@ -84,6 +90,7 @@ class Experiment:
                 n_envs=self.config.loop.parameters.get("n_envs", copies),
                 seed=self.run.seeds.integer("agent"),
             )
+            _check_parameters(made, agent.class_name)
             made._note_parameters()
             return made
         except GymLoopError:
@@ -133,6 +140,16 @@ class Experiment:
         state = keep_state(self.env, verdict.method)
         self.run.env_state, self.loop.env = state, state.env
         return verdict
+
+
+def _check_parameters(agent: Any, class_name: str) -> None:
+    if not isinstance(found := getattr(agent, "parameters", None), dict):
+        what = "a method" if callable(found) else f"{found!r:.60}"
+        raise ContractError(
+            f"{class_name}: self.parameters is {what}, not the agent's dictionary of parameters;"
+            " call BaseAgent.__init__(self, **params) in __init__, and keep a network in an"
+            " attribute, since torch.nn.Module has a method of that name"
+        )
 
 
 def check_saveable(experiment: Experiment) -> None:

@@ -59,6 +59,13 @@ class Candidate:
     weights: Any = field(compare=False)
 
 
+class Named(dict[str, Any]):
+    """A dictionary whose keys are attributes too, as in many scripts."""
+
+    __getattr__ = dict.__getitem__
+    __setattr__ = dict.__setitem__  # type: ignore[assignment]
+
+
 class Ring(list[Any]):
     """A list that forgets."""
 
@@ -177,6 +184,7 @@ class Arrays(Style):
         self.window = self.rows["reward"][:10]
         self.count = types.SimpleNamespace(steps=0)
         self.ring, self.me = Ring(7), self
+        self.config: Any = Named(noise=1.0, deep=Named(steps=0))
         self.notes: UserDict[int, int] = UserDict()
 
     @functools.cached_property
@@ -185,7 +193,7 @@ class Arrays(Style):
 
     def act(self, state: Any, episode_num: int) -> int:
         noise = self.rng.normal() if self.training else 0.0
-        return int(self.weights @ state + noise > 0)
+        return int(self.weights @ state + noise * self.config.noise > 0)
 
     def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any) -> None:
         steps = self.count.steps
@@ -194,6 +202,8 @@ class Arrays(Style):
         self.ring.put((steps, action))
         self.notes[steps % 5] = action
         self.count.steps += 1
+        self.config.noise *= 0.99
+        self.config.deep.steps += 1
 
     def metrics(self, episode_num: int) -> dict[str, float]:
         return {"window": self.window.sum(), "ring": self.ring[0][0]}

@@ -110,6 +110,25 @@ class Replaying(BaseAgent):
         return {"epsilon": self.epsilon(), "rate": self.optimizer.param_groups[0]["lr"]}
 
 
+class Module(nn.Module, BaseAgent):
+    """Is a network, whose method `parameters` hides those of the agent."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+
+class Lazy(BaseAgent):
+    """Has a network that takes its shape from the first input."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.net = nn.Sequential(nn.LazyLinear(2))
+
+    def act(self, state: Any, episode_num: int) -> int:
+        return int(self.net(torch.as_tensor(state)).argmax())
+
+
 class Reinforce(BaseAgent):
     """Keeps the log-probabilities of the episode under way in its network."""
 

@@ -113,6 +113,18 @@ def test_what_is_no_data_is_refused_at_the_start(tmp_path: Path, agent: str, pla
 
 
 @TORCH
+@pytest.mark.parametrize(
+    ("agent", "said"), [("Lazy", r"agent\.net.*lazy"), ("Module", r"self\.parameters is a method")]
+)
+def test_modules_that_cannot_be_saved_are_refused_at_the_start(
+    tmp_path: Path, agent: str, said: str
+) -> None:
+    file = write_run_file(tmp_path, config(agent, "agent_styles_torch", max_steps=20))
+    with pytest.raises((StateError, ContractError), match=said):
+        gym_loop.train(file)
+
+
+@TORCH
 def test_a_gradient_history_is_named_where_it_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

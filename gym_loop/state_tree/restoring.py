@@ -249,7 +249,8 @@ class _Restore:
             new = dict(zip(keys, values, strict=True))
         else:
             # What the user's own factory makes may serve as the live value of a new key.
-            factory = getattr(live, "default_factory", None)
+            is_default = isinstance(live, collections.defaultdict)
+            factory = live.default_factory if is_default else None
             new = {}
             for key, node in zip(keys, nodes, strict=True):
                 old = dict.get(live, key)

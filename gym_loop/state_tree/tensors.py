@@ -24,6 +24,9 @@ def capture_tensor(walk: Any, value: Any, way: Way | None) -> Tree:
             why = "a tensor that carries a gradient history cannot be saved (detach it)"
             raise walk.refuse(value, way, why)
         walk.left_out.append((way, "its gradient history"))
+    if torch.nn.parameter.is_lazy(value):
+        why = "a parameter of a lazy module has no values yet (give the module a first input)"
+        raise walk.refuse(value, way, why)
     if value.layout is not torch.strided or value.is_quantized:
         raise walk.refuse(value, way, f"a tensor of layout {value.layout} cannot be saved")
     plain = value.detach().cpu()
