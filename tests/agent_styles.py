@@ -63,7 +63,7 @@ class Named(dict[str, Any]):
     """A dictionary whose keys are attributes too, as in many scripts."""
 
     __getattr__ = dict.__getitem__
-    __setattr__ = dict.__setitem__  # type: ignore[assignment]
+    __setattr__ = dict.__setitem__
 
 
 class Ring(list[Any]):
