@@ -1,4 +1,4 @@
-"""Tuples for lists, where whoever is called asks for tuples: YAML has lists alone."""
+"""Tuples or arrays for lists, where whoever is called asks for them: YAML has lists alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 _TAKES_LISTS = re.compile(r"\b([Ll]ist|Sequence|Iterable|Collection|Any|object|ArrayLike)\b")
 
 
@@ -16,7 +18,8 @@ def as_asked(callee: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[
     """Keyword arguments for a class or a function, with tuples where it asks for them.
 
     Its annotations say so, ``tuple[int, int]`` or ``int | tuple[int, ...]``; where there is none,
-    a default value that is a tuple does. Where a list will do, a list stays.
+    a default value that is a tuple does. Where a list will do, a list stays. An array is made of it
+    where the annotation is ``np.ndarray``.
     """
     if not any(isinstance(value, (list, dict)) for value in parameters.values()):
         return dict(parameters)
@@ -41,6 +44,8 @@ def with_tuples(value: Any, annotation: Any = Any, default: Any = None) -> Any:
     if isinstance(value, dict):
         of = inner[1] if len(inner) == 2 else Any
         return {key: with_tuples(item, of) for key, item in value.items()}
+    if kind is np.ndarray:
+        return np.array(value)
     if kind is not tuple:
         of = inner[0] if len(inner) == 1 else Any
         return [with_tuples(item, of) for item in value]
@@ -73,8 +78,8 @@ def _option(annotation: Any, kind: type) -> Any:
         origin = typing.get_origin(one) or one
         if one is Any or (inspect.isclass(origin) and _takes(origin, kind)):
             return one
-    tuples = [one for one in options if (typing.get_origin(one) or one) is tuple]
-    return tuples[0] if tuples and kind is list else Any
+    made = [one for one in options if (typing.get_origin(one) or one) in (tuple, np.ndarray)]
+    return made[0] if made and kind is list else Any
 
 
 def _takes(origin: type, kind: type) -> bool:

@@ -203,7 +203,7 @@ def _beyond_bounds(space: Any, part: Any) -> str:
         return ""
     first = tuple(int(index) for index in where[0])
     bounds = f"the bounds {space.low[first]:g} to {space.high[first]:g}"
-    return f"has {len(where)} values beyond {bounds}, such as {part[first]:g} at {list(first)}"
+    return f"has {len(where)} values beyond {bounds}, such as {part[first]!s} at {list(first)}"
 
 
 @contextmanager

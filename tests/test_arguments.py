@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import gymnasium
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from gym_loop.arguments import as_asked
@@ -139,3 +141,13 @@ class WithTuple:
 def test_parameters_whose_default_is_a_tuple() -> None:
     merged, problems = check_parameters(WithTuple, {"hidden": [32], "free": [3]})
     assert (merged, problems) == ({"hidden": (32,), "free": (3,)}, {})
+
+
+@pytest.mark.parametrize("annotation", [np.ndarray, np.ndarray | None, npt.NDArray[np.float64]])
+def test_an_array_is_made_where_one_is_asked_for(annotation: Any) -> None:
+    def weighted(env: Any, weight: Any = None) -> None: ...
+
+    weighted.__annotations__["weight"] = annotation
+    weight = as_asked(weighted, {"weight": [0.5, 0.25]})["weight"]
+    assert type(weight) is np.ndarray
+    assert weight.tolist() == [0.5, 0.25]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -78,7 +79,9 @@ def own_copy(observation: Any) -> Any:
     if isinstance(observation, np.ndarray):
         return observation.copy()
     if isinstance(observation, dict):
-        return {key: own_copy(part) for key, part in observation.items()}
+        own = copy.copy(observation)  # an OrderedDict stays one
+        own.update({key: own_copy(part) for key, part in observation.items()})
+        return own
     if isinstance(observation, (tuple, list)):
         parts = [own_copy(part) for part in observation]
         kind: Any = type(observation)

@@ -140,7 +140,12 @@ def restore_layer(
     for name in tree["attributes"].keys() & own.keys() - exclude:
         own[name] = _detached(own[name])
     restore_attributes(
-        layer, tree["attributes"], exclude=exclude, path=type(layer).__name__, misfits=misfits
+        layer,
+        tree["attributes"],
+        exclude=exclude,
+        path=type(layer).__name__,
+        misfits=misfits,
+        seeds=True,
     )
     own[SHOWN] = frozenset(tree.get("left_out", ()))
     if isinstance(layer, PassiveEnvChecker):

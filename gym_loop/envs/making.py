@@ -245,6 +245,11 @@ def _refused(spec: EnvSpec, error: Exception) -> str:
     creator = _creator(spec) if isinstance(error, TypeError) else None
     accepted = _accepted(creator, skip=1 if inspect.isclass(creator) else 0) if creator else ""
     seed = "; the run's seed is the key seed of the run file" if "seed" in spec.parameters else ""
+    if isinstance(error, TypeError) and "argument 'num_envs'" in str(error):
+        return (
+            f"env.name: {spec.name} takes no num_envs, so it makes no copies; register it with"
+            " Gymnasium as an environment of one agent, and name its id"
+        )
     if not spec.parameters and not accepted:
         return f"env.name: {spec.name} could not be made: {_said(error)}"
     return (

@@ -61,6 +61,7 @@ def restore_attributes(
     tuple_types: Iterable[type] = (),
     keep: bool = False,
     misfits: dict[str, StateError] | None = None,
+    seeds: bool = False,
 ) -> None:
     """Put captured attributes into an object, in place where possible.
 
@@ -76,11 +77,13 @@ def restore_attributes(
             object it is what its code has since gained.
         misfits: takes the attributes that do not fit, by name, each with the reason; they are left
             half restored. Without it such an attribute is an error.
+        seeds: make those generators anew that were seeded otherwise, which cannot be changed.
+            Without it they stay, as nothing but what they spawn follows from the seed.
 
     Raises:
         StateError: the state does not fit the object; the message names the place.
     """
-    work = _Restore(state, path, tuple_types, keep)
+    work = _Restore(state, path, tuple_types, keep, seeds)
     work.run(lambda: work.attributes(obj, state, None, exclude, misfits))
 
 
@@ -88,11 +91,16 @@ class _Restore:
     """One walk over a tree, beside the live objects that it goes into."""
 
     def __init__(
-        self, root: Tree, path: str, tuple_types: Iterable[type], keep: bool = False
+        self,
+        root: Tree,
+        path: str,
+        tuple_types: Iterable[type],
+        keep: bool = False,
+        seeds: bool = False,
     ) -> None:
         self.root = root
         self.path = path
-        self.keep = keep
+        self.keep, self.seeds = keep, seeds
         self.tuple_types = {kind.__name__: kind for kind in tuple_types}
         self.owners: list[type] = []  # classes of the live objects around the present place
         self.done: dict[int, Any] = {}  # id of a node of the tree -> the object it became

@@ -37,7 +37,8 @@ def restore_generator(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     check_position(saved)
     if isinstance(live, np.random.Generator) and not walk.is_used(live):
         bits: Any = live.bit_generator
-        if bits.state["bit_generator"] == name and _spawn_as_often(bits.seed_seq, seed):
+        stays = not walk.seeds or seed is None or _same_seed(bits.seed_seq, seed)
+        if stays and bits.state["bit_generator"] == name and _spawn_as_often(bits.seed_seq, seed):
             bits.state = saved
             return walk.claim(live, node)
     sequence = None if seed is None else restore_seed_sequence(walk, None, seed, way)
@@ -89,7 +90,9 @@ def restore_seed_sequence(walk: Any, live: Any, node: Tree, way: Way | None) -> 
     return walk.claim(sequence, node)
 
 
-def _same_seed(sequence: np.random.SeedSequence, saved: Tree) -> bool:
+def _same_seed(sequence: Any, saved: Tree) -> bool:
+    if not isinstance(sequence, np.random.SeedSequence):
+        return False
     seed = [np.asarray(sequence.entropy).tolist(), [*sequence.spawn_key]]
     return seed == [saved["__seed_sequence__"], saved["spawn_key"]]
 
@@ -177,8 +180,8 @@ def restore_space(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     walk.claim(live, node)
     for space, stream in zip(spaces, streams, strict=True):
         old = space._np_random
-        seed = None if old is None else old.bit_generator.seed_seq
-        if isinstance(seed, np.random.SeedSequence) and type(stream) is dict and "seed" in stream:
-            old = old if _same_seed(seed, stream["seed"]) else None  # its seed cannot be changed
+        seed = stream.get("seed") if old is not None and type(stream) is dict else None
+        if seed is not None and not _same_seed(old.bit_generator.seed_seq, seed):
+            old = None  # its seed cannot be changed
         space._np_random = walk.value(old, stream, way)
     return live

@@ -270,3 +270,14 @@ def test_what_is_raised_without_words_is_shown(workdir: Path) -> None:
         make_env(EnvSpec("CartPole-v1", wrappers=[WrapperSpec("bare.py:Bare")]))
     with pytest.raises(EnvParametersError, match=r"Bare-v0 could .+ 1 == 2 \(bare.py, line 7"):
         make_env(EnvSpec("Bare-v0", imports=["bare.py"]))
+
+
+def test_a_class_string_that_makes_no_copies(workdir: Path) -> None:
+    (workdir / "single.py").write_text(
+        "import gymnasium\n"
+        "class Single(gymnasium.Env):\n"
+        "    def __init__(self, size=3):\n"
+        "        pass\n"
+    )
+    with pytest.raises(EnvParametersError, match=r"takes no num_envs.*register it"):
+        make_vector_env(EnvSpec("single.py:Single"), 2)

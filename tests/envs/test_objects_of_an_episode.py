@@ -15,8 +15,8 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 import gym_loop
 from gym_loop.envs.state import StatefulEnv, Verdict, keep_state, prove
 from gym_loop.errors import StateError
-from gym_loop.state_tree import first_difference
-from gym_loop.verification import verify_resume
+from gym_loop.state_tree import capture, first_difference
+from gym_loop.verification import _leaves, verify_resume
 from tests.envs.playing import assert_same, play, through_a_file
 from tests.envs.sampling import Halved, Opponent, Renewing
 
@@ -131,6 +131,41 @@ def test_random_actions_are_the_seeds_after_a_reset_that_makes_its_space_anew(wo
     }
     first, second = (gym_loop.train(config, quiet=True).mean_return for _ in range(2))
     assert first == second
+
+
+class Road:
+    def __init__(self, stream):
+        self.stream = stream
+
+
+class Eager(Opponent):
+    """Is reset when it is made, by nobody's seed, and gives its stream to another object."""
+
+    def __init__(self):
+        super().__init__()
+        self.reset()
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.road = Road(self.np_random)
+        self.__dict__ = {"road": self.__dict__.pop("road"), **self.__dict__}  # the first one met
+        return super().reset(options=options)
+
+
+def test_what_a_stream_spawns_later_follows_from_the_saved_seed():
+    original, restored = keep_state(Eager(), "attributes"), keep_state(Eager(), "attributes")
+    original.env.reset(seed=4)
+    restored.restore(through_a_file(original.snapshot()))
+    streams = [one.env.road.stream for one in (original, restored)]
+    assert restored.env.np_random is streams[1]
+    children = [stream.spawn(1)[0].random() for stream in streams]
+    assert children[0] == children[1]
+
+
+def test_a_stream_is_compared_as_a_whole():
+    # A part of two streams of the operating system's may agree by chance.
+    trees = [capture(gym.spaces.Discrete(9, seed=seed)) for seed in (1, 2)]
+    assert list(_leaves(*trees, "spaces")) == ["spaces[0]"]
 
 
 class Miscounting(Renewing):

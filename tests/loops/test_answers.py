@@ -1,6 +1,6 @@
 """What an environment returns from a step: rewards, flags and observations of every kind."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -351,3 +351,13 @@ def test_check_takes_an_array_of_one(workdir: Path) -> None:
 def odd(kind: str) -> Steady:
     rewards = {"none": None, "text": "1", "vector": np.ones(2), "one": np.ones(1)}
     return Steady(rewards[kind], 5)
+
+
+def test_a_copy_of_an_observation_is_of_its_kind() -> None:
+    ob: Any = OrderedDict(goal=np.zeros(2), parts=(np.ones(1), OrderedDict(a=np.ones(1))))
+    copied = own_copy(ob)
+    assert type(copied) is type(copied["parts"][1]) is OrderedDict
+    assert list(copied) == list(ob)
+    ob["goal"][:] = ob["parts"][1]["a"][:] = 5
+    assert copied["goal"].tolist() == [0.0, 0.0]
+    assert copied["parts"][1]["a"].tolist() == [1.0]
