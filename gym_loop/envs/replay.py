@@ -260,6 +260,6 @@ class ReplayMethod(Method):
                 failure = errors[name]  # not made anew
                 del own[name]
                 own.update({name: lives[name]} if name in lives else {})
+        self.recorder.keep(misfits)
         if failure is not None:
             raise failure
-        self.recorder.keep(misfits)
