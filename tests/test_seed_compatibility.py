@@ -254,19 +254,14 @@ def test_a_module_that_imports_the_old_gym_is_told_its_new_name(
     assert "import gymnasium as gym" in outcome.err.splitlines()[0]
 
 
-def test_an_environment_with_the_old_step_is_told_the_new_one(
+def test_an_environment_of_the_old_gym_is_told_what_to_change(
     workdir: Path, gym_loop_command: Command
 ) -> None:
     (workdir / "old_env.py").write_text(OLD_ENV)
     write_run(workdir, "gym_loop.agents.random_agent:RandomAgent", "Old-v0")
-    with (
-        pytest.warns(UserWarning, match="not a tuple"),
-        pytest.warns(DeprecationWarning, match="old step API"),
-    ):
-        outcome = gym_loop_command("train", "-c", "old.yaml", "--set", "env.imports=[old_env.py]")
-    assert outcome.status == 1
-    (warning,) = [line for line in outcome.err.splitlines() if "training failed" in line]
-    assert warning.endswith("(observation, reward, terminated, truncated, info)")
+    outcome = gym_loop_command("train", "-c", "old.yaml", "--set", "env.imports=[old_env.py]")
+    assert outcome.status == 2
+    assert "of the old Gym: its reset() must be" in last_line(outcome.err)
 
 
 def test_the_command_eval_is_evaluate(workdir: Path, gym_loop_command: Command) -> None:

@@ -352,8 +352,8 @@ class TrainingRun:
 
     def load_agent(self, agent: Any, checkpoint: Checkpoint) -> None:
         """Put back the agent alone, as an evaluation does; what its code has gained is named."""
-        tree = checkpoint.tree["agent"]
         with checkpoint.loading():
+            tree = checkpoint.tree["agent"]
             if self.fresh is not None:
                 self.fresh.name_gained(tree, str(checkpoint.path), self.console.warning)
             agent.load_state_dict(restore(None, tree, tuple_types=known_to(type(agent))))
