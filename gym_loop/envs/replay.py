@@ -95,14 +95,14 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
     """
 
     not_state = (
-        *("_layers", "_no_data", "_old_world", "_stream_only", "outlived"),
+        *("_layers", "no_data", "_old_world", "_stream_only", "outlived"),
         *("before", "seed", "options", "actions"),
     )
 
     def __init__(self, env: gymnasium.Env[Any, Any], layers: Sequence[Any]) -> None:
         super().__init__(env)
         self._layers = layers
-        self._no_data: list[set[str]] = [set() for _ in layers]
+        self.no_data: list[set[str]] = [set() for _ in layers]
         self._old_world = _keeps_world(layers[-1])
         # Their episodes follow from the random stream alone; the rest is much, to be drawn.
         self._stream_only = type(layers[-1]).__module__.startswith("gymnasium.envs.box2d.")
@@ -121,17 +121,17 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         if self._old_world:
             _renew_world(core)
         if self._stream_only:
-            self._no_data[-1] |= vars(core).keys() - {"_np_random", "_np_random_seed", SHOWN}
+            self.no_data[-1] |= vars(core).keys() - {"_np_random", "_np_random_seed", SHOWN}
         self.before = [
             capture_data(layer, self._layers, no_data)
-            for layer, no_data in zip(self._layers, self._no_data, strict=True)
+            for layer, no_data in zip(self._layers, self.no_data, strict=True)
         ]
         self.seed, self.options = seed, copy.deepcopy(options)
         self.actions = ActionLog()
         if not self._stream_only:
             self.outlived = [
                 {name: own[name] for name in no_data if name in own}
-                for own, no_data in zip(map(vars, self._layers), self._no_data, strict=True)
+                for own, no_data in zip(map(vars, self._layers), self.no_data, strict=True)
             ]
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
         for layer, kept in zip(self._layers, self.outlived, strict=True):
@@ -141,13 +141,8 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
 
     def leave_out(self, names: Sequence[Iterable[str]]) -> None:
         """Go on leaving out, layer by layer, what was no data before the run was stopped."""
-        for no_data, more in zip(self._no_data, names, strict=True):
+        for no_data, more in zip(self.no_data, names, strict=True):
             no_data.update(more)
-
-    def keep(self, names: Sequence[Iterable[str]]) -> None:
-        """Leave out no longer what was no data in the last reset alone."""
-        for no_data, fewer in zip(self._no_data, names, strict=True):
-            no_data.difference_update(fewer)
 
     def step(self, action: Any) -> Any:
         """Step, noting the action."""
@@ -250,6 +245,7 @@ class ReplayMethod(Method):
         before = [{name: own[name] for name in errors if name in own} for own, errors in missed]
         for own, errors in missed:
             own.update(errors)
+        known = [set(names) for names in self.recorder.no_data]
         failure: Exception | None = None
         try:
             self.recorder.reset(seed=tree["seed"], options=options)
@@ -260,6 +256,7 @@ class ReplayMethod(Method):
                 failure = errors[name]  # not made anew
                 del own[name]
                 own.update({name: lives[name]} if name in lives else {})
-        self.recorder.keep(misfits)
+        if any(misfits):  # an error is no data, nor is what refers to its place
+            self.recorder.no_data = known
         if failure is not None:
             raise failure

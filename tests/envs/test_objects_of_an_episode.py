@@ -101,12 +101,18 @@ def test_an_episode_goes_on_among_its_own_objects(seed):
     assert first_difference(original.snapshot(), restored.snapshot()) == ""  # no less is kept
 
 
+class Holder:
+    def __init__(self, stream):
+        self.stream = stream
+
+
 class Reusing(Room):
     """Makes an object in its first reset, and changes it in the others."""
 
     def __init__(self):
         super().__init__()
         self.key: Any = None
+        self.sensor = Holder(self)  # what refers to the environment refers to the key
 
     def reset(self, *, seed=None, options=None):
         result = super().reset(seed=seed, options=options)
@@ -159,11 +165,6 @@ def test_random_actions_are_the_seeds_after_a_reset_that_makes_its_space_anew(wo
     assert first == second
 
 
-class Road:
-    def __init__(self, stream):
-        self.stream = stream
-
-
 class Eager(Opponent):
     """Is reset when it is made, by nobody's seed, and gives its stream to another object."""
 
@@ -173,7 +174,7 @@ class Eager(Opponent):
 
     def reset(self, *, seed=None, options=None):
         gym.Env.reset(self, seed=seed)
-        self.road = Road(self.np_random)
+        self.road = Holder(self.np_random)
         self.__dict__ = {"road": self.__dict__.pop("road"), **self.__dict__}  # the first one met
         return super().reset(options=options)
 
