@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 _TAKES_LISTS = re.compile(r"\b([Ll]ist|Sequence|Iterable|Collection|Any|object|ArrayLike)\b")
 
@@ -44,8 +43,8 @@ def with_tuples(value: Any, annotation: Any = Any, default: Any = None) -> Any:
     if isinstance(value, dict):
         of = inner[1] if len(inner) == 2 else Any
         return {key: with_tuples(item, of) for key, item in value.items()}
-    if kind is np.ndarray:
-        return np.array(value)
+    if _is_array(kind):
+        return sys.modules["numpy"].array(value)
     if kind is not tuple:
         of = inner[0] if len(inner) == 1 else Any
         return [with_tuples(item, of) for item in value]
@@ -78,8 +77,17 @@ def _option(annotation: Any, kind: type) -> Any:
         origin = typing.get_origin(one) or one
         if one is Any or (inspect.isclass(origin) and _takes(origin, kind)):
             return one
-    made = [one for one in options if (typing.get_origin(one) or one) in (tuple, np.ndarray)]
-    return made[0] if made and kind is list else Any
+    for one in options if kind is list else ():
+        origin = typing.get_origin(one) or one
+        if origin is tuple or _is_array(origin):
+            return one
+    return Any
+
+
+def _is_array(kind: Any) -> bool:
+    """Whether it is ``np.ndarray``; NumPy is not loaded to find out, for run files need it not."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind is numpy.ndarray
 
 
 def _takes(origin: type, kind: type) -> bool:
