@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import types
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 from gym_loop.envs.atari import AleMethod
@@ -100,6 +102,10 @@ class SingleState(EnvState):
         self._method: Method = method_class(method)(self._layers)
         self.method = method
         self.env = self._method.watch(env)
+        # The spaces of the core, which it may sample itself; a reset may make others.
+        names = ("action_space", "observation_space")
+        spaces = {name: getattr(self._layers[-1], name, None) for name in names}
+        self._spaces = {name: space for name, space in spaces.items() if space is not None}
 
     def snapshot(self) -> Tree:
         """The state as data."""
@@ -107,7 +113,7 @@ class SingleState(EnvState):
             "method": self.method,
             "core": self._method.snapshot(),
             "wrappers": [capture_wrapper(layer, self._layers) for layer in self._layers[:-1]],
-            "spaces": [capture(space) for space in self._spaces()],
+            "spaces": {name: self._space_tree(name) for name in self._spaces},
         }
 
     def left_out(self) -> list[str]:
@@ -146,14 +152,20 @@ class SingleState(EnvState):
         for layer, saved in zip(self._layers[:-1], tree["wrappers"], strict=True):
             restore_layer(layer, saved, self._layers)
         # None in a checkpoint of an earlier version; a replay may have drawn from them.
-        for space, saved in zip(self._spaces(), tree.get("spaces", ()), strict=False):
-            restore(space, saved)
+        for name in self._spaces:
+            if name in tree.get("spaces", {}):
+                self._restore_space(name, tree["spaces"][name])
 
-    def _spaces(self) -> list[Any]:
-        """The spaces of the core, which it may sample from itself."""
+    def _space_tree(self, name: str) -> Tree:
+        space = getattr(self._layers[-1], name)
+        return {"streams": capture(space), "renewed": space is not self._spaces[name]}
+
+    def _restore_space(self, name: str, saved: Tree) -> None:
         core = self._layers[-1]
-        spaces = [getattr(core, name, None) for name in ("action_space", "observation_space")]
-        return [space for space in spaces if space is not None]
+        if saved["renewed"] and getattr(core, name) is self._spaces[name]:
+            with suppress(AttributeError):  # a property makes it at each access
+                setattr(core, name, copy.deepcopy(self._spaces[name]))
+        restore(getattr(core, name), saved["streams"])
 
 
 def method_class(name: str) -> Any:

@@ -189,6 +189,18 @@ def test_what_a_stream_spawns_later_follows_from_the_saved_seed():
     assert children[0] == children[1]
 
 
+@pytest.mark.parametrize("method", ["attributes", "replay"])
+def test_a_space_that_a_reset_made_is_not_the_runs(method):
+    original = keep_state(Renewing(), method)
+    original.env.reset(seed=1)
+    restored = keep_state(Renewing(), method)
+    runs = restored.env.action_space
+    restored.restore(through_a_file(original.snapshot()))
+    runs.seed(7)  # as when the run's streams are put back
+    spaces = [one.env.unwrapped.action_space for one in (original, restored)]
+    assert spaces[0].sample() == spaces[1].sample()
+
+
 def test_a_stream_is_compared_as_a_whole():
     # A part of two streams of the operating system's may agree by chance.
     trees = [capture(gym.spaces.Discrete(9, seed=seed)) for seed in (1, 2)]
