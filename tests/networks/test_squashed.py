@@ -116,5 +116,6 @@ def test_the_same_state_has_the_same_noise() -> None:
     outputs, extra, noise = case(policy)
     twice = np.concatenate([outputs, outputs])
     actions = policy.sample(twice, extra, noise).actions
-    np.testing.assert_array_equal(actions[:B], actions[B:])
+    # The rows of one product may differ in their last bits, by the processor's kernels.
+    np.testing.assert_allclose(actions[:B], actions[B:], rtol=1e-12)
     assert (actions != policy.mode(twice)).all()
