@@ -130,10 +130,10 @@ def sources_of(roots: Iterable[str]) -> dict[str, Source]:
 
 
 def _read(file: Any, name: str) -> Source | None:
-    if not isinstance(file, str) or not file.endswith(".py") or not _is_own(file):
+    if not isinstance(file, str) or not file.endswith(".py") or not is_own(file):
         return None
     path = Path(file).resolve()
-    if not _is_own(str(path)):
+    if not is_own(str(path)):
         return None
     try:
         data = path.read_bytes()
@@ -143,7 +143,8 @@ def _read(file: Any, name: str) -> Source | None:
     return Source(path, data, module)
 
 
-def _is_own(file: str) -> bool:
+def is_own(file: str) -> bool:
+    """Whether a file is the user's: no part of Python, of an installed package or of gym-loop."""
     if file.startswith(tuple(f"{place}/" for place in _NOT_OURS_TO_KEEP)):
         return False
     return not any(part in _INSTALLED for part in Path(file).parts)
@@ -204,7 +205,7 @@ def _places(package: str) -> Sequence[str] | None:
     module = sys.modules.get(package)
     if module is not None:
         file = getattr(module, "__file__", None)
-        own = file is None or _is_own(str(file))
+        own = file is None or is_own(str(file))
         return [*module.__path__] if own and hasattr(module, "__path__") else None
     spec = _find(package)
     return None if spec is None else spec.submodule_search_locations

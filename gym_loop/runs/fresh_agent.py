@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from gym_loop.class_loader import module_name
 from gym_loop.errors import StateError
 from gym_loop.runs import tree_file
+from gym_loop.sources import is_own
 from gym_loop.state_tree import (
     Inventory,
     capture,
@@ -205,11 +205,4 @@ def _digest(tree: Tree) -> bytes:
 def _is_users(module: str) -> bool:
     """Whether a module is a file of the user's: no part of Python, of gym-loop or of a package."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        return False
-    path = Path(file).resolve()
-    inside = [Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))]
-    return not (
-        any(path.is_relative_to(one.resolve()) for one in inside)
-        or {"site-packages", "dist-packages"} & set(path.parts)
-    )
+    return file is not None and is_own(str(Path(file).resolve()))
