@@ -6,8 +6,8 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.transition import Transition
 from gym_loop.errors import SpaceError
-from gym_loop.transition import Transition
 
 
 class QLearning(BaseAgent):

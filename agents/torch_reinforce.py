@@ -12,8 +12,8 @@ from torch import nn
 from torch.distributions import Categorical
 
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.transition import Transition
 from gym_loop.errors import SpaceError
-from gym_loop.transition import Transition
 
 
 class TorchReinforce(BaseAgent):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gym_loop.threads import kernels_in_use
+from gym_loop.nn.threads import kernels_in_use
 
 
 class CannotMeasureError(Exception):

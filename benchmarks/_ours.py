@@ -13,8 +13,8 @@ from _probes import drawn_actions
 
 import gym_loop
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.transition import Transition
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.transition import Transition
 
 SEED = 7
 Clock = Callable[[], float]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from _measure import table, take_turns, verdict
 
-from gym_loop.threads import kernels_in_use
-from gym_loop.transition import Transition
+from gym_loop.agents.transition import Transition
+from gym_loop.nn.threads import kernels_in_use
 
 SIZES = (256, 512, 1024)  # of the square matrices; the fastest one is the peak
 UPDATES = 20  # a turn; an even number, for TD3's delayed updates

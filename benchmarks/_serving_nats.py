@@ -157,7 +157,7 @@ def gym_nats_agent(port: int) -> Callable[[], Any]:
 
 def ours(port: int) -> Callable[[], Any]:
     """gym_loop/Nats-v0."""
-    from gym_loop.bridges.nats.env import NatsEnv
+    from gym_loop.envs.remote.nats_env import NatsEnv
 
     env = NatsEnv(port=port)
     return lambda: env.step(random.randrange(int(env.action_space.n)))
@@ -165,7 +165,7 @@ def ours(port: int) -> Callable[[], Any]:
 
 def ours_cart_pole(port: int) -> Callable[[], None]:
     """gym_loop/Nats-v0 on ``gym-loop serve nats``."""
-    from gym_loop.bridges.nats.env import NatsEnv
+    from gym_loop.envs.remote.nats_env import NatsEnv
 
     env = NatsEnv(port=port, observation_space="box")
     env.reset()

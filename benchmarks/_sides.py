@@ -61,8 +61,6 @@ DQN_SB3 = {
 
 def ppo_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """PPO in a VectorLoop of the environment's own copies."""
-    from gym_loop.loops import vector_loop  # noqa: F401 - before the clock starts
-
     parameters = {
         **PPO_OURS,
         "learning_rate": {"linear": [1e-3, 0.0], "steps": steps},
@@ -74,8 +72,6 @@ def ppo_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
 
 def dqn_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """DQN in a DefaultLoop."""
-    from gym_loop.loops import default_loop  # noqa: F401 - before the clock starts
-
     epsilon = {"linear": [1.0, 0.04], "steps": round(0.16 * steps)}
     parameters = {**DQN_OURS, "epsilon": epsilon}
     loop = {"max_steps": steps, "max_episodes": None}
@@ -95,7 +91,7 @@ def ours(
     import _watched
 
     import gym_loop
-    import gym_loop.experiment
+    import gym_loop.training.experiment
 
     _watched.watch = watch
     config = {

@@ -58,7 +58,6 @@ def td3_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
 def _ours(
     agent: str, parameters: dict[str, Any], steps: int, seed: int, threads: int, watch: Watch
 ) -> Trained:
-    from gym_loop.loops import default_loop  # noqa: F401 - before the clock starts
 
     loop = {"max_steps": steps, "max_episodes": None}
     return ours(agent, parameters, "default_loop:DefaultLoop", loop, seed, threads, watch)

@@ -12,8 +12,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.networks.initialization import orthogonal
-from gym_loop.threads import limit_threads
+from gym_loop.nn.initialization import orthogonal
+from gym_loop.nn.threads import limit_threads
 
 Array = np.ndarray[Any, Any]
 HIDDEN, COPIES, INPUTS, ACTIONS = 64, 8, 4, 2

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from _measure import surroundings, table, take_turns, verdict
 
-from gym_loop.runs.checkpoint import CheckpointStore
-from gym_loop.state_tree import capture
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import capture
 
 MB = 1_000_000
 

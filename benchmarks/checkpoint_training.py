@@ -19,8 +19,8 @@ from unittest import mock
 from _measure import surroundings, table, take_turns, verdict
 
 import gym_loop
-from gym_loop.config import load_config
-from gym_loop.runs.checkpoint import CheckpointStore
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.config.run_file import load_config
 
 ROOT = Path(__file__).parent.parent
 AGENTS = {

@@ -41,7 +41,7 @@ def ours(algorithm: str, device: str, length: int) -> tuple[float, float]:
     import gym_loop
 
     parameters: dict[str, Any] = {
-        "network": "gym_loop.networks.torch_network:NatureCNN",
+        "network": "gym_loop.nn.torch_network:NatureCNN",
         "device": device,
         "threads": None,
         "learning_rate": 2.5e-4,

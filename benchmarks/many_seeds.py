@@ -39,10 +39,10 @@ from _stacked import train_stacked
 
 import gym_loop
 from gym_loop.agents.ppo import PPO
-from gym_loop.config import load_config
-from gym_loop.networks.mlp import MLP
-from gym_loop.networks.optimizers import Adam
-from gym_loop.threads import limit_threads
+from gym_loop.config.run_file import load_config
+from gym_loop.nn.mlp import MLP
+from gym_loop.nn.optimizers import Adam
+from gym_loop.nn.threads import limit_threads
 
 SEEDS = 8
 WANTED = 3.0

@@ -30,8 +30,8 @@ from pathlib import Path
 import numpy as np
 from _measure import surroundings, table
 
-from gym_loop.config import load_config
-from gym_loop.presets import preset_config
+from gym_loop.config.presets import preset_config
+from gym_loop.config.run_file import load_config
 from gym_loop.runs.loggers.csv_logger import CsvLogger
 from gym_loop.runs.loggers.tensorboard_logger import TensorBoardLogger
 

@@ -30,8 +30,8 @@ import gymnasium
 from _measure import surroundings, table
 
 import gym_loop
-from gym_loop.presets import preset_config
-from gym_loop.results import Statistics
+from gym_loop.config.presets import preset_config
+from gym_loop.runs.results import Statistics
 
 EPISODES = 100
 WINDOW = 100  # episodes of the training whose mean is compared with the threshold

@@ -31,7 +31,7 @@ import numpy as np
 from _measure import CannotMeasureError, surroundings, table, take_turns, verdict
 
 import gym_loop
-import gym_loop.bridges
+import gym_loop.envs.remote
 
 HERE = Path(__file__).resolve().parent
 SERVE = (

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from _measure import CannotMeasureError, surroundings, table, take_turns, verdict
 
-from gym_loop.bridges.nats.embedded import EmbeddedServer
+from gym_loop.serve.nats.embedded import EmbeddedServer
 
 OTHERS = str(Path(__file__).with_name("_serving_nats.py"))
 RAW, CLIENT, CART_POLE = "raw sockets", "gym_loop/Nats-v0", "gym_loop/Nats-v0, gym-loop serve nats"

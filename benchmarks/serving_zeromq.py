@@ -44,8 +44,8 @@ PAIR, FAST_PAIR = "bare REQ/REP pair", "bare REQ/REP pair, orjson"
 
 def serve_ours(speed: str) -> None:
     """Our server, on free ports for the streams."""
-    from gym_loop.bridges.zeromq.config import load_config
-    from gym_loop.bridges.zeromq.server import serve
+    from gym_loop.serve.zeromq.config import load_config
+    from gym_loop.serve.zeromq.server import serve
 
     settings = {
         "All.write_report": False,
@@ -181,7 +181,7 @@ def streams(ticks: int) -> str:
 
 def ours_in_lock_step(addresses: list[str]) -> Callable[[], float]:
     """Seconds a step of gym_loop/ZeroMQ-v0."""
-    from gym_loop.bridges.zeromq.env import ZeroMQEnv
+    from gym_loop.envs.remote.gymz_env import ZeroMQEnv
 
     observations, rewards = (int(address.rpartition(":")[2]) for address in addresses)
     env = ZeroMQEnv(

@@ -14,25 +14,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gym_loop.bridges.serving import serve
-    from gym_loop.config import load_config
-    from gym_loop.experiment import evaluate, train
+    from gym_loop.config.run_file import load_config
+    from gym_loop.serve.serving import serve
+    from gym_loop.training.experiment import evaluate, train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "load_config", "serve", "train"]
 
-_HOMES = {
-    "evaluate": "gym_loop.experiment",
-    "load_config": "gym_loop.config",
-    "serve": "gym_loop.bridges.serving",
-    "train": "gym_loop.experiment",
+_MODULES = {
+    "evaluate": "gym_loop.training.experiment",
+    "load_config": "gym_loop.config.run_file",
+    "train": "gym_loop.training.experiment",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used, so that the package stays light."""
-    if name in _HOMES:
-        import importlib
+    import importlib
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "serve":  # a package that can be called
+        return importlib.import_module("gym_loop.serve")
     raise AttributeError(f"module 'gym_loop' has no attribute {name!r}")

@@ -19,20 +19,20 @@ import gymnasium as gym
 import numpy as np
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.envs.answers import as_flags, as_reward, own_copy
-from gym_loop.envs.lasting_spaces import with_lasting_spaces
-from gym_loop.envs.making import close_quietly
-from gym_loop.errors import ContractError, StateError
-from gym_loop.parameters import check_parameters
-from gym_loop.seeding import (
+from gym_loop.agents.transition import Transition
+from gym_loop.checkpoints.seeding import (
     Seeds,
     capture_global_streams,
     restore_global_streams,
     seed_global_streams,
 )
-from gym_loop.state_tree import capture, capture_attributes, first_difference, restore
-from gym_loop.state_tree.records import known_to
-from gym_loop.transition import Transition
+from gym_loop.checkpoints.tree import capture, capture_attributes, first_difference, restore
+from gym_loop.checkpoints.tree.records import known_to
+from gym_loop.envs.answers import as_flags, as_reward, own_copy
+from gym_loop.envs.lasting_spaces import with_lasting_spaces
+from gym_loop.envs.making import close_quietly
+from gym_loop.errors import ContractError, StateError
+from gym_loop.schema.parameters import check_parameters
 
 
 def check_agent(

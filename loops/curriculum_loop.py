@@ -6,7 +6,7 @@ from typing import Any
 
 from gym_loop.errors import EnvParametersError
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.results import EpisodeResult
+from gym_loop.runs.results import EpisodeResult
 
 
 class CurriculumLoop(DefaultLoop):

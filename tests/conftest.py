@@ -97,7 +97,7 @@ def gym_loop_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Outcome]:
     """Call the command line in this process: ``gym_loop_command("train", "-c", "run.yaml")``."""
-    from gym_loop.cli import main
+    from gym_loop.cli.app import main
 
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() changes it
 

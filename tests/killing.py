@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from gym_loop.runs.checkpoint import CheckpointStore
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import first_difference
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.state_tree import first_difference
-from gym_loop.verification import TIME_COLUMNS
+from gym_loop.training.verify import TIME_COLUMNS
 
 RUN = "run-1"
 PATIENCE = 60.0  # seconds that a child may take to begin its training

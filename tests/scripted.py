@@ -7,11 +7,11 @@ import gymnasium
 import numpy as np
 
 from gym_loop.agents import BaseAgent
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.runs.loggers.base import BaseLogger
 from gym_loop.runs.metrics import Metrics
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 
 STEP = (1.0, False, False)
 TERMINATE = (1.0, True, False)

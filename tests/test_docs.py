@@ -18,15 +18,15 @@ import pytest
 
 import gym_loop
 from gym_loop.agents import BaseAgent
-from gym_loop.class_loader import load_class, load_module
-from gym_loop.config import default_config
-from gym_loop.files import write_new
+from gym_loop.cli.templates import scaffold
+from gym_loop.config.run_file import default_config
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.vector_loop import VectorLoop
-from gym_loop.parameters import documentation
 from gym_loop.runs.directory import RunDirectory
-from gym_loop.scaffold import scaffold
+from gym_loop.schema.class_strings import load_class, load_module
+from gym_loop.schema.files import write_new
+from gym_loop.schema.parameters import documentation
 from gym_loop.testing import check_agent
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gym_loop.config import load_config
+from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]

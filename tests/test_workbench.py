@@ -11,10 +11,10 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import gym_loop
-from gym_loop.class_loader import load_class
+from gym_loop.agents.transition import Transition
 from gym_loop.errors import ConfigError, EnvParametersError, SpaceError
+from gym_loop.schema.class_strings import load_class
 from gym_loop.testing import check_agent
-from gym_loop.transition import Transition
 from tests.killing import RUN, differences
 
 ROOT = Path(__file__).parent.parent

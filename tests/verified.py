@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.results import EpisodeResult
+from gym_loop.runs.results import EpisodeResult
 
 
 class Paying(gymnasium.Env[Any, Any]):

@@ -14,11 +14,14 @@ from typing import Any
 
 import typer.main
 
-from gym_loop import cli, cli_serve, config, run_config
 from gym_loop.agents import BaseAgent
+from gym_loop.cli import app as cli
+from gym_loop.cli import serve as cli_serve
+from gym_loop.config import run_config
+from gym_loop.config import run_file as config
 from gym_loop.loops import BaseLoop
-from gym_loop.parameters import documentation
 from gym_loop.runs.loggers.base import BaseLogger
+from gym_loop.schema.parameters import documentation
 
 # Packages that hold classes for a run file: heading, base class, what is said of them.
 FAMILIES: dict[str, tuple[str, type, str]] = {
@@ -259,7 +262,7 @@ def pages() -> dict[str, str]:
 
 def write_pages(app: Any) -> None:
     """Write what has changed, so that an unchanged page is not built again."""
-    from floors import floors_svg  # beside this file, on the path of a documentation build
+    from layers import layers_svg  # beside this file, on the path of a documentation build
 
     directory = Path(app.srcdir) / "reference" / "generated"
     directory.mkdir(parents=True, exist_ok=True)
@@ -267,7 +270,7 @@ def write_pages(app: Any) -> None:
         path = directory / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    (directory / "floors.svg").write_text(floors_svg(), encoding="utf-8")
+    (directory / "layers.svg").write_text(layers_svg(), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -15,9 +15,9 @@ from typing import Any
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 import gym_loop
-from gym_loop.presets import preset_run_file
+from gym_loop.config.presets import preset_run_file
 from gym_loop.report.writing import report
-from gym_loop.watching.server import watch
+from gym_loop.watch.server import watch
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 SIZE: ViewportSize = {"width": 1180, "height": 720}

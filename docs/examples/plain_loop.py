@@ -1,6 +1,6 @@
+from gym_loop.agents.transition import Transition
 from gym_loop.loops import BaseLoop
-from gym_loop.results import EpisodeResult
-from gym_loop.transition import Transition
+from gym_loop.runs.results import EpisodeResult
 
 
 class PlainLoop(BaseLoop):

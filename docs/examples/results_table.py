@@ -1,8 +1,8 @@
 """Train presets over seeds, evaluate each run, and print a table: python results_table.py"""
 
 import gym_loop
-from gym_loop.presets import preset_config
-from gym_loop.results import Statistics
+from gym_loop.config.presets import preset_config
+from gym_loop.runs.results import Statistics
 
 PRESETS = ["ppo/CartPole-v1", "ppo/Pendulum-v1"]
 SEEDS = range(3)

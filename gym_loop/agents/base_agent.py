@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.errors import ContractError, StateError
-from gym_loop.state_tree import (
+from gym_loop.agents.transition import Transition
+from gym_loop.checkpoints.tree import (
     capture,
     capture_attributes,
     first_difference,
     restore,
     restore_attributes,
 )
-from gym_loop.transition import Transition
+from gym_loop.errors import ContractError, StateError
 
 # What the runner adds to the parameters: the same in every agent of a run.
 GIVEN = ("action_space", "n_envs", "observation_space", "seed")

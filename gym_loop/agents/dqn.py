@@ -8,16 +8,17 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.buffers.prioritized import PrioritizedReplay
-from gym_loop.buffers.replay import Batch, Replay
-from gym_loop.networks.advice import cannot_act
-from gym_loop.networks.building import make_network
-from gym_loop.networks.losses import Loss, scatter, select
-from gym_loop.networks.namespace import Array
-from gym_loop.networks.noisy import NoisyMLP
-from gym_loop.networks.optimizers import Adam, clip_by_global_norm
-from gym_loop.networks.protocol import Network
-from gym_loop.networks.q_values import (
+from gym_loop.agents.transition import Transition
+from gym_loop.nn.advice import cannot_act
+from gym_loop.nn.buffers.prioritized import PrioritizedReplay
+from gym_loop.nn.buffers.replay import Batch, Replay
+from gym_loop.nn.building import make_network
+from gym_loop.nn.losses import Loss, scatter, select
+from gym_loop.nn.namespace import Array
+from gym_loop.nn.noisy import NoisyMLP
+from gym_loop.nn.optimizers import Adam, clip_by_global_norm
+from gym_loop.nn.protocol import Network
+from gym_loop.nn.q_values import (
     CategoricalReturn,
     ExpectedReturn,
     QuantileReturn,
@@ -25,11 +26,10 @@ from gym_loop.networks.q_values import (
     join_streams,
     split_gradient,
 )
-from gym_loop.networks.spaces import ObservationEncoder
-from gym_loop.parameters import not_fraction, not_positive, too_small
-from gym_loop.schedules import due_updates, schedule, schedule_problem
-from gym_loop.threads import limit_threads
-from gym_loop.transition import Transition
+from gym_loop.nn.schedules import due_updates, schedule, schedule_problem
+from gym_loop.nn.spaces import ObservationEncoder
+from gym_loop.nn.threads import limit_threads
+from gym_loop.schema.parameters import not_fraction, not_positive, too_small
 
 # Targets are computed for several batches at once: a product of so many rows runs at full speed
 # and costs Python once; larger ones leave the cache.
@@ -114,7 +114,7 @@ class DQN(BaseAgent):
             "learning_starts": 1000,
             "max_gradient_norm": 10.0,
             "n_steps": 1,
-            "network": "gym_loop.networks.mlp:MLP",
+            "network": "gym_loop.nn.mlp:MLP",
             "network_parameters": {},
             "noisy": False,
             "prioritized": False,

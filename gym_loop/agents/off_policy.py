@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from gym_loop.agents.base_agent import BaseAgent
+from gym_loop.agents.transition import Transition
 from gym_loop.agents.twin_critics import TwinCritics
-from gym_loop.buffers.replay import Batch, Replay
-from gym_loop.networks.building import make_network
-from gym_loop.networks.namespace import Array
-from gym_loop.networks.optimizers import Adam
-from gym_loop.networks.protocol import Network
-from gym_loop.networks.spaces import BoundedActions, ObservationEncoder
-from gym_loop.parameters import not_fraction, too_small
-from gym_loop.schedules import due_updates, schedule, schedule_problem
-from gym_loop.threads import limit_threads
-from gym_loop.transition import Transition
+from gym_loop.nn.buffers.replay import Batch, Replay
+from gym_loop.nn.building import make_network
+from gym_loop.nn.namespace import Array
+from gym_loop.nn.optimizers import Adam
+from gym_loop.nn.protocol import Network
+from gym_loop.nn.schedules import due_updates, schedule, schedule_problem
+from gym_loop.nn.spaces import BoundedActions, ObservationEncoder
+from gym_loop.nn.threads import limit_threads
+from gym_loop.schema.parameters import not_fraction, too_small
 
-MLP = "gym_loop.networks.mlp:MLP"
+MLP = "gym_loop.nn.mlp:MLP"
 # The layers that these agents are known with; a run file names what differs.
 MLP_PARAMETERS = {"hidden": [256, 256], "activation": "relu", "init": "uniform"}
 # Batches are drawn for several updates at once, up to so many bytes: larger ones leave the cache.

@@ -8,22 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.buffers.rollout import RolloutBuffer
-from gym_loop.networks.building import make_network
-from gym_loop.networks.losses import (
+from gym_loop.agents.transition import Transition
+from gym_loop.nn.buffers.rollout import RolloutBuffer
+from gym_loop.nn.building import make_network
+from gym_loop.nn.losses import (
     approximate_kl,
     clip_fraction,
     clipped_policy_loss,
     value_loss,
 )
-from gym_loop.networks.namespace import Array
-from gym_loop.networks.optimizers import Adam, clip_by_global_norm
-from gym_loop.networks.spaces import ActionCodec, ObservationEncoder
-from gym_loop.normalization import ObservationNormalizer, RewardNormalizer
-from gym_loop.parameters import not_fraction, not_positive, too_small
-from gym_loop.schedules import schedule, schedule_problem
-from gym_loop.threads import limit_threads
-from gym_loop.transition import Transition
+from gym_loop.nn.namespace import Array
+from gym_loop.nn.normalization import ObservationNormalizer, RewardNormalizer
+from gym_loop.nn.optimizers import Adam, clip_by_global_norm
+from gym_loop.nn.schedules import schedule, schedule_problem
+from gym_loop.nn.spaces import ActionCodec, ObservationEncoder
+from gym_loop.nn.threads import limit_threads
+from gym_loop.schema.parameters import not_fraction, not_positive, too_small
 
 POLICY, VALUE = 0, 1  # the network's outputs
 WATCHED = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
@@ -123,7 +123,7 @@ class PPO(BaseAgent):
             "log_std": 0.0,
             "max_gradient_norm": 0.5,
             "n_steps": 128,
-            "network": "gym_loop.networks.mlp:MLP",
+            "network": "gym_loop.nn.mlp:MLP",
             "network_parameters": {},
             "normalize_advantages": True,
             "normalize_observations": False,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from gym_loop.agents.off_policy import OffPolicyAgent
-from gym_loop.buffers.replay import Batch
-from gym_loop.networks.namespace import Array, namespace_of
-from gym_loop.networks.squashed import SquashedPolicy, TanhGaussian, TanhStateGaussian
-from gym_loop.parameters import not_positive, too_small
-from gym_loop.schedules import schedule, schedule_problem
+from gym_loop.nn.buffers.replay import Batch
+from gym_loop.nn.namespace import Array, namespace_of
+from gym_loop.nn.schedules import schedule, schedule_problem
+from gym_loop.nn.squashed import SquashedPolicy, TanhGaussian, TanhStateGaussian
+from gym_loop.schema.parameters import not_positive, too_small
 
 FEATURES = 64  # of the observation that state-dependent noise is a function of
 

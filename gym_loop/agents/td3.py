@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from gym_loop.agents.off_policy import OffPolicyAgent
-from gym_loop.buffers.replay import Batch
-from gym_loop.networks.namespace import Array, namespace_of
-from gym_loop.networks.optimizers import follow
-from gym_loop.parameters import too_small
-from gym_loop.schedules import schedule, schedule_problem
-from gym_loop.transition import Transition
+from gym_loop.agents.transition import Transition
+from gym_loop.nn.buffers.replay import Batch
+from gym_loop.nn.namespace import Array, namespace_of
+from gym_loop.nn.optimizers import follow
+from gym_loop.nn.schedules import schedule, schedule_problem
+from gym_loop.schema.parameters import too_small
 
 PULL, INTERVAL = 0.15, 1e-2  # of the Ornstein-Uhlenbeck process
 

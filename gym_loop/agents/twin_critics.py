@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gym_loop.networks.losses import smaller_of, td_loss
-from gym_loop.networks.namespace import Array, namespace_of
-from gym_loop.networks.optimizers import Adam, follow
-from gym_loop.networks.protocol import Network
+from gym_loop.nn.losses import smaller_of, td_loss
+from gym_loop.nn.namespace import Array, namespace_of
+from gym_loop.nn.optimizers import Adam, follow
+from gym_loop.nn.protocol import Network
 
 
 class TwinCritics:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
+from gym_loop.checkpoints.seeding import seed_spaces
 from gym_loop.envs.answers import own_copy
-from gym_loop.envs.layers import layers_of
+from gym_loop.envs.state.layers import layers_of
 from gym_loop.errors import EnvError
-from gym_loop.seeding import seed_spaces
 
 Rows = npt.NDArray[np.intp]
 BOOL = np.dtype(bool)

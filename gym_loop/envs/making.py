@@ -17,8 +17,6 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from gym_loop.arguments import as_asked
-from gym_loop.class_loader import did_you_mean, load_class, load_module, nearest
 from gym_loop.envs.foreign import explained_kind, refused_object
 from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.errors import (
@@ -29,12 +27,14 @@ from gym_loop.errors import (
     GymLoopError,
     RenderError,
 )
+from gym_loop.schema.arguments import as_asked
+from gym_loop.schema.class_strings import did_you_mean, load_class, load_module, nearest
 
 # What registers a namespace's environments only when it is imported, and the package it is in.
-_REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.bridges", "gym-loop")}
+_REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.envs.remote", "gym-loop")}
 _REGISTER = "name the module that registers it in env.imports (create-default: with --import)"
 # ``import gym_loop`` stays light, so that name in ``env.imports`` means the part that registers.
-_REGISTERING_PART = {"gym_loop": "gym_loop.bridges"}
+_REGISTERING_PART = {"gym_loop": "gym_loop.envs.remote"}
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from gym_loop.envs.vector_state import StatefulEnv
-from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError, UsageError
-from gym_loop.seeding import (
+from gym_loop.checkpoints.seeding import (
     Seeds,
     capture_global_streams,
     restore_global_streams,
     seed_global_streams,
 )
+from gym_loop.envs.state.vector_state import StatefulEnv
+from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError, UsageError
 
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",

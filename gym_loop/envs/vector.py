@@ -13,8 +13,6 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from gym_loop.arguments import as_asked
-from gym_loop.copies import carried
 from gym_loop.envs.answers import WatchedCopy
 from gym_loop.envs.autoreset import skips_rows
 from gym_loop.envs.foreign import explained_kind
@@ -33,6 +31,8 @@ from gym_loop.envs.making import (
 from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
+from gym_loop.schema.arguments import as_asked
+from gym_loop.schema.copies import carried
 
 MODES = ("auto", "native", "sync", "async", "ray")
 

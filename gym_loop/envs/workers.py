@@ -13,14 +13,14 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from gym_loop.envs.vector_state import StatefulEnv
-from gym_loop.errors import EnvError, EnvWorkerError
-from gym_loop.seeding import (
+from gym_loop.checkpoints.seeding import (
     Seeds,
     capture_global_streams,
     restore_global_streams,
     seed_global_streams,
 )
+from gym_loop.envs.state.vector_state import StatefulEnv
+from gym_loop.errors import EnvError, EnvWorkerError
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60

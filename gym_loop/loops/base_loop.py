@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gym_loop.checkpoints.tree.entries import saved_count
 from gym_loop.envs.making import EnvSpec, make_visible_env
-from gym_loop.results import EpisodeResult
+from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.state_tree.entries import saved_count
 
 
 class BaseLoop:

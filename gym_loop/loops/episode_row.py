@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.state_tree.entries import saved_count
+from gym_loop.checkpoints.tree.entries import saved_count
 
 
 class EpisodeRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gym_loop.parameters import not_positive, too_small
+from gym_loop.schema.parameters import not_positive, too_small
 
 
 class LoopParameters:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from gym_loop.class_loader import absolute_files, class_string, load_class
+from gym_loop.checkpoints.seeding import seed_everything
+from gym_loop.checkpoints.tree import capture
 from gym_loop.envs.shards import ShardsEnv
 from gym_loop.errors import ConfigError, EnvParametersError, StateError
-from gym_loop.seeding import seed_everything
-from gym_loop.state_tree import capture
+from gym_loop.schema.class_strings import absolute_files, class_string, load_class
 
 
 class Order(NamedTuple):

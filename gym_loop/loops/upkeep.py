@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gym_loop.errors import ContractError
 from gym_loop.loops.episode_row import EpisodeRow
 from gym_loop.loops.evaluation_progress import EpisodeWatch
-from gym_loop.results import EvaluationResult, is_better, to_json
 from gym_loop.runs.metrics import as_number
+from gym_loop.runs.results import EvaluationResult, is_better, to_json
 
 if TYPE_CHECKING:
     from gym_loop.loops.base_loop import BaseLoop

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from gym_loop.agents.transition import TakenRows, VectorTransition
+from gym_loop.checkpoints.seeding import isolated
+from gym_loop.checkpoints.tree.entries import saved_count
 from gym_loop.envs.autoreset import Copies, Rows, array_rows, row_taker
 from gym_loop.envs.making import EnvSpec, is_class_string
 from gym_loop.envs.vector import check_whole_batches, make_vector_env
@@ -19,12 +22,9 @@ from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.rollouts import Rollouts
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
-from gym_loop.parameters import too_small
-from gym_loop.results import EpisodeResult
+from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import isolated
-from gym_loop.state_tree.entries import saved_count
-from gym_loop.transition import TakenRows, VectorTransition
+from gym_loop.schema.parameters import too_small
 
 
 class VectorLoop(LoopParameters, BaseLoop):

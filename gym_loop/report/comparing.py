@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.bootstrap import Floats
 from gym_loop.errors import RunError, UsageError
 from gym_loop.report.content import Content, make_content
 from gym_loop.report.scores import curve_metric, score_of
@@ -23,6 +22,7 @@ from gym_loop.report.statistics import (
     welch,
 )
 from gym_loop.runs import code
+from gym_loop.runs.bootstrap import Floats
 from gym_loop.runs.sparkline import sparkline
 
 SPARK = 40  # blocks

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gym_loop.bootstrap import Floats
 from gym_loop.report.grouping import Group, environments
 from gym_loop.report.reading import BINS, EVALUATION, RETURN, Curve, RunData, centres
 from gym_loop.report.scores import Scores
 from gym_loop.report.statistics import Estimate, performance_profile
+from gym_loop.runs.bootstrap import Floats
 
 RESAMPLES = 1_000
 _TITLES = {

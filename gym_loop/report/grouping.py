@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import UsageError
 from gym_loop.report.reading import RunData
 from gym_loop.report.selection import stem_of
+from gym_loop.schema.class_strings import did_you_mean
 
 MISSING = "-"
 # What may differ without changing what a run computes, and what is told apart anyway.

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gym_loop.bootstrap import Floats
-from gym_loop.files import read_regular
 from gym_loop.report import tables
 from gym_loop.report.content import Content
 from gym_loop.report.figures import Chart, Figure, Line
@@ -32,11 +30,13 @@ from gym_loop.report.svg import (
     shares,
     style_of,
 )
+from gym_loop.runs.bootstrap import Floats
 from gym_loop.runs.manifest import versions
+from gym_loop.schema.files import read_regular
 
 VIDEO_BYTES = 8_000_000  # of all videos in the page; the others are linked
 _STATIC = Path(__file__).with_name("static")
-_SHARED = Path(__file__).parents[1] / "bridges" / "http" / "static" / "style.css"
+_SHARED = Path(__file__).parents[1] / "serve" / "http" / "static" / "style.css"
 _SECTIONS = {
     "curves": "Learning curves",
     "evaluation": "Evaluations",

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gym_loop.bootstrap import Floats
 from gym_loop.errors import ConfigError
-from gym_loop.files import open_regular, read_regular
+from gym_loop.runs.bootstrap import Floats
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.yaml_file import read_yaml
+from gym_loop.schema.files import open_regular, read_regular
+from gym_loop.schema.yaml_file import read_yaml
 
 BINS = 200
 RETURN = "train/episode_return"

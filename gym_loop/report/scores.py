@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gym_loop.bootstrap import Floats
 from gym_loop.report.grouping import Group, environments
 from gym_loop.report.reading import EVALUATION, RETURN, RunData, centres
 from gym_loop.report.statistics import (
@@ -22,6 +21,7 @@ from gym_loop.report.statistics import (
     steps_to_threshold,
     survival,
 )
+from gym_loop.runs.bootstrap import Floats
 
 
 @dataclass

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean
 from gym_loop.errors import RunError
-from gym_loop.files import expanded
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.origin import is_from
-from gym_loop.yaml_file import read_yaml_file
+from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.files import expanded
+from gym_loop.schema.yaml_file import read_yaml_file
 
 LOGDIR = Path("logs")
 _METRICS = "metrics.csv"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gym_loop.bootstrap import RESAMPLES, Floats, Statistic, bootstrap_interval
+from gym_loop.runs.bootstrap import RESAMPLES, Floats, Statistic, bootstrap_interval
 
 Strata = Sequence[npt.ArrayLike]
 FEW_SEEDS = 5

@@ -8,9 +8,9 @@ from html import escape
 
 import numpy as np
 
-from gym_loop.bootstrap import Floats
 from gym_loop.report.figures import Chart, Figure, Line, Rows
 from gym_loop.report.statistics import Estimate
+from gym_loop.runs.bootstrap import Floats
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 10, 46

@@ -7,12 +7,12 @@ from html import escape
 from pathlib import Path
 
 from gym_loop.errors import UsageError
-from gym_loop.files import expanded
 from gym_loop.report.comparing import Comparison, compare_runs
 from gym_loop.report.content import Content, make_content
 from gym_loop.report.page import write_page
 from gym_loop.report.paper import write_csv, write_png, write_svg
 from gym_loop.report.selection import LOGDIR, select_runs
+from gym_loop.schema.files import expanded
 
 _OURS = '<meta name="generator" content="gym-loop'
 _HEAD = 2_000  # characters in which a page says that it is ours

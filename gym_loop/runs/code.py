@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gym_loop.class_loader import original_of
-from gym_loop.copies import Copies, Copy
 from gym_loop.errors import RunError
 from gym_loop.runs.directory import MANIFEST, RunDirectory
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.origin import moved
-from gym_loop.sources import Source
+from gym_loop.schema.class_strings import original_of
+from gym_loop.schema.copies import Copies, Copy
+from gym_loop.schema.sources import Source
 
 CODE = "code"
 _NEIGHBOURS = 20  # the newest runs beside this one, whose copies may be the same

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.envs.layers import classes_of
-from gym_loop.envs.space_facts import space_difference
+from gym_loop.envs.state.layers import classes_of
+from gym_loop.envs.state.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError
 
 if TYPE_CHECKING:
-    from gym_loop.runs.checkpoint import Checkpoint
+    from gym_loop.checkpoints.store import Checkpoint
 
 
 def check_fits(checkpoint: Checkpoint, loop: Any, environment: Mapping[str, Any]) -> None:

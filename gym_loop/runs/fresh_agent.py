@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.class_loader import module_name
-from gym_loop.errors import StateError
-from gym_loop.runs import tree_file
-from gym_loop.sources import is_own
-from gym_loop.state_tree import (
+from gym_loop.checkpoints import tree_file
+from gym_loop.checkpoints.tree import (
     Inventory,
     capture,
     capture_with_inventory,
     held_by,
     refuse_parts,
 )
-from gym_loop.state_tree.inventory import UNKNOWN
+from gym_loop.checkpoints.tree.inventory import UNKNOWN
+from gym_loop.errors import StateError
+from gym_loop.schema.class_strings import module_name
+from gym_loop.schema.sources import is_own
 
 Tree = Any
 Warn = Callable[[str], None]

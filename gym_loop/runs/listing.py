@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import RunError
-from gym_loop.files import open_regular
-from gym_loop.results import is_better
 from gym_loop.runs.directory import RunDirectory, is_running, run_ids
+from gym_loop.runs.results import is_better
+from gym_loop.schema.files import open_regular
 
 
 @dataclass(frozen=True)

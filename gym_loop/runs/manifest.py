@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gym_loop.files import read_regular
-from gym_loop.threads import kernels_in_use
+from gym_loop.nn.threads import kernels_in_use
+from gym_loop.schema.files import read_regular
 
 PACKAGES = (
     "gym-loop",

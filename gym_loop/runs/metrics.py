@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gym_loop.class_loader import load_class
 from gym_loop.errors import ClassLoadError, ConfigError, Finding, GymLoopError, RunError
-from gym_loop.parameters import check_parameters
 from gym_loop.runs.loggers.base import BaseLogger
+from gym_loop.schema.class_strings import load_class
+from gym_loop.schema.parameters import check_parameters
 
 _PLAIN_TYPES = {float, int}
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gym_loop.errors import GymLoopError, RecordingError, RenderError
-from gym_loop.runs.pictures import Frame, as_rgb
+from gym_loop.wire.pictures import Frame, as_rgb
 
 DEFAULT_FPS = 30.0
 # The first that this build of FFmpeg has. On 600x400 frames of CartPole, x264's "veryfast"

@@ -10,6 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gym_loop.checkpoints.seeding import (
+    Seeds,
+    capture_global_streams,
+    draw_seed,
+    restore_global_streams,
+    seed_global_streams,
+)
+from gym_loop.checkpoints.tree import capture, capture_with_inventory, refuse_parts, restore
+from gym_loop.checkpoints.tree.entries import saved_number
+from gym_loop.checkpoints.tree.records import known_to
 from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.errors import StateError
@@ -17,23 +27,13 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.fitting import check_fits, near, spaces_of
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
-from gym_loop.seeding import (
-    Seeds,
-    capture_global_streams,
-    draw_seed,
-    restore_global_streams,
-    seed_global_streams,
-)
-from gym_loop.state_tree import capture, capture_with_inventory, refuse_parts, restore
-from gym_loop.state_tree.entries import saved_number
-from gym_loop.state_tree.records import known_to
 
 if TYPE_CHECKING:
-    from gym_loop.results import EvaluationResult
-    from gym_loop.runs.checkpoint import Checkpoint, CheckpointStore
+    from gym_loop.checkpoints.store import Checkpoint, CheckpointStore
     from gym_loop.runs.directory import RunDirectory
     from gym_loop.runs.fresh_agent import FreshAgent
     from gym_loop.runs.recording import VideoRecorder
+    from gym_loop.runs.results import EvaluationResult
     from gym_loop.runs.stopwatch import Stopwatch
 
 
@@ -68,7 +68,7 @@ class TrainingRun:
         self._checkpoints = checkpoints
         self.recorder: VideoRecorder | None = None  # of training
         self.evaluation_recorder: VideoRecorder | None = None
-        self.env_state: Any = None  # gym_loop.envs.state.EnvState of the loop's environment
+        self.env_state: Any = None  # gym_loop.envs.state.saving.EnvState of the loop's environment
         self.environment_info: dict[str, Any] = {}  # noted in every checkpoint, compared at load
         self.on_save: Callable[[], None] = lambda: None  # called before each checkpoint
         self.stopwatch: Stopwatch | None = None  # where the time goes is to be measured
@@ -204,7 +204,7 @@ class TrainingRun:
         """Save states below ``directory``, and keep so many of them."""
 
         def open_store() -> CheckpointStore:
-            from gym_loop.runs.checkpoint import CheckpointStore
+            from gym_loop.checkpoints.store import CheckpointStore
 
             return CheckpointStore(directory, keep=keep, warn=self.console.warning)
 

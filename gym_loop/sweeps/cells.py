@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gym_loop.config import RunConfig, load_config
-from gym_loop.yaml_file import canonical
+from gym_loop.config.run_file import RunConfig, load_config
+from gym_loop.schema.yaml_file import canonical
 
 NAME_LENGTH = 10
 

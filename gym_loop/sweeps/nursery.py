@@ -17,17 +17,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gym_loop.class_loader import load_class
 from gym_loop.errors import GymLoopError
-from gym_loop.runs.loggers import csv_logger, tensorboard_logger  # noqa: F401 - for the children
+from gym_loop.schema.class_strings import load_class
 from gym_loop.sweeps.run_process import train_run
 
 # Imported by runs when they need them.
 LATER = (
-    "gym_loop.resume",
-    "gym_loop.runs.array_file",
-    "gym_loop.runs.checkpoint",
-    "gym_loop.runs.tree_file",
+    "gym_loop.training.resume",
+    "gym_loop.checkpoints.array_file",
+    "gym_loop.checkpoints.store",
+    "gym_loop.checkpoints.tree_file",
     "gymnasium.envs.classic_control",
     "importlib.metadata",
     "importlib.resources",

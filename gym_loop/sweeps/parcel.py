@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gym_loop.config import RunConfig
+from gym_loop.config.run_file import RunConfig
 from gym_loop.errors import SweepError
 from gym_loop.sweeps.trainable import CONTENTS, PARCEL
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.building import Experiment
-from gym_loop.config import RunConfig, load_config
+from gym_loop.checkpoints.seeding import Seeds
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import capture, restore
+from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, Finding
-from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
-from gym_loop.state_tree import capture, restore
 from gym_loop.sweeps.space import Parameter, Random, Space, Values
+from gym_loop.training.building import Experiment
 
 META = "members.json"
 _COPY = re.compile(r"\.e\d+(r\d+)?$")  # the end of a copy's id

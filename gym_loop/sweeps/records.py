@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import ConfigError, SweepError
-from gym_loop.results import Statistics
 from gym_loop.runs.directory import RunDirectory, refuse_obstacles, run_ids
 from gym_loop.runs.manifest import now
+from gym_loop.runs.results import Statistics
+from gym_loop.schema.yaml_file import as_json, canonical, from_json
 from gym_loop.sweeps.cells import Cell
-from gym_loop.yaml_file import as_json, canonical, from_json
 
 SWEEPS = Path("sweeps")
 STOP = "stop"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.runs.console import format_duration
+from gym_loop.schema.text import aligned
 from gym_loop.sweeps.records import TrialRecord
 from gym_loop.sweeps.trial import WORST
-from gym_loop.terminal import aligned
 
 _ORDER = ("finished", "pruned", "running", "stopped", "failed")
 

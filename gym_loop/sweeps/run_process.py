@@ -15,18 +15,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gym_loop.building import Experiment
-from gym_loop.class_loader import use_instead
-from gym_loop.config import RunConfig, load_config
+from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import RunError, RunLockedError
-from gym_loop.experiment import evaluate, train_config
 from gym_loop.loops.upkeep import evaluation_scalars
-from gym_loop.results import EvaluationResult, TrainingResult
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
-from gym_loop.seed_worker import described
+from gym_loop.runs.results import EvaluationResult, TrainingResult
+from gym_loop.schema.class_strings import use_instead
+from gym_loop.schema.text import short_warning
 from gym_loop.sweeps.forking import fork_run
-from gym_loop.text import short_warning
+from gym_loop.training.building import Experiment
+from gym_loop.training.experiment import evaluate, train_config
+from gym_loop.training.seed_worker import described
 
 LOCK_PATIENCE = 60.0  # seconds that the run's last process, on another node, has to save and end
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean
+from gym_loop.schema.class_strings import did_you_mean
 
 # Options by scheduler: default and least value. Times are counted in evaluations.
 SCHEDULERS: dict[str, dict[str, tuple[float, float]]] = {

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gym_loop.config import RunConfig
+from gym_loop.config.run_file import RunConfig
 from gym_loop.errors import ConfigError
 from gym_loop.sweeps.cells import Cell, make_cell
 from gym_loop.sweeps.population import explored

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gym_loop.yaml_file import as_json, canonical
+from gym_loop.schema.yaml_file import as_json, canonical
 
 Values: TypeAlias = dict[str, Any]  # by dotted path
 Random: TypeAlias = "np.random.Generator"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gym_loop.class_loader import did_you_mean, unknown_names
-from gym_loop.config import RunConfig, load_config
+from gym_loop.checkpoints.seeding import MAX_SEED
+from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import ConfigError, Finding
-from gym_loop.files import expanded
-from gym_loop.parameters import as_integer
-from gym_loop.seeding import MAX_SEED
+from gym_loop.schema.class_strings import did_you_mean, unknown_names
+from gym_loop.schema.files import expanded
+from gym_loop.schema.parameters import as_integer
+from gym_loop.schema.yaml_file import Document, canonical, read_yaml_file
 from gym_loop.sweeps.scheduler_options import SCHEDULERS, SchedulerOptions
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
-from gym_loop.yaml_file import Document, canonical, read_yaml_file
 
 METRICS = (
     "eval/return_mean",

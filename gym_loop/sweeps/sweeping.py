@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gym_loop.config import RunConfig, flatten, load_config
+from gym_loop.config.run_file import RunConfig, flatten, load_config
 from gym_loop.errors import ConfigError, Finding, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.signals import stop_signals
+from gym_loop.schema.yaml_file import as_json, plain, write_yaml
 from gym_loop.sweeps.cells import Cell
 from gym_loop.sweeps.parcel import named_files
 from gym_loop.sweeps.plan import plan
@@ -25,7 +26,6 @@ from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep
 from gym_loop.sweeps.trial import Order
 from gym_loop.sweeps.tuning import ray_running, require_ray, tune
-from gym_loop.yaml_file import as_json, plain, write_yaml
 
 Overrides = Iterable[str] | Mapping[str, Any]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.runs.directory import directories
+from gym_loop.schema.yaml_file import read_yaml
 from gym_loop.sweeps.population import copy_of, load_members, original, save_members
 from gym_loop.sweeps.records import STOP
 from gym_loop.sweeps.trial import Nursery, Order, Trial
-from gym_loop.yaml_file import read_yaml
 
 LONGEST_START = 20.0  # seconds that an actor may take
 PARCEL = "gym_loop_parcel"  # the package that a sweep's files travel in

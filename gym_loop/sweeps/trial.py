@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import SweepError
-from gym_loop.many_seeds import THREAD_VARIABLES
+from gym_loop.training.many_seeds import THREAD_VARIABLES
 
 # Not -m: that would look for modules in the working directory first, and gym-loop does not.
 START = (

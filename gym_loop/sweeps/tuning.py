@@ -13,13 +13,13 @@ from typing import Any
 
 from gym_loop.envs.shards import QUIET_RAY, environment, start_ray
 from gym_loop.errors import SweepError
-from gym_loop.many_seeds import cores
 from gym_loop.sweeps.members import MakeOrder, population
 from gym_loop.sweeps.parcel import pack
 from gym_loop.sweeps.scheduler_options import SchedulerOptions
 from gym_loop.sweeps.search import Search
 from gym_loop.sweeps.sweep_file import Sweep
 from gym_loop.sweeps.trainable import member_class, trainable_class
+from gym_loop.training.many_seeds import cores
 
 QUIET = {
     **QUIET_RAY,

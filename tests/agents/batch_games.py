@@ -9,8 +9,8 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents import BaseAgent
-from gym_loop.state_tree import capture, first_difference, restore
-from gym_loop.transition import Transition
+from gym_loop.agents.transition import Transition
+from gym_loop.checkpoints.tree import capture, first_difference, restore
 
 # For agents that learn from a buffer after 50 steps, of 100 of one copy or of 248 of four.
 each_rhythm = pytest.mark.parametrize(

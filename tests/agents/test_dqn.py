@@ -8,10 +8,10 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
-from gym_loop.buffers.prioritized import PrioritizedReplay
-from gym_loop.networks.noisy import NoisyMLP
-from gym_loop.state_tree import capture, first_difference
-from gym_loop.transition import Transition, VectorTransition
+from gym_loop.agents.transition import Transition, VectorTransition
+from gym_loop.checkpoints.tree import capture, first_difference
+from gym_loop.nn.buffers.prioritized import PrioritizedReplay
+from gym_loop.nn.noisy import NoisyMLP
 from tests.agents.batch_games import Identity, Salary, each_rhythm, make, play
 from tests.agents.dqn_options import OPTIONS, QUICK
 

@@ -7,9 +7,9 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
+from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.errors import ConfigError, SpaceError, StateError
-from gym_loop.parameters import check_parameters, documentation
-from gym_loop.state_tree import capture, restore
+from gym_loop.schema.parameters import check_parameters, documentation
 from gym_loop.testing import check_agent
 from tests.agents.batch_games import Identity, assert_continues, make, play
 from tests.agents.dqn_options import QUICK, RAINBOW, each_option
@@ -115,6 +115,6 @@ def test_noise_needs_our_network() -> None:
         DQN(
             observation_space=spaces.Box(0, 255, (36, 36, 3), np.uint8),
             action_space=spaces.Discrete(2),
-            network="gym_loop.networks.torch_network:NatureCNN",
+            network="gym_loop.nn.torch_network:NatureCNN",
             noisy=True,
         )

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
-from gym_loop.networks.noisy import NoisyMLP
+from gym_loop.nn.noisy import NoisyMLP
 from tests.agents.batch_games import TORCH_NET, Identity, Salary, make, play, reward_in_evaluation
 from tests.agents.dqn_options import QUICK, RAINBOW, each_option
 
@@ -57,7 +57,7 @@ def test_plays_pictures_with_the_convolutional_network() -> None:
     agent = make(
         DQN,
         game,
-        network="gym_loop.networks.torch_network:NatureCNN",
+        network="gym_loop.nn.torch_network:NatureCNN",
         network_parameters={"hidden": 8},
         **{**QUICK, "batch_size": 8, "learning_rate": 1e-3},
     )

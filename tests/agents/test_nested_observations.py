@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gym_loop import train
 from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
-from gym_loop.state_tree import capture, first_difference, restore
+from gym_loop.checkpoints.tree import capture, first_difference, restore
 from gym_loop.testing import check_agent
 from tests.agents.batch_games import make, play, reward_in_evaluation
 

@@ -14,11 +14,11 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO, Pace
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
-from gym_loop.networks.torch_network import TorchNetwork
+from gym_loop.nn.torch_network import TorchNetwork
 from tests.agents.batch_games import Identity, make, play
 
 NATURE = {
-    "network": "gym_loop.networks.torch_network:NatureCNN",
+    "network": "gym_loop.nn.torch_network:NatureCNN",
     "network_parameters": {"hidden": 8},
 }
 READING = ("__bool__", "__float__", "__index__", "__int__", "cpu", "item", "numpy", "tolist")

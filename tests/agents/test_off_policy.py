@@ -7,9 +7,9 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_loop.agents.sac import SAC
+from gym_loop.agents.transition import VectorTransition
 from gym_loop.agents.twin_critics import join
-from gym_loop.state_tree import capture, first_difference
-from gym_loop.transition import VectorTransition
+from gym_loop.checkpoints.tree import capture, first_difference
 from tests.agents.batch_games import Identity, each_rhythm, make, play
 from tests.agents.off_policy_options import BOXES, QUICK, Wage, each_agent, each_option
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.errors import SpaceError, StateError
-from gym_loop.parameters import check_parameters, documentation
-from gym_loop.state_tree import capture, restore
+from gym_loop.schema.parameters import check_parameters, documentation
 from gym_loop.testing import check_agent
 from tests.agents.batch_games import Identity, assert_continues, make, play
 from tests.agents.off_policy_options import BOXES, QUICK, SMALL, each_agent, each_option

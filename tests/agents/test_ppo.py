@@ -9,11 +9,11 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.ppo import PPO
+from gym_loop.agents.transition import Transition, VectorTransition
+from gym_loop.checkpoints.tree import capture, first_difference, restore
 from gym_loop.errors import ConfigError, SpaceError
-from gym_loop.parameters import check_parameters, documentation
-from gym_loop.state_tree import capture, first_difference, restore
+from gym_loop.schema.parameters import check_parameters, documentation
 from gym_loop.testing import check_agent
-from gym_loop.transition import Transition, VectorTransition
 from tests.agents.batch_games import (
     TORCH_NET,
     Identity,
@@ -95,7 +95,7 @@ def test_plays_images_with_the_convolutional_network() -> None:
     agent = make(
         PPO,
         game,
-        network="gym_loop.networks.torch_network:NatureCNN",
+        network="gym_loop.nn.torch_network:NatureCNN",
         network_parameters={"hidden": 8},
         **{**QUICK, "n_steps": 8, "batch_size": 8},
     )

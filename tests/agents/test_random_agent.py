@@ -6,9 +6,9 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Space, Text, Tuple
 
 from gym_loop.agents.random_agent import RandomAgent
-from gym_loop.state_tree import capture, restore
+from gym_loop.agents.transition import Transition
+from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.testing import check_agent
-from gym_loop.transition import Transition
 
 SPACES = [
     Discrete(5),

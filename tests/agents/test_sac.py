@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.sac import SAC
-from gym_loop.networks.squashed import TanhStateGaussian
-from gym_loop.parameters import check_parameters
+from gym_loop.nn.squashed import TanhStateGaussian
+from gym_loop.schema.parameters import check_parameters
 from tests.agents.batch_games import Identity, make, play
 
 QUICK = {

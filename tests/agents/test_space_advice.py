@@ -12,9 +12,9 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
-from gym_loop.class_loader import load_class
 from gym_loop.errors import SpaceError
-from gym_loop.yaml_file import read_yaml
+from gym_loop.schema.class_strings import load_class
+from gym_loop.schema.yaml_file import read_yaml
 
 AGENTS = {"PPO": PPO, "DQN": DQN, "SAC": SAC, "TD3": TD3}
 LOWER = "abcdefghijklmnopqrstuvwxyz "

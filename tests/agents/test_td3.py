@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.agents.td3 import TD3
-from gym_loop.parameters import check_parameters
-from gym_loop.transition import Transition, VectorTransition
+from gym_loop.agents.transition import Transition, VectorTransition
+from gym_loop.schema.parameters import check_parameters
 from tests.agents.batch_games import Identity, make, play
 
 QUICK = {

@@ -12,7 +12,7 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
-from gym_loop.transition import Transition
+from gym_loop.agents.transition import Transition
 from tests.agents.batch_games import Salary, make, play
 
 # Takes an observation, or observation and action; a buffer of integers and one that is not saved.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gym_loop.agents.twin_critics import TwinCritics, join
-from gym_loop.networks.mlp import MLP
+from gym_loop.nn.mlp import MLP
 
 
 def critics_of(options: dict) -> TwinCritics:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tests.bridges import http_worlds
-from tests.bridges.http_talk import Client, running
+from tests.serve import http_worlds
+from tests.serve.http_talk import Client, running
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.watching import played
+from tests.watch import played
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Any]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from gym_loop.checkpoints.tree import capture
 from gym_loop.envs.making import EnvSpec
 from gym_loop.envs.vector import make_vector_env
-from gym_loop.state_tree import capture
 
 UNIT = spaces.Box(-1.0, 1.0, (2,))
 SPACES: dict[str, gymnasium.Space[Any]] = {

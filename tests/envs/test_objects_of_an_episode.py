@@ -13,10 +13,10 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import gym_loop
-from gym_loop.envs.state import StatefulEnv, Verdict, keep_state, prove
+from gym_loop.checkpoints.tree import capture, first_difference
+from gym_loop.envs.state.saving import StatefulEnv, Verdict, keep_state, prove
 from gym_loop.errors import StateError
-from gym_loop.state_tree import capture, first_difference
-from gym_loop.verification import _leaves, verify_resume
+from gym_loop.training.verify import _leaves, verify_resume
 from tests.envs.playing import assert_same, play, through_a_file
 from tests.envs.sampling import Halved, Opponent, Renewing
 
@@ -267,7 +267,7 @@ def test_a_state_that_is_no_longer_proved_begins_a_new_episode(workdir, monkeypa
     (workdir / "run.yaml").write_text(json.dumps(config))
     gym_loop.train("run.yaml", quiet=True)
     unproved = Verdict(False, "restart", "slow", "wait")
-    monkeypatch.setattr("gym_loop.building.prove", lambda *args, **options: unproved)
+    monkeypatch.setattr("gym_loop.training.building.prove", lambda *args, **options: unproved)
     result = gym_loop.train("run.yaml", {"loop.parameters.max_steps": 90}, resume=True, quiet=True)
     assert result.steps == 90
     assert "approximate: slow" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from gym_loop.envs.state import StatefulEnv, keep_state, prove
-from gym_loop.state_tree import first_difference
+from gym_loop.checkpoints.tree import first_difference
+from gym_loop.envs.state.saving import StatefulEnv, keep_state, prove
 from tests.envs.playing import make, play, through_a_file
 
 

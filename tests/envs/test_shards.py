@@ -12,10 +12,10 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import gym_loop
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import first_difference
 from gym_loop.envs.shards import ShardsEnv, start_ray
 from gym_loop.errors import ConfigError, EnvWorkerError, UsageError
-from gym_loop.runs.checkpoint import CheckpointStore
-from gym_loop.state_tree import first_difference
 
 
 @pytest.fixture(scope="module", autouse=True)

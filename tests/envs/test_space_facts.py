@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gym_loop.envs.space_facts import describe_space, space_difference
-from gym_loop.runs.tree_file import encode_plain
+from gym_loop.checkpoints.tree_file import encode_plain
+from gym_loop.envs.state.space_facts import describe_space, space_difference
 
 
 class Named(spaces.Space):

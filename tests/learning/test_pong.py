@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gym_loop.presets import preset_config
-from gym_loop.verification import verify_resume
+from gym_loop.config.presets import preset_config
+from gym_loop.training.verify import verify_resume
 
 pytestmark = pytest.mark.learning
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import differences, train_killed, train_straight
-from tests.test_resume_kill import ENVIRONMENTS, WORKBENCH, random_config, workbench_config
+from tests.training.test_resume_kill import ENVIRONMENTS, WORKBENCH, random_config, workbench_config
 
 pytestmark = pytest.mark.learning
 KILLS = 20

@@ -15,11 +15,11 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
-from gym_loop.checking import check
+from gym_loop.agents.transition import Transition
 from gym_loop.envs.answers import own_copy
 from gym_loop.errors import EnvError
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.transition import Transition
+from gym_loop.training.check import check
 from tests.scripted import make_loop
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.transition import Transition
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
-from gym_loop.transition import Transition
 from tests.scripted import (
     EPISODES,
     STEP,
@@ -187,7 +187,7 @@ class TestStopping:
 
 
 def test_state_goes_through_data() -> None:
-    from gym_loop.state_tree import capture, restore
+    from gym_loop.checkpoints.tree import capture, restore
 
     loop, _ = make_loop(max_steps=4)
     loop.train()

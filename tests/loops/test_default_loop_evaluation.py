@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 from tests.scripted import (
     EPISODES,
     STEP,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.loops.episode_row import EpisodeRow
-from gym_loop.state_tree import capture, restore
 
 
 def test_episodes_of_several_steps_have_means_in_common() -> None:

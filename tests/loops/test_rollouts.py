@@ -17,14 +17,14 @@ from gymnasium.vector import AutoresetMode
 import gym_loop
 from gym_loop.agents import BaseAgent
 from gym_loop.agents.ppo import PPO
+from gym_loop.checkpoints.seeding import Seeds
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import capture, first_difference, restore
 from gym_loop.envs import shards
 from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvWorkerError
 from gym_loop.loops.upkeep import Upkeep
 from gym_loop.loops.vector_loop import VectorLoop
-from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
-from gym_loop.state_tree import capture, first_difference, restore
 from tests.loops.local_ray import LocalRay
 from tests.scripted_copies import BatchJournal, ScriptedCopy, expected
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.errors import ContractError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.upkeep import _Rate
-from gym_loop.results import EpisodeResult
+from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 from tests.scripted import (
     EPISODES,
     STEP,

@@ -12,14 +12,14 @@ from gymnasium.vector.utils import batch_space
 
 from gym_loop import load_config, train
 from gym_loop.agents import BaseAgent
-from gym_loop.building import Experiment
-from gym_loop.checking import check
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.envs.making import EnvSpec
 from gym_loop.envs.vector import make_vector_env
 from gym_loop.errors import EnvError, EnvParametersError
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
+from gym_loop.training.building import Experiment
+from gym_loop.training.check import check
 from tests.scripted_copies import BatchJournal
 
 LENGTHS = np.array([7, 8, 9])

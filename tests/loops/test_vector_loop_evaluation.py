@@ -8,11 +8,11 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from gym_loop.agents import BaseAgent
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.envs.making import EnvSpec
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.seeding import Seeds
 from tests.scripted import logged_run
 from tests.scripted_copies import BatchJournal, OwnVectorEnv, make_copies
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.errors import EnvWorkerError
-from gym_loop.experiment import evaluate, train
 from gym_loop.loops.vector_loop import VectorLoop
-from gym_loop.seeding import Seeds
-from gym_loop.verification import verify_resume
+from gym_loop.training.experiment import evaluate, train
+from gym_loop.training.verify import verify_resume
 from tests.scripted_copies import BatchJournal, make_copies
 
 

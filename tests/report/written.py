@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gym_loop.yaml_file import write_yaml
+from gym_loop.schema.yaml_file import write_yaml
 
 Row = Mapping[str, float]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gym_loop.runs.pictures import LONGEST, JpegEncoder, as_rgb, from_jpeg
+from gym_loop.wire.pictures import LONGEST, JpegEncoder, as_rgb, from_jpeg
 
 
 def decoded(data: bytes) -> np.ndarray:

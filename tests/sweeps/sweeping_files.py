@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gym_loop.yaml_file import write_yaml
+from gym_loop.schema.yaml_file import write_yaml
 
 # Its return in Flat-v0 is its parameter `skill`, less `spread` for every odd seed.
 AGENT = """

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gym_loop import class_loader
-from gym_loop.class_loader import load_class, use_instead
-from gym_loop.config import load_config
+from gym_loop.config.run_file import load_config
 from gym_loop.errors import SweepError
+from gym_loop.schema import class_strings as class_loader
+from gym_loop.schema.class_strings import load_class, use_instead
 from gym_loop.sweeps import parcel
 from gym_loop.sweeps.parcel import named_files, pack
 from gym_loop.sweeps.trainable import PARCEL, travelled_files

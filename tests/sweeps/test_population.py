@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import gym_loop
-from gym_loop.config import load_config
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import first_difference
+from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError
-from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.directory import RunDirectory
-from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.forking import fork_run
 from gym_loop.sweeps.population import check_may_change, explored
 from gym_loop.sweeps.space import Parameter, Space

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gym_loop.config import load_config
+from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError
 from gym_loop.sweeps.plan import plan
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep

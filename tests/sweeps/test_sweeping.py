@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import gym_loop
-from gym_loop.config import load_config
+from gym_loop.checkpoints.store import CheckpointStore
+from gym_loop.checkpoints.tree import first_difference
+from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError, SweepError, UsageError
-from gym_loop.runs.checkpoint import CheckpointStore
 from gym_loop.runs.listing import list_runs
-from gym_loop.state_tree import first_difference
 from gym_loop.sweeps.result import SweepResult
 from gym_loop.sweeps.search import _mean
 from gym_loop.sweeps.sweeping import sweep
@@ -113,7 +113,7 @@ class TestGrid:
 
 def load_seed(run: str) -> int:
     """The seed that the agent of a run was given."""
-    from gym_loop.seeding import Seeds
+    from gym_loop.checkpoints.seeding import Seeds
 
     return int(Seeds(manifest(run)["seed"]).integer("agent"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gym_loop.files import open_regular
+from gym_loop.schema.files import open_regular
 
 END = 16  # bytes by which a file is known again; a record of events has as many at least
 

@@ -1,0 +1,1 @@
+"""Checkpoints: objects as data, random streams, and the store that keeps both on disk."""

@@ -1,0 +1,190 @@
+"""The agent's sockets: it listens for the server's command receiver, and reads two streams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gym_loop.envs.remote.addresses import is_loopback
+from gym_loop.envs.remote.zmq_sockets import POLL, Sockets, import_zmq
+from gym_loop.errors import BridgeConnectionError, UsageError
+from gym_loop.wire.gymz import Reading, encode_command
+
+LARGEST = 1 << 26  # bytes of an observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Where the streams are, where we listen for the server, and the keys.
+
+    Args:
+        host: of the server.
+        observation_port: TCP port of its observations.
+        reward_port: TCP port of its rewards.
+        command_host: our address that it connects to.
+        command_port: our TCP port that it connects to.
+        secret_key: file of our own CURVE pair.
+        server_key: file of the server's public key.
+    """
+
+    host: str
+    observation_port: int
+    reward_port: int
+    command_host: str
+    command_port: int
+    secret_key: str | None
+    server_key: str | None
+
+    def sockets(self) -> Sockets:
+        """Sockets with these keys."""
+        server_key = Path(self.server_key) if self.server_key else None
+        return Sockets(
+            secret_key=Path(self.secret_key) if self.secret_key else None,
+            peer_key=server_key,
+            readers=[server_key] if server_key else [],
+        )
+
+    def check(self) -> None:
+        """Refuse what would let strangers command.
+
+        Raises:
+            UsageError: commands would be given beyond this machine without keys.
+        """
+        if bool(self.secret_key) != bool(self.server_key):
+            raise UsageError("secret_key and server_key belong together; name both files")
+        if not is_loopback(self.command_host) and not self.secret_key:
+            raise UsageError(
+                f"command_host {self.command_host} can be reached from other machines: name the"
+                " files of CURVE keys in secret_key and server_key, or keep the host 127.0.0.1"
+            )
+
+
+class Link:
+    """The open sockets.
+
+    Args:
+        ports: where to.
+
+    Raises:
+        BridgeConnectionError: another agent listens on the command port.
+    """
+
+    def __init__(self, ports: Ports) -> None:
+        zmq = import_zmq()
+        self._zmq = zmq
+        self._sockets = ports.sockets()
+        try:
+            # It tells of each server that begins to listen, and of each that goes.
+            self._commands, self.address = self._sockets.bind(
+                zmq.XPUB, ports.command_host, ports.command_port, "command_port"
+            )
+        except BridgeConnectionError as error:
+            self._sockets.close()
+            raise BridgeConnectionError(
+                f"{error}; one agent at a time commands a system, the others can only listen"
+            ) from None
+        self._commands.setsockopt(zmq.XPUB_VERBOSER, 1)
+        try:
+            self._observations = self._connected(ports.host, ports.observation_port)
+            self._rewards = self._connected(ports.host, ports.reward_port)
+        except BridgeConnectionError:
+            self._sockets.close()
+            raise
+        self._poller = zmq.Poller()
+        for socket in (self._commands, self._observations, self._rewards):
+            self._poller.register(socket, zmq.POLLIN)
+        self.servers = 0
+
+    def _connected(self, host: str, port: int) -> Any:
+        return self._sockets.connect(self._zmq.SUB, host, port, LARGEST)
+
+    def wait_for_server(self, timeout: float) -> None:
+        """Wait until a server is connected to the command port.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            BridgeConnectionError: none came.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            self._count_servers()
+            left = deadline - time.monotonic()
+            if self.servers > 0:
+                return
+            if left <= 0:
+                raise BridgeConnectionError(
+                    f"no server connected to {self.address} for the commands within {timeout:g} s;"
+                    " see that it runs, and that its CommandReceiver.socket is this port"
+                )
+            self._commands.poll(min(left, POLL) * 1e3)
+
+    def send(self, values: Sequence[Any]) -> None:
+        """Send a command."""
+        self._commands.send(encode_command(values, time.time()))
+
+    def receive(self, timeout: float) -> tuple[list[Reading], list[Reading]]:
+        """Everything that has come: observations and rewards; waits for the first of it.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            BridgeProtocolError: a message is none of gymz's.
+        """
+        found = dict(self._poller.poll(max(timeout, 0.0) * 1e3))
+        if self._commands in found:
+            self._count_servers()
+        return (
+            self._drain(self._observations) if self._observations in found else [],
+            self._drain(self._rewards) if self._rewards in found else [],
+        )
+
+    def next_observation(self) -> Reading | None:
+        """One observation; None if none came for a moment."""
+        return self._next(self._observations)
+
+    def next_reward(self) -> Reading | None:
+        """One reward; None if none came for a moment."""
+        return self._next(self._rewards)
+
+    def _next(self, socket: Any) -> Reading | None:
+        try:
+            return Reading(socket.recv())
+        except self._zmq.Again:
+            self._count_servers()
+            return None
+
+    def _drain(self, socket: Any) -> list[Reading]:
+        return [Reading(data) for data in self._frames(socket)]
+
+    def _frames(self, socket: Any) -> list[bytes]:
+        frames = []
+        while True:
+            try:
+                frames.append(socket.recv(self._zmq.NOBLOCK))
+            except self._zmq.Again:
+                return frames
+
+    def _count_servers(self) -> None:
+        for frame in self._frames(self._commands):
+            self.servers += {b"\x01": 1, b"\x00": -1}.get(frame[:1], 0)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._sockets.close()
+
+
+def read_one(ports: Ports, timeout: float) -> Reading | None:
+    """One message of the observations, read without commanding; None if none comes in time."""
+    zmq = import_zmq()
+    sockets = ports.sockets()
+    try:
+        socket = sockets.connect(zmq.SUB, ports.host, ports.observation_port, LARGEST)
+        return Reading(socket.recv()) if socket.poll(timeout * 1e3) else None
+    finally:
+        sockets.close()

@@ -1,0 +1,365 @@
+"""The proof that an environment comes back exactly: play, save, restore elsewhere, compare."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+
+from gym_loop.checkpoints.seeding import capture_global_streams, restore_global_streams
+from gym_loop.checkpoints.tree import (
+    capture,
+    capture_with_inventory,
+    first_difference,
+    refuse_parts,
+)
+from gym_loop.envs.foreign import explained_call, explained_reset
+from gym_loop.envs.making import close_quietly
+from gym_loop.envs.silence import in_silence
+from gym_loop.envs.state.keeping import candidates, copies_method, keep_state, kept_elsewhere
+from gym_loop.envs.state.layers import classes_of, layers_of
+from gym_loop.envs.state.methods import AttributesMethod
+from gym_loop.envs.state.replay import ReplayMethod
+from gym_loop.envs.state.single_state import RESTART
+from gym_loop.errors import EnvError, SpaceError, StateError
+
+# Wall-clock times in an info dictionary; no two runs agree on them.
+TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
+# A slow environment is proved by fewer steps: a method has six or seven parts.
+SECONDS_A_PART = 1.0
+LEAST_STEPS_A_PART = 3
+SECONDS_UNTIL_TOLD = 2.0
+CONSEQUENCE = "a resumed run begins a new episode in place of the one that was under way"
+REMEDY = (
+    "give the environment's class get_state(), which returns all of its state as plain data, "
+    f"random streams included, and set_state(state), which takes it back; until then {CONSEQUENCE}"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a stopped run can go on exactly, as far as its environment is concerned.
+
+    Args:
+        exact: the environment continued bit for bit in the proof.
+        method: what to give to `keep_state`.
+        reason: how it was proved, or what differed first.
+        remedy: what to do about it; empty if exact.
+        left_out: attributes that are no data and have outlived a reset, with their types: the
+            proof did not need them, which does not say that nothing ever will.
+    """
+
+    exact: bool
+    method: str
+    reason: str
+    remedy: str
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """``exact`` or ``approximate``, as the manifest says it."""
+        return "exact" if self.exact else "approximate"
+
+    @property
+    def omission(self) -> str:
+        """What an exact verdict does not vouch for."""
+        return (
+            f"not in the environment's state, being no data: {', '.join(self.left_out)}; if it"
+            " decides what comes, a resumed run goes on in another way"
+        )
+
+
+def prove(
+    make_env: Callable[[], Any],
+    seed: int,
+    steps: int = 32,
+    method: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Verdict:
+    """Find the best method that brings an environment back bit for bit.
+
+    One fresh copy is played and saved, its state goes into another, and both take the same
+    actions. Observations, rewards and flags must agree, and whatever in info is data but
+    for times. No global random stream, and no environment but the two copies, is touched.
+
+    Raises:
+        SpaceError: an observation is no data, or could not be made anew in a resume.
+
+    Args:
+        make_env: makes a fresh copy; it is called twice a method, and the copies are closed.
+        seed: of the first reset and of the actions.
+        steps: number of steps before the state is saved, and again after it; fewer where the
+            environment is slow.
+        method: prove only this one; None tries all that fit, best first.
+        tell: told what is going on if it takes more than two seconds.
+        clock: in seconds.
+    """
+    streams = capture_global_streams()
+    try:
+        with in_silence():
+            return _prove(make_env, seed, _Pace(steps, tell, clock), method)
+    finally:
+        restore_global_streams(streams)
+
+
+def _prove(make_env: Callable[[], Any], seed: int, pace: _Pace, method: str | None) -> Verdict:
+    first = make_env()
+    names = [method] if method else candidates(first)
+    core, elsewhere = layers_of(first)[-1], kept_elsewhere(first)
+    failures: list[str] = []
+    lucky: Verdict | None = None
+    by_chance: set[str] = set()
+    for name in names:
+        if copies_method(name) != RESTART:
+            # Each method gets copies of its own.
+            env = first if not (failures or lucky) else make_env()
+            left_out: list[str] = []
+            with_luck: list[str] = []
+            notes = (left_out, with_luck)
+            difference = _difference(env, make_env, name, seed, pace, notes, by_chance)
+            if ": info." in difference and not by_chance:
+                by_chance = _info_by_chance(make_env, seed, pace)
+                if by_chance:
+                    env = make_env()
+                    difference = _difference(env, make_env, name, seed, pace, notes, by_chance)
+            if difference:
+                failures.append(f"{name}: {difference}")
+                continue
+            proved = f"equal for {pace.proved()} after a restore by {name}"
+            if by_chance:
+                proved += f"; the same seed does not repeat {', '.join(sorted(by_chance))} in info"
+            verdict = Verdict(True, name, proved, "", tuple(left_out))
+            if not with_luck or method:
+                return verdict
+            lucky = lucky or verdict
+    if lucky:
+        return lucky
+    if not failures:
+        close_quietly(first)
+        failures.append(elsewhere or _why_no_method(core))
+    kind = names[-1].partition("[")
+    restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
+    return Verdict(False, restart, "; ".join(failures), CONSEQUENCE if elsewhere else REMEDY)
+
+
+class _Pace:
+    """How many steps each part of the proof takes: half of the steps, fewer if they are slow.
+
+    The first part finds out how many, and all others take as many, of every method: no method
+    is proved by less than another.
+    """
+
+    def __init__(self, steps: int, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._wanted = self._part = steps // 2
+        self._tell, self._clock, self._began = tell, clock, clock()
+        self._told = self._measured = False
+
+    def part(self) -> Iterator[None]:
+        """Go once round a loop for each step of a part."""
+        began = self._clock()
+        for number in range(self._part):
+            now = self._clock()
+            if now - self._began > SECONDS_UNTIL_TOLD and not self._told:
+                self._told = True
+                self._tell(
+                    "finding out how the environment's state can be saved; it is slow, so that"
+                    " this takes a while"
+                )
+            slow = now - began > SECONDS_A_PART and number >= LEAST_STEPS_A_PART
+            if slow and not self._measured:
+                self._part = number
+                break
+            yield
+        self._measured = True
+
+    def proved(self) -> str:
+        """How much was compared."""
+        slow = f" ({2 * self._wanted} would take too long)" if self._part < self._wanted else ""
+        return f"{2 * self._part} steps{slow}"
+
+
+def _why_no_method(core: Any) -> str:
+    if isinstance(core, AsyncVectorEnv):
+        return "the copies in the worker processes are no StatefulEnv and cannot answer"
+    if isinstance(core, gymnasium.Env) and not isinstance(core, VectorEnv):
+        return f"{RESTART} begins a new episode"
+    return (
+        f"{type(core).__name__} keeps its state outside Python's data, and its copies end their "
+        "episodes at different times, so that no replay can begin from a common reset"
+    )
+
+
+def _difference(
+    env: Any,
+    make_env: Callable[[], Any],
+    method: str,
+    seed: int,
+    pace: _Pace,
+    notes: tuple[list[str], list[str]],
+    by_chance: Collection[str],
+) -> str:
+    """What differs first after a restore, but for parts of info; empty if nothing does.
+
+    Notes what is left out, and the method if it rests on a fresh reset making objects of the same
+    classes as those that were saved: a grid of other things would refuse the state.
+    """
+    other = None
+    try:
+        original = keep_state(env, method)
+        before = capture_global_streams()
+        player = _Player(env, seed, pace)
+        player.begin(original.env)
+        tree = _copy_of_data(original.snapshot())
+        notes[0][:] = original.left_out()
+        streams = capture_global_streams()
+        expected = list(player.go_on(original.env))
+        if copies_method(method) == ReplayMethod.name and first_difference(streams, before):
+            return (
+                "it draws from the global random streams, which the agent draws from too, so "
+                "that a replay would draw other numbers"
+            )
+        other = make_env()
+        restored = keep_state(other, method)
+        restored.restore(tree)
+        if restored.after_reset and copies_method(method) == AttributesMethod.name:
+            notes[1][:] = [method]
+        restore_global_streams(streams)
+        for number, (want, have) in enumerate(
+            zip(expected, player.go_on(restored.env), strict=False), 1
+        ):
+            for one in (want, have):
+                one["info"] = _without(one["info"], by_chance)
+            if found := first_difference(want, have):
+                return f"step {number} after a restore: {found}"
+    except SpaceError:
+        raise
+    except StateError as error:
+        return str(error)
+    except EnvError:
+        raise
+    except Exception as error:
+        if sentence := explained_call(error):
+            raise EnvError(sentence) from error
+        return f"{type(error).__name__} was raised while it was tried: {error}"
+    finally:
+        close_quietly(env)
+        if other is not None:
+            close_quietly(other)
+    return ""
+
+
+def _info_by_chance(make_env: Callable[[], Any], seed: int, pace: _Pace) -> set[str]:
+    """Parts of info that resets of two fresh copies with the same seed do not agree on.
+
+    Such as an action, sampled from a space that each reset makes anew. No state is to blame, and
+    no agent is told what a reset says.
+    """
+    plays = []
+    for _ in range(2):
+        env = make_env()
+        try:
+            plays.append(_Player(env, seed, pace).begin(env))
+        finally:
+            close_quietly(env)
+    found = set()
+    resets = [[note["info"] for note in play if "reward" not in note] for play in plays]
+    for one, other in zip(*resets, strict=False):
+        if isinstance(one, dict) and isinstance(other, dict):
+            found |= {key for key in one if first_difference(one[key], other.get(key))}
+    return found
+
+
+def _without(info: Any, keys: Collection[str]) -> Any:
+    if not isinstance(info, dict):
+        return info
+    return {key: item for key, item in info.items() if key not in keys}
+
+
+class _Player:
+    """Plays seeded random actions, with resets, and notes what the environment answers."""
+
+    def __init__(self, env: Any, seed: int, pace: _Pace) -> None:
+        # A copy: a space that belongs to the class must not be re-seeded.
+        self._space = copy.deepcopy(env.action_space)
+        self._seed = seed
+        self._pace = pace
+        self._vector = isinstance(layers_of(env)[-1], VectorEnv)
+
+    def begin(self, env: Any) -> list[Any]:
+        """Two episodes, the second one unseeded, so that it follows from the first; as data."""
+        self._space.seed(self._seed)
+        observation, info = env.reset(seed=self._seed)
+        if sentence := explained_reset(info):
+            raise EnvError(sentence)
+        _refuse_unmade(observation, env)
+        first = [_note(observation, info), *self._steps(env)]
+        return [*first, _note(*env.reset()), *self._steps(env)]
+
+    def go_on(self, env: Any) -> Iterator[Any]:
+        """The rest of the episode under way, and another one; every answer as data."""
+        self._space.seed(self._seed + 1)
+        yield from self._steps(env)
+        yield _note(*env.reset())
+        yield from self._steps(env)
+
+    def _steps(self, env: Any) -> Iterator[Any]:
+        for _ in self._pace.part():
+            observation, reward, terminated, truncated, info = env.step(self._space.sample())
+            yield _note(observation, info, reward, terminated, truncated)
+            if self._vector:
+                if env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED:
+                    over = np.logical_or(terminated, truncated)
+                    if over.any():
+                        yield _note(*env.reset(options={"reset_mask": over}))
+            elif terminated or truncated:
+                yield _note(*env.reset())
+
+
+def _refuse_unmade(observation: Any, env: Any) -> None:
+    """Refuse an observation that a checkpoint in the middle of an episode could not hold."""
+    try:
+        refuse_parts(capture_with_inventory(observation, *classes_of(env), path="observation")[1])
+    except StateError as error:
+        raise SpaceError(f"{type(layers_of(env)[-1]).__name__} gives an {error}") from None
+
+
+def _note(observation: Any, info: Any, *answers: Any) -> Any:
+    """An answer as data, with the parts of info that can be noted."""
+    names = ("reward", "terminated", "truncated")
+    note = {"observation": capture(observation, path="the observation")}
+    note.update(zip(names, capture(list(answers)), strict=False))
+    note["info"] = _info_note(info)
+    return note
+
+
+def _info_note(info: Any) -> Any:
+    if isinstance(info, dict):
+        return {str(key): _info_note(item) for key, item in info.items() if key not in TIMES}
+    try:
+        return capture(info)
+    except StateError:
+        return None
+
+
+def _copy_of_data(tree: Any) -> Any:
+    """A copy that holds nothing but what a checkpoint can hold.
+
+    Raises:
+        StateError: something else is in it.
+    """
+    if isinstance(tree, dict) and all(type(key) is str for key in tree):
+        return {key: _copy_of_data(item) for key, item in tree.items()}
+    if type(tree) is list:
+        return [_copy_of_data(item) for item in tree]
+    if isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind not in "OV":
+        return tree.copy()
+    if tree is None or type(tree) in (bool, int, float, str, bytes):
+        return tree
+    raise StateError(f"a {type(tree).__name__} is no data; get_state() must return plain data")

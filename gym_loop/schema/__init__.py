@@ -1,0 +1,1 @@
+"""Class strings, parameter declarations, and YAML documents with line numbers."""

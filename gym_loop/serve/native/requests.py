@@ -1,0 +1,163 @@
+"""The fields of a request, each checked for its kind before anything is done."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from gym_loop.serve.native.making import MODES, VECTORIZATIONS, Wish
+from gym_loop.serve.native.problems import BadRequest, NotAllowed
+from gym_loop.serve.native.settings import NativeSettings
+from gym_loop.wire.json_values import short
+from gym_loop.wire.problems import WrongSeed
+
+Fields = dict[str, Any]
+_MOST_STEPS = 2**31
+_LONGEST_NAME = 100
+_PLAIN = (type(None), bool, int, float, str)
+
+
+def only(fields: Fields, *names: str) -> None:
+    """Refuse fields that nobody reads, as a misspelt one is.
+
+    Raises:
+        BadRequest: there is one.
+    """
+    unknown = fields.keys() - {"op", *names}
+    if unknown:
+        known = ", ".join(names) or "none"
+        raise BadRequest(
+            f"{fields['op']} has no field {short(sorted(unknown)[0])}; its fields are {known}"
+        )
+
+
+def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
+    """What a make request asks for.
+
+    Raises:
+        BadRequest: a field is of the wrong kind.
+        NotAllowed: the operator allows no such parameter, or not so many environments.
+    """
+    only(
+        fields, "env_id", "parameters", "num_envs", "vectorization", "autoreset",
+        "max_episode_steps", "render_mode", "state",
+    )  # fmt: skip
+    env_id, parameters = fields.get("env_id"), fields.get("parameters")
+    if parameters is None:
+        parameters = {}
+    if type(parameters) is not dict:
+        raise BadRequest(f"parameters must be an object, not {short(parameters)}")
+    for name, value in parameters.items():
+        _check_parameter(env_id, name, value, settings)
+    autoreset = fields.get("autoreset")
+    if autoreset is not None and (type(autoreset) is not str or autoreset not in MODES):
+        raise BadRequest(f"autoreset {short(autoreset)} must be null, {', '.join(MODES)}")
+    vectorization = fields.get("vectorization", "auto")
+    if type(vectorization) is not str or vectorization not in VECTORIZATIONS:
+        raise BadRequest(
+            f"vectorization {short(vectorization)} must be {', '.join(VECTORIZATIONS)}"
+        )
+    render_mode = fields.get("render_mode")
+    if render_mode is not None and (type(render_mode) is not str or render_mode != "rgb_array"):
+        raise BadRequest(f"render_mode {short(render_mode)} must be null or rgb_array")
+    return Wish(
+        env_id,  # type: ignore[arg-type]  # the catalogue checks it
+        parameters,
+        _size(fields, "num_envs", settings.max_envs),
+        vectorization,
+        None if autoreset is None else MODES[autoreset],
+        _size(fields, "max_episode_steps", _MOST_STEPS),
+        render_mode,
+        flag(fields, "state"),
+    )
+
+
+def _check_parameter(env_id: Any, name: Any, value: Any, settings: NativeSettings) -> None:
+    if type(name) is not str or not name.isidentifier() or len(name) > _LONGEST_NAME:
+        raise BadRequest(f"{short(name)} is no name of a parameter")
+    if name in ("render_mode", "max_episode_steps"):
+        raise BadRequest(f"{name} is a field of its own, beside parameters")
+    if not any(_allows(pattern, str(env_id), name) for pattern in settings.allow_parameters):
+        raise NotAllowed(
+            f"this server lets no client set {name} of {env_id!s:.100}; its operator can, by"
+            " allow_parameters"
+        )
+    if not _is_plain(value):
+        raise BadRequest(f"parameter {name} must be plain: a number, a text, a list or an object")
+
+
+def _allows(pattern: str, env_id: str, name: str) -> bool:
+    of_env, separator, of_name = pattern.rpartition(":")
+    return fnmatchcase(name, of_name) and (not separator or fnmatchcase(env_id, of_env))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    return type(value) in _PLAIN
+
+
+def _size(fields: Fields, name: str, most: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < 1:
+        raise BadRequest(f"{name} must be null or an integer from 1 on, not {short(value)}")
+    if value > most:
+        raise NotAllowed(f"{name} {value} is more than the {most} that this server allows")
+    return value
+
+
+def flag(fields: Fields, name: str) -> bool:
+    """A field that is true or false; false if it is absent.
+
+    Raises:
+        BadRequest: it is neither.
+    """
+    value = fields.get(name, False)
+    if type(value) is not bool:
+        raise BadRequest(f"{name} must be true or false, not {short(value)}")
+    return value
+
+
+def reset_of(fields: Fields, num_envs: int | None) -> Fields:
+    """The seed and the options of a reset.
+
+    Raises:
+        BadRequest: a field is of the wrong kind.
+        WrongSeed: a seed is no integer from 0 on.
+    """
+    only(fields, "instance", "seed", "options", "mask")
+    seed, options, mask = (fields.get(name) for name in ("seed", "options", "mask"))
+    if type(seed) is list:
+        if len(seed) != num_envs:
+            raise WrongSeed(f"{len(seed)} seeds where there are {num_envs or 'no'} copies")
+        for one in seed:
+            _check_seed(one)
+    else:
+        _check_seed(seed)
+    if options is not None and type(options) is not dict:
+        raise BadRequest(f"options must be null or an object, not {short(options)}")
+    if mask is not None:
+        options = {**(options or {}), "reset_mask": _mask(mask, num_envs)}
+    return {"seed": seed, "options": options}
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
+        raise WrongSeed(f"seed {short(seed)} is no integer from 0 to 2**64 - 1")
+
+
+def _mask(mask: Any, num_envs: int | None) -> Any:
+    array = mask
+    if type(mask) is list and all(type(one) is bool for one in mask):
+        array = np.asarray(mask)
+    if type(array) is not np.ndarray or array.dtype != bool or array.shape != (num_envs,):
+        raise BadRequest(f"mask must be {num_envs or 0} bools, one a copy")
+    if not array.any():
+        raise BadRequest("mask must choose at least one copy")
+    return array

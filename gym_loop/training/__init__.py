@@ -1,0 +1,1 @@
+"""One run from its file to its result, and many: trained, resumed, evaluated, checked, proved."""

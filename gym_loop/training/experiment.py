@@ -1,0 +1,287 @@
+"""Train or evaluate what a run config describes: the two functions that everything else serves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from gym_loop.checkpoints.seeding import Seeds, check_seed, draw_seed
+from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.config.run_file import RunConfig, load_config
+from gym_loop.errors import SeedsFailedError, UsageError
+from gym_loop.loops.upkeep import write_evaluation
+from gym_loop.runs.console import Console
+from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
+from gym_loop.runs.fresh_agent import NOT_HELD
+from gym_loop.runs.results import EvaluationResult, TrainingResult
+from gym_loop.runs.signals import stop_signals
+from gym_loop.runs.training_run import TrainingRun
+from gym_loop.training.budgets import lift_default_budget
+from gym_loop.training.building import Experiment, check_visible
+from gym_loop.training.many_seeds import check_seeds, train_seeds
+from gym_loop.training.own_code import find_copies, tell_code
+from gym_loop.training.session import train_prepared
+
+if TYPE_CHECKING:
+    from gym_loop.checkpoints.store import Checkpoint
+
+Source = str | Path | Mapping[str, Any] | RunConfig
+Overrides = Iterable[str] | Mapping[str, Any]
+
+
+@overload
+def train(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    seed: int | None = None,
+    name: str | None = None,
+    resume: str | bool = False,
+    code: str | None = None,
+    quiet: bool = True,
+) -> TrainingResult: ...
+
+
+@overload
+def train(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    seeds: Iterable[int],
+    jobs: int | None = None,
+    resume: bool = False,
+    code: str | None = None,
+    quiet: bool = True,
+) -> list[TrainingResult]: ...
+
+
+def train(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    seed: int | None = None,
+    seeds: Iterable[int] | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    resume: str | bool = False,
+    code: str | None = None,
+    quiet: bool = True,
+) -> TrainingResult | list[TrainingResult]:
+    """Train the agent of a run config, once or with many seeds.
+
+    Args:
+        source: path of a run file, its content as nested mappings, or a loaded config.
+        overrides: ``dotted.key=value`` texts, or a mapping of dotted keys.
+        seed: in place of the config's.
+        seeds: train one run a seed, each in a process of its own; a list of results in their
+            order is returned. Without ``resume``, or with ``resume=True``, which continues the
+            newest run of each seed.
+        jobs: of the processes, so many work at once; by default one a core.
+        name: the run's id; by default the file's stem and a number.
+        resume: True continues the newest run of this file, an id that run.
+        code: ``"run"`` loads the copies of your files that the run has kept (the one that is
+            resumed, else the newest of this file), ``"files"`` the files as they are now; by
+            default the copies where the file is a run's own ``run.yaml``, else the files.
+        quiet: show warnings only.
+
+    Raises:
+        GymLoopError: the config cannot be used; nothing has been created then.
+        SeedsFailedError: some of the seeds failed; its ``results`` are those of the others.
+        Exception: whatever the agent or the environment raised, after a checkpoint was saved.
+    """
+    of_run = resume if isinstance(resume, str) else None
+    config = load_config(source, overrides, code=find_copies(source, overrides, of_run, code))
+    if seeds is not None:
+        if seed is not None or name is not None or isinstance(resume, str):
+            raise UsageError("seeds are many runs: seed, name, and a run to resume are for one")
+        found = train_seeds(config, check_seeds(seeds), jobs=jobs, resume=resume, quiet=quiet)
+        results = [one.result for one in found.outcomes if one.result is not None]
+        failed = [f"seed {one.seed}: {one.error}" for one in found.outcomes if one.error]
+        if failed:
+            raise SeedsFailedError("\n".join(failed), results)
+        return results
+    if jobs is not None:
+        raise UsageError("jobs is for many seeds: give seeds as well")
+    if seed is not None:
+        config = load_config(config, {"seed": seed}, options={"seed": "--seed"})
+    return train_config(config, Console(quiet=quiet), name=name, resume=resume)
+
+
+def train_config(
+    config: RunConfig,
+    console: Console,
+    *,
+    name: str | None = None,
+    resume: str | bool = False,
+    ready: Callable[[Experiment], None] | None = None,
+) -> TrainingResult:
+    """Begin or resume the run of a loaded config; see `train`.
+
+    Args:
+        config: the config.
+        console: what a person sees.
+        name: the run's id.
+        resume: True for the newest run, an id for that one.
+        ready: called right before the first step.
+    """
+    if not resume:
+        if config.seed is None:
+            config = config.with_seed(draw_seed())
+        config = lift_default_budget(config, config.overridden, console.message)
+        with config.code_in_use():
+            return train_prepared(config, None, console, name=name, ready=ready)
+    if name is not None:
+        raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
+    from gym_loop.training.resume import find_run, refuse_without_checkpoints, resumed_config
+
+    directory = find_run(config, None if resume is True else resume)
+    refuse_without_checkpoints(directory)
+    refuse_obstacles(map(directory.path, directory.parents), "make it writable, or resume a copy")
+    directory.lock()
+    try:
+        config, changed = resumed_config(config, directory, console.message)
+        with config.code_in_use():
+            return train_prepared(config, directory, console, changed=changed, ready=ready)
+    finally:
+        directory.unlock()
+
+
+def evaluate(
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    run: str | None = None,
+    checkpoint: str | Path = "latest",
+    episodes: int | None = None,
+    record: bool | None = None,
+    render: bool | None = None,
+    seed: int | None = None,
+    untrained: bool = False,
+    code: str | None = None,
+    quiet: bool = True,
+) -> EvaluationResult:
+    """Evaluate the agent of a run config: no ``memorize``, no ``update``, no exploration.
+
+    Ctrl-C ends it with those episodes that are over; ``signal`` of the result says so.
+
+    Args:
+        source: as in `train`.
+        overrides: as in `train`.
+        run: id of the run whose agent is loaded; by default the newest of this file.
+        checkpoint: ``"latest"``, ``"best"`` or a checkpoint's path.
+        episodes: in place of the loop's ``eval_episodes``.
+        record: in place of ``eval_record`` (true: every episode).
+        render: in place of ``eval_render``.
+        seed: leads to the seeds of the episodes; by default the config's, or the run's.
+        untrained: the agent as it is made, and no run's.
+        code: as in `train`; the run is the one that is evaluated.
+        quiet: show warnings only.
+
+    Raises:
+        GymLoopError: the config, the run or the checkpoint cannot be used; nothing has been created
+            then. An agent that learns nothing needs no checkpoint.
+    """
+    from gym_loop.training.resume import trained_config
+
+    wishes = {
+        "eval_episodes": ("--episodes", episodes),
+        "eval_record": ("--record", int(record) if record is not None else None),
+        "eval_render": ("--render", render),
+    }
+    is_path = str(checkpoint) not in ("latest", "best")
+    of_run = run or (Path(checkpoint).resolve().parent.name if is_path else None)
+    config = load_config(source, overrides, code=find_copies(source, overrides, of_run, code))
+    for name, (option, wish) in wishes.items():
+        if wish is not None:
+            key = f"loop.parameters.{name}"
+            config = load_config(config, {key: wish}, options={key: option})
+    console = Console(quiet=quiet)
+    config, directory, found = trained_config(
+        config, run, checkpoint, console.warning, untrained=untrained
+    )
+    if seed is not None or config.seed is None:
+        config = config.with_seed(check_seed(seed, "--seed") if seed is not None else draw_seed())
+    with config.code_in_use():
+        return _evaluate(config, directory, found, console)
+
+
+def _evaluate(
+    config: RunConfig,
+    directory: RunDirectory | None,
+    found: Checkpoint | None,
+    console: Console,
+) -> EvaluationResult:
+    """Play what `evaluate` has decided on, and write it down."""
+    assert config.seed is not None
+    parameters = config.loop.parameters
+    recorded = parameters.get("eval_record", False)
+    visible = {"render": bool(parameters.get("eval_render")), "record": bool(recorded)}
+    if any(visible.values()):
+        check_visible(config, **visible, evaluation=True)
+    training_run = TrainingRun(Seeds(config.seed), console=console)
+    experiment = Experiment(config, training_run, **visible, evaluation=True)
+    try:
+        tell_code(config, directory, console)
+        if found is not None:
+            training_run.check_fits(experiment.loop, found)
+            training_run.load_agent(experiment.agent, found)
+            _tell_not_held(directory, console)
+            with found.loading():
+                experiment.loop.episode = saved_count(found.info, "episode")
+            experiment.loop.steps = found.step
+        training_run.directory = directory or RunDirectory(
+            f"{config.stem}-untrained", directories(parameters)
+        )
+        training_run.prepare_evaluation(lambda: experiment.env, recorded)
+        with stop_signals(training_run.request_stop):
+            played = experiment.loop.evaluate()
+        complete = _finish_videos(training_run)
+        result = EvaluationResult(
+            played,
+            run=directory.run_id if directory else None,
+            checkpoint=str(found.path) if found else None,
+            signal=training_run.stop_signal,
+        )
+        if result.signal is not None:  # not the evaluation that was asked for: a report reads those
+            console.warning(
+                f"stopped after {len(played)} episodes: what they came to is written to no file"
+            )
+            return replace(result, complete=complete)
+        complete &= _write(training_run, result)
+        return replace(result, complete=complete)
+    finally:
+        training_run.close("finished")
+        training_run.close_env(experiment.env)
+
+
+def _tell_not_held(directory: RunDirectory | None, console: Console) -> None:
+    """Say what the agent may have learnt that its checkpoints do not hold."""
+    reason = str(directory.manifest().get("resume", {}).get("reason", "")) if directory else ""
+    if reason.startswith(NOT_HELD):
+        console.warning(f"{reason}: the agent plays with what __init__ and the file make of it")
+
+
+def _finish_videos(run: TrainingRun) -> bool:
+    """Say where they are; False if one could not be written."""
+    recorder = run.evaluation_recorder
+    if recorder is None or run.directory is None:
+        return True
+    recorder.close()
+    if not recorder.failed:
+        run.console.message(f"videos: {run.directory.path('eval_record_dir')}")
+    return not recorder.failed
+
+
+def _write(run: TrainingRun, result: EvaluationResult) -> bool:
+    """Leave the evaluation beside those of the training, under the next free number."""
+    if run.directory is None or "eval_logdir" not in run.directory.parents:
+        return True
+    directory = run.directory.path("eval_logdir")
+    number = 1
+    while os.path.exists(directory / f"evaluate-{number}.json"):
+        number += 1
+    path = directory / f"evaluate-{number}.json"
+    return write_evaluation(path, result, run.console.warning)
