@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gym_loop.wire.json_values import Style, number_to_json
-from gym_loop.wire.plain_values import with_ends
+from gym_loop.wire.json_values import Style, number_to_json, with_ends
 from gym_loop.wire.problems import (
     MalformedEnvId,
     Problem,

@@ -12,6 +12,18 @@ from gymnasium import spaces
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from gym_loop.wire.json_values import Style
+from gym_loop.wire.samples import decoder_for, encoder_for
+
+
+def sample_to_json(space: Any, sample: Any, *, style: Style) -> Any:
+    return encoder_for(space, style)(sample)
+
+
+def sample_from_json(space: Any, value: Any) -> Any:
+    return decoder_for(space)(value)
+
+
 QUICK = settings(
     max_examples=60,
     deadline=None,

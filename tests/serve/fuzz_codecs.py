@@ -13,24 +13,16 @@ from gym_loop.wire import gym_http as http_codec
 from gym_loop.wire import gym_nats as nats_codec
 from gym_loop.wire import gymie as websocket_codec
 from gym_loop.wire import gymz as zeromq_codec
+from gym_loop.wire.json_values import Style
 from gym_loop.wire.problems import Problem
-from gym_loop.wire.spaces import (
-    EXACT,
-    Limits,
-    sample_from_bytes,
-    sample_from_json,
-    sample_to_bytes,
-    sample_to_json,
-    space_from_json,
-    space_to_json,
-)
+from gym_loop.wire.spaces import Limits, space_from_json, space_to_json
+from tests.serve.drawn_spaces import sample_from_json, sample_to_json
 from tests.serve.fuzz_inputs import (
     DESCRIPTIONS,
     SCALARS,
     SPACES,
     VALUES,
     WORDS,
-    WRITTEN,
     Strategy,
     Target,
     dumped,
@@ -45,7 +37,7 @@ def read_space(description: Any) -> None:
         space = space_from_json(description, limits=Limits(depth=8, spaces=50, elements=2000))
     except BridgeError:
         return
-    again = space_from_json(json.loads(json.dumps(space_to_json(space, style=EXACT))))
+    again = space_from_json(json.loads(json.dumps(space_to_json(space, style=Style.EXACT))))
     assert again == space
 
 
@@ -57,18 +49,7 @@ def read_sample(drawn: tuple[spaces.Space[Any], Any]) -> None:
     except BridgeError:
         return
     if space.contains(sample):
-        json.dumps(sample_to_json(space, sample, style=EXACT), allow_nan=False)
-
-
-def read_bytes(drawn: tuple[spaces.Space[Any], bytes]) -> None:
-    """Bytes are a sample of their space, or refused."""
-    space, data = drawn
-    try:
-        sample = sample_from_bytes(space, data)
-    except BridgeError:
-        return
-    if space.contains(sample):
-        sample_to_bytes(space, sample)
+        json.dumps(sample_to_json(space, sample, style=Style.EXACT), allow_nan=False)
 
 
 def read_http(drawn: tuple[bytes, bytes]) -> None:
@@ -123,15 +104,6 @@ def read_nats(data: bytes) -> None:
 CODECS: dict[str, tuple[Target, Strategy]] = {
     "spaces": (read_space, DESCRIPTIONS),
     "samples": (read_sample, st.tuples(st.sampled_from(SPACES), VALUES)),
-    "bytes": (
-        read_bytes,
-        st.sampled_from(SPACES).flatmap(
-            lambda space: st.tuples(
-                st.just(space),
-                mutated(st.sampled_from(WRITTEN[id(space)])) | st.binary(max_size=80),
-            )
-        ),
-    ),
     "http codec": (
         read_http,
         st.tuples(dumped(VALUES), st.just(b"application/json") | st.binary(max_size=20)),

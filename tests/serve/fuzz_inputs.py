@@ -8,7 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from hypothesis import strategies as st
 
-from gym_loop.wire.spaces import EXACT, sample_to_bytes, space_to_json
+from gym_loop.wire.json_values import Style
+from gym_loop.wire.spaces import space_to_json
 
 Strategy = st.SearchStrategy[Any]
 Target = Callable[[Any], None]
@@ -29,9 +30,6 @@ SPACES = [
 ]
 for number, one in enumerate(SPACES):
     one.seed(number)
-WRITTEN = {
-    id(space): [sample_to_bytes(space, space.sample()) for _ in range(5)] for space in SPACES
-}
 NUMBERS = st.one_of(
     st.integers(-3, 300),
     st.integers(),
@@ -60,7 +58,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 VALUES = json_values(WORDS | st.text(max_size=4))
 DESCRIPTIONS = st.recursive(
-    st.sampled_from([space_to_json(one, style=EXACT) for one in SPACES]) | VALUES,
+    st.sampled_from([space_to_json(one, style=Style.EXACT) for one in SPACES]) | VALUES,
     lambda inner: st.fixed_dictionaries(
         {"name": st.sampled_from(["Box", "Tuple", "Dict", "Sequence", "OneOf", "Text", "Graph"])},
         optional={

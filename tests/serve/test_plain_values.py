@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 from hypothesis import given
 
-from gym_loop.wire.spaces import plain
+from gym_loop.wire.json_values import plain
 from tests.serve.drawn_spaces import QUICK, through_json, values
 
 

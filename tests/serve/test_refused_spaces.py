@@ -9,23 +9,21 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from hypothesis import given
-from hypothesis import strategies as st
 
 from gym_loop.errors import BridgeProtocolError, SampleError, SpaceError
-from gym_loop.wire.spaces import (
-    EXACT,
-    Limits,
-    byte_coder_for,
-    decoder_for,
-    encoder_for,
-    sample_from_bytes,
+from gym_loop.wire.json_values import Style
+from gym_loop.wire.samples import decoder_for, encoder_for
+from gym_loop.wire.spaces import Limits, space_from_json, space_to_json
+from tests.serve.drawn_spaces import (
+    QUICK,
+    any_space,
     sample_from_json,
-    sample_to_bytes,
     sample_to_json,
-    space_from_json,
-    space_to_json,
+    through_json,
+    values,
 )
-from tests.serve.drawn_spaces import QUICK, any_space, through_json, values
+
+EXACT = Style.EXACT
 
 # -- descriptions ----------------------------------------------------------------------------------
 
@@ -158,34 +156,6 @@ def test_any_json_is_a_sample_or_an_error(space: Any, value: Any) -> None:
     through_json(sample_to_json(space, sample, style=EXACT))
 
 
-@pytest.mark.parametrize(
-    ("space", "data", "message"),
-    [
-        (spaces.Discrete(2), b"123", "there are 3 bytes where 8 were expected"),
-        (spaces.Discrete(2), b"12345678.", "1 bytes are left over"),
-        (spaces.Text(3), b"\x01\0\0\0\xff", "a text is no UTF-8"),
-        (MANY, b"\xff\xff\xff\xff", "there are 0 bytes where 34359738360 were expected"),
-        (spaces.Sequence(spaces.Tuple(())), b"\xff\xff\xff\xff", "empty elements"),
-        (NESTED, b"1234567", "a: 0: there are 7 bytes where 8 were expected"),
-    ],
-)
-def test_bad_bytes_are_refused(space: Any, data: bytes, message: str) -> None:
-    with pytest.raises(SampleError, match=re.escape(message)):
-        sample_from_bytes(space, data)
-
-
-@QUICK
-@given(any_space, st.binary(max_size=64))
-def test_foreign_bytes_are_a_sample_or_an_error(space: Any, data: bytes) -> None:
-    coder = byte_coder_for(space)
-    try:
-        sample = coder.read_all(data)
-    except SampleError:
-        return
-    # Every byte but 0 is true; what a bool is written as is 1.
-    assert coder.write(sample) == data or "bool" in repr(space)
-
-
 # -- what goes out ---------------------------------------------------------------------------------
 
 
@@ -207,9 +177,8 @@ def test_foreign_bytes_are_a_sample_or_an_error(space: Any, data: bytes) -> None
     ],
 )
 def test_what_does_not_fit_is_not_sent(space: Any, sample: Any, message: str) -> None:
-    for send in (sample_to_bytes, lambda *args: sample_to_json(*args, style=EXACT)):
-        with pytest.raises(SampleError, match=re.escape(message)):
-            send(space, sample)
+    with pytest.raises(SampleError, match=re.escape(message)):
+        sample_to_json(space, sample, style=EXACT)
 
 
 class Compass(gymnasium.Space[str]):
@@ -236,5 +205,3 @@ def test_samples_of_another_kind_are_refused(space: Any) -> None:
     for make in (lambda: encoder_for(space, EXACT), lambda: decoder_for(space)):
         with pytest.raises(SpaceError, match="cannot be sent"):
             make()
-    with pytest.raises(SpaceError, match="cannot be sent"):
-        byte_coder_for(space)

@@ -18,7 +18,7 @@ from gym_loop.errors import (
     StateError,
 )
 from gym_loop.wire.json_values import short
-from gym_loop.wire.space_reading import space_from_json
+from gym_loop.wire.spaces import space_from_json
 
 _CLOSING = 2.0  # seconds that a farewell may take
 _REPLY = ("observation", "reward", "terminated", "truncated", "info")

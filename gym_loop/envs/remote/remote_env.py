@@ -16,8 +16,8 @@ from gym_loop.errors import (
     SampleError,
 )
 from gym_loop.wire.json_values import Style, float_from_json, short
-from gym_loop.wire.sample_json import decoder_for, encoder_for
-from gym_loop.wire.space_reading import space_from_json
+from gym_loop.wire.samples import decoder_for, encoder_for
+from gym_loop.wire.spaces import space_from_json
 
 _CLOSING = 2.0  # seconds that a farewell may take
 

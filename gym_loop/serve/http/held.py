@@ -18,14 +18,10 @@ from gym_loop.serve.monitor import Monitor, monitor_directory, prepare_directory
 from gym_loop.serve.sessions import Session
 from gym_loop.wire import gym_http as codec
 from gym_loop.wire.gym_http import BadRequest, Json
+from gym_loop.wire.json_values import Style, plain
 from gym_loop.wire.problems import EnvFailed, UnknownInstance, WrongAction
-from gym_loop.wire.spaces import (
-    LEGACY_FLAT,
-    decoder_for,
-    encoder_for,
-    plain,
-    space_to_json,
-)
+from gym_loop.wire.samples import decoder_for, encoder_for
+from gym_loop.wire.spaces import space_to_json
 
 _LOG = logging.getLogger("gym_loop.envs.remote")
 _USUAL = [("start", 0), ("dtype", "float32")]  # what the protocol's first server never said
@@ -50,8 +46,8 @@ class Held:
         self._actions = session.action_space
         self._plain_actions = isinstance(self._actions, Discrete)
         try:
-            self._encode = encoder_for(self._observed, LEGACY_FLAT)
-            self._encode_action = encoder_for(self._actions, LEGACY_FLAT)
+            self._encode = encoder_for(self._observed, Style.LEGACY_FLAT)
+            self._encode_action = encoder_for(self._actions, Style.LEGACY_FLAT)
             self._decode = decoder_for(self._actions)
         except SpaceError as error:
             raise EnvFailed(f"environment {session.env_id}: {error}") from None
@@ -174,5 +170,5 @@ class Held:
 
 def _info(space: Any) -> Json:
     """A space's description, without what old clients take for granted."""
-    info = space_to_json(space, style=LEGACY_FLAT)
+    info = space_to_json(space, style=Style.LEGACY_FLAT)
     return {key: value for key, value in info.items() if (key, value) not in _USUAL}

@@ -22,9 +22,9 @@ from gym_loop.serve.native.settings import NativeSettings
 from gym_loop.serve.sessions import Session, Sessions
 from gym_loop.serve.stepping import Pending, Runner
 from gym_loop.wire import native as codec
-from gym_loop.wire.json_values import short
+from gym_loop.wire.json_values import Style, short
 from gym_loop.wire.problems import EnvFailed, Problem, TooManyInstances, UnknownInstance
-from gym_loop.wire.spaces import EXACT, space_to_json
+from gym_loop.wire.spaces import space_to_json
 
 _LOG = logging.getLogger("gym_loop.envs.remote")
 _MODE_NAMES = {mode: name for name, mode in MODES.items()}
@@ -214,7 +214,7 @@ def _described(session: Instance) -> Fields:
     prefix = "single_" if many else ""
     try:
         spaces = {
-            name: space_to_json(getattr(env, f"{prefix}{name}"), style=EXACT)
+            name: space_to_json(getattr(env, f"{prefix}{name}"), style=Style.EXACT)
             for name in ("observation_space", "action_space")
         }
     except SpaceError as error:

@@ -16,8 +16,10 @@ from gym_loop.envs.making import describe
 from gym_loop.errors import SampleError, SpaceError
 from gym_loop.serve.sessions import Session
 from gym_loop.wire import gymie as codec
+from gym_loop.wire.json_values import Style, plain
 from gym_loop.wire.problems import EnvFailed, WrongAction
-from gym_loop.wire.spaces import Style, decoder_for, encoder_for, plain, space_to_json
+from gym_loop.wire.samples import decoder_for, encoder_for
+from gym_loop.wire.spaces import space_to_json
 
 _STYLE = Style.LEGACY_NESTED
 _USUAL = [("start", 0), ("dtype", "float32")]  # what old clients take for granted
