@@ -94,7 +94,7 @@ class Tables(Style):
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self.parameters = self.get_default_parameters()
+        self.parameters = self.get_default_parameters()  # type: ignore[assignment]
         self.parameters.update(params)
         self.values: Any = defaultdict(lambda: np.zeros(2))
         self.visits: dict[Any, int] = {}

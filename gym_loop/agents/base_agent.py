@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from gym_loop.checkpoints.tree import (
     restore_attributes,
 )
 from gym_loop.errors import ContractError, StateError
+from gym_loop.schema import parameters as schema
+from gym_loop.schema.parameter_values import ParameterValues
 
 # What the runner adds to the parameters: the same in every agent of a run.
 GIVEN = ("action_space", "n_envs", "observation_space", "seed")
@@ -43,8 +45,11 @@ class BaseAgent:
             ...
 
     Attributes:
-        parameters: the defaults of `get_default_parameters`, updated by the run file, and by
-            the runner with ``observation_space``, ``action_space``, ``n_envs`` and ``seed``.
+        Parameters: a declaration that `get_default_parameters` follows from; None where that
+            method is written itself.
+        parameters: the defaults of `get_default_parameters`, updated by the run file, by key and
+            by attribute (``self.parameters["gamma"]``, ``self.parameters.gamma``), and by the
+            runner with ``observation_space``, ``action_space``, ``n_envs`` and ``seed``.
         supports_batch: True when the agent takes batches as well: every array that it is given
             and that it gives has a leading axis then. VectorLoop needs it; DefaultLoop gives
             single observations all the same. Default False.
@@ -66,10 +71,15 @@ class BaseAgent:
     # Attributes that follow from the parameters are no state: a resumed run may change them.
     _fixed: tuple[str, ...] = ("parameters", "training", "_first_parameters")
 
+    Parameters: ClassVar[type[schema.Parameters] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        schema.derive_defaults(cls)
+
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self.parameters = self.get_default_parameters()
-        self.parameters.update(params)
+        self.parameters = ParameterValues(self.get_default_parameters(), **params)
         self._note_parameters()
 
     @staticmethod

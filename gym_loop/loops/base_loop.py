@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gym_loop.checkpoints.tree.entries import saved_count
 from gym_loop.envs.making import EnvSpec, make_visible_env
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
+from gym_loop.schema import parameters as schema
+from gym_loop.schema.parameter_values import ParameterValues
 
 
 class BaseLoop:
@@ -30,9 +32,19 @@ class BaseLoop:
         parameters: the defaults of `get_default_parameters`, updated by the run file.
 
     Attributes:
+        Parameters: a declaration that `get_default_parameters` follows from; None where that
+            method is written itself.
+        parameters: by key and by attribute: ``self.parameters["logdir"]``, or
+            ``self.parameters.logdir``.
         episode: episodes finished so far, over the whole training.
         steps: environment steps so far, likewise.
     """
+
+    Parameters: ClassVar[type[schema.Parameters] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        schema.derive_defaults(cls)
 
     def __init__(
         self, agent: Any, env: Any, run: TrainingRun | None = None, **parameters: Any
@@ -40,7 +52,7 @@ class BaseLoop:
         self.agent = agent
         self.env = env
         self.run = run if run is not None else TrainingRun()
-        self.parameters = {**self.get_default_parameters(), **parameters}
+        self.parameters = ParameterValues(self.get_default_parameters(), **parameters)
         self.episode = 0
         self.steps = 0
 
@@ -49,7 +61,7 @@ class BaseLoop:
         """Name every parameter that a run file may set, with its default value.
 
         Describe them under ``Parameters:`` in this docstring, one a line, as
-        ``name (type): text``.
+        ``name (type): text``; or declare them once and for all in ``Parameters``.
         """
         return {}
 

@@ -28,12 +28,14 @@ def _no_update(episode: int) -> None:
     """What an agent learns from random actions before its time: nothing."""
 
 
-class DefaultLoop(LoopParameters, BaseLoop):
+class DefaultLoop(BaseLoop):
     """Train and evaluate an agent on a single environment.
 
     To change what happens around an episode, override `begin_episode` or `end_episode` and
     call the original.
     """
+
+    Parameters = LoopParameters
 
     def __init__(
         self, agent: Any, env: Any, run: TrainingRun | None = None, **parameters: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -24,10 +24,69 @@ from gym_loop.loops.rollouts import Rollouts
 from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.schema.parameters import too_small
+from gym_loop.schema.parameters import Field, NonNegativeInt, PositiveInt
 
 
-class VectorLoop(LoopParameters, BaseLoop):
+class VectorLoopParameters(LoopParameters):
+    """What `LoopParameters` have, and the copies."""
+
+    max_episode_len: PositiveInt | None = Field(
+        None,
+        description="Cut (truncate) an episode after so many steps; null for the environment's own "
+        "limit.",
+    )
+    max_episodes: PositiveInt | None = Field(
+        None,
+        description="Train for so many episodes; null for no limit. Those that end in the last "
+        "step count too.",
+    )
+    max_steps: PositiveInt | None = Field(
+        100_000,
+        description="Train for so many environment steps, those of all copies counted; null for no "
+        "limit. Training ends with whichever limit comes first.",
+    )
+    n_envs: PositiveInt = Field(8, description="Number of copies.")
+    record: bool | NonNegativeInt = Field(
+        False,
+        description="Record videos of the first copy, which needs copies in this process: true for "
+        "its episodes 0, 1, 8, 27, ... 1000, 2000, ..., a number N for every N-th episode.",
+    )
+    render: bool = Field(
+        False, description="Show the first copy in a window, which needs copies in this process."
+    )
+    rollout_steps: PositiveInt | None = Field(
+        None,
+        description="With vectorization ray, let each copy play so many steps on its own, with a "
+        "copy of the agent that acts beside it, before all of them are learnt from; null to act "
+        "here, step by step. PPO's n_steps must be a multiple.",
+    )
+    vectorization: Literal["auto", "native", "sync", "async", "ray"] = Field(
+        "auto",
+        description="native for the environment's own vector entry point, sync for copies in this "
+        "process, async for copies in processes of their own, ray for copies in Ray's actors, on "
+        "many machines if RAY_ADDRESS names a cluster; auto is native where there is one, no "
+        "wrapper forbids it, and the agent gets all the rows that it needs, else sync.",
+    )
+
+    def problems(self) -> dict[str, str]:
+        """Pictures of copies that are out of reach, and steps in copies that take none."""
+        found = {}
+        if self.rollout_steps is not None and self.vectorization != "ray":
+            found["rollout_steps"] = (
+                f"{self.rollout_steps} needs copies in Ray's actors: set vectorization to ray, or"
+                " leave it null"
+            )
+        if self.vectorization in ("native", "async", "ray"):
+            for name in ("record", "render"):
+                if getattr(self, name):
+                    found[name] = (
+                        f"needs copies in this process: set vectorization to auto or sync, or"
+                        f" {name} to false"
+                    )
+        return found
+
+
+class VectorLoop(BaseLoop):
     """Train and evaluate an agent on ``n_envs`` copies of an environment at once.
 
     The agent's ``supports_batch`` must be True. It acts on observations ``[N, ...]``, one row
@@ -42,61 +101,7 @@ class VectorLoop(LoopParameters, BaseLoop):
         EnvParametersError: when training begins: the copies skip rows that the agent needs.
     """
 
-    @staticmethod
-    def get_default_parameters() -> dict[str, Any]:
-        """The parameters of a run file.
-
-        Parameters:
-            max_episode_len (int or null): Cut (truncate) an episode after so many steps; null for
-                the environment's own limit.
-            max_episodes (int or null): Train for so many episodes; null for no limit. Those that
-                end in the last step count too.
-            max_steps (int or null): Train for so many environment steps, those of all copies
-                counted; null for no limit. Training ends with whichever limit comes first.
-            n_envs (int): Number of copies.
-            record (bool or int): Record videos of the first copy, which needs copies in this
-                process: true for its episodes 0, 1, 8, 27, ... 1000, 2000, ..., a number N for
-                every N-th episode.
-            rollout_steps (int or null): With vectorization ray, let each copy play so many steps
-                on its own, with a copy of the agent that acts beside it, before all of them are
-                learnt from; null to act here, step by step. PPO's n_steps must be a multiple.
-            render (bool): Show the first copy in a window, which needs copies in this process.
-            vectorization ("auto" or "native" or "sync" or "async" or "ray"): native for the
-                environment's own vector entry point, sync for copies in this process, async for
-                copies in processes of their own, ray for copies in Ray's actors, on many machines
-                if RAY_ADDRESS names a cluster; auto is native where there is one, no wrapper
-                forbids it, and the agent gets all the rows that it needs, else sync.
-        """
-        return {
-            **LoopParameters.get_default_parameters(),
-            "max_episode_len": None,
-            "max_episodes": None,
-            "max_steps": 100_000,
-            "n_envs": 8,
-            "rollout_steps": None,
-            "vectorization": "auto",
-        }
-
-    @staticmethod
-    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
-        """Ranges, and pictures of copies that are out of reach."""
-        problems = LoopParameters.check_parameters(parameters)
-        if parameters["n_envs"] < 1:
-            problems["n_envs"] = f"{parameters['n_envs']} is too small; it must be at least 1"
-        problems |= too_small(parameters, rollout_steps=1)
-        steps = parameters["rollout_steps"]
-        if steps is not None and parameters["vectorization"] != "ray":
-            problems["rollout_steps"] = (
-                f"{steps} needs copies in Ray's actors: set vectorization to ray, or leave it null"
-            )
-        if parameters["vectorization"] in ("native", "async", "ray"):
-            for name in ("record", "render"):
-                if parameters[name]:
-                    problems[name] = (
-                        f"needs copies in this process: set vectorization to auto or sync, or"
-                        f" {name} to false"
-                    )
-        return problems
+    Parameters = VectorLoopParameters
 
     @staticmethod
     def make_env(

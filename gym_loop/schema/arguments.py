@@ -38,7 +38,7 @@ def with_tuples(value: Any, annotation: Any = Any, default: Any = None) -> Any:
         return tuple(value) if asks and isinstance(value, list) else value
     if annotation in (Any, object, inspect.Parameter.empty):
         return _like(value, default)
-    annotation = _option(annotation, type(value))
+    annotation = _option(without_constraints(annotation), type(value))
     kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if isinstance(value, dict):
         of = inner[1] if len(inner) == 2 else Any
@@ -72,7 +72,7 @@ def _option(annotation: Any, kind: type) -> Any:
     """Of a union the option that takes a list (or a mapping) as it is; else the tuple's."""
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
         return annotation
-    options = [one for one in typing.get_args(annotation) if one is not None]
+    options = [without_constraints(one) for one in typing.get_args(annotation) if one is not None]
     for one in options:
         origin = typing.get_origin(one) or one
         if one is Any or (inspect.isclass(origin) and _takes(origin, kind)):
@@ -82,6 +82,12 @@ def _option(annotation: Any, kind: type) -> Any:
         if origin is tuple or _is_array(origin):
             return one
     return Any
+
+
+def without_constraints(annotation: Any) -> Any:
+    """The type itself of ``Annotated[type, ...]``."""
+    is_annotated = typing.get_origin(annotation) is typing.Annotated
+    return typing.get_args(annotation)[0] if is_annotated else annotation
 
 
 def _is_array(kind: Any) -> bool:

@@ -1,9 +1,19 @@
-"""The parameters of an agent or a loop: their documentation and the checks that follow from it.
+"""Parameters of agents, loops, loggers, servers and files: declared, documented and checked.
 
-Names and defaults live in ``get_default_parameters()``; text and types in its docstring::
+A parameter is declared once, with its type, range, default and one line of description::
+
+    class PPOParameters(Parameters):
+        gamma: Fraction = Field(0.99, description="Discount of a reward one step later.")
+        record: bool | PositiveInt = Field(False, description="true, or N for every N-th episode.")
+
+    class PPO(BaseAgent):
+        Parameters = PPOParameters      # get_default_parameters() follows from it
+
+A user's class may as well return a plain dict from ``get_default_parameters()``: names and
+defaults are its own, and types and texts those of its docstring, or follow from the defaults::
 
     Parameters:
-        learning_rate (float): Step size of the optimiser.
+        learning_rate (float): Step size of the optimizer.
         record (bool or int): true, or N for every N-th episode.
         device ("cpu" or "cuda"): Where the network lives.
 """
@@ -13,31 +23,81 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, Union
+
+from annotated_types import Ge, Gt, Interval
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from gym_loop.schema.arguments import with_tuples
-from gym_loop.schema.class_strings import did_you_mean, unknown_names
+from gym_loop.schema.class_strings import unknown_names
+from gym_loop.schema.validation import Way, branches_of, fields_of, problems_of, words_of
 
+__all__ = [
+    "Field",
+    "Fraction",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "Parameters",
+    "PositiveFloat",
+    "PositiveInt",
+    "check_parameters",
+    "documentation",
+]
+
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+
+_M = TypeVar("_M", bound="Parameters")
 _ENTRY = re.compile(r"^(\w+)(?: \(([^)]*)\))?: (.*)$")
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "bool": bool,
-    "int": int,
-    "float": (int, float),
-    "str": str,
-    "list": list,
-    "dict": dict,
-    "null": type(None),
+_TYPES: dict[str, Any] = {
+    **{"bool": bool, "int": int, "float": float, "str": str, "null": None},
+    **{"list": list[Any] | tuple[Any, ...], "dict": dict[Any, Any]},
 }
 
 
-@dataclass(frozen=True)
-class ParameterDoc:
-    """What the docstring says of one parameter.
+class Parameters(BaseModel):
+    """Declares parameters: fields that each have a default and a ``description``.
+
+    Values keep their types: only ``1e6`` becomes an integer, an integer a float, and a list a
+    tuple, where the field asks for it.
+
+    Attributes:
+        former_names: what a name of the past is called now, or a sentence about it; those of base
+            classes count too.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, protected_namespaces=(), validate_default=False
+    )
+
+    former_names: ClassVar[dict[str, str]] = {}
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with values that do not go together, by parameter; default none."""
+        return {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _converted(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        known = fields_of(cls)
+        return {
+            name: _without_loss(value, known[name]) if name in known else value
+            for name, value in values.items()
+        }
+
+
+class ParameterDoc(NamedTuple):
+    """What is said of one parameter.
 
     Args:
         name: the parameter.
-        types: such as ``"bool or int"``; empty where none is written.
+        types: such as ``"bool or int"``; empty where any will do.
         text: one paragraph.
     """
 
@@ -46,17 +106,118 @@ class ParameterDoc:
     text: str
 
 
+def read(model: type[_M], values: Any) -> tuple[_M | None, dict[Way, str]]:
+    """Parameters with these values, or None; and what is wrong by the way to the value."""
+    try:
+        made = model.model_validate(values)
+    except ValidationError as error:
+        return None, problems_of(error, model, values, _former)
+    return made, {tuple(name.split(".")): text for name, text in made.problems().items()}
+
+
+def defaults_of(model: type[Parameters]) -> dict[str, Any]:
+    """The default of each parameter, as a dictionary of its own."""
+    known = fields_of(model).items()
+    return {name: field.get_default(call_default_factory=True) for name, field in known}
+
+
+def values_of(made: Parameters) -> dict[str, Any]:
+    """The value of each parameter by the name that files have for it."""
+    fields = type(made).model_fields.items()
+    return {field.alias or name: getattr(made, name) for name, field in fields}
+
+
+def derive_defaults(cls: Any) -> None:
+    """Let ``get_default_parameters()`` of a class follow from the ``Parameters`` that it names."""
+    declared = vars(cls).get("Parameters")
+    if declared is not None and "get_default_parameters" not in vars(cls):
+        cls.get_default_parameters = staticmethod(lambda: defaults_of(declared))
+
+
 def documentation(cls: Any) -> Mapping[str, ParameterDoc]:
-    """Read the ``Parameters:`` sections of a class, those of its bases first."""
+    """What is said of each parameter of an agent, a loop or a logger, or by a declaration."""
+    model = cls if issubclass(cls, Parameters) else declaration(cls)
+    return {
+        name: ParameterDoc(
+            name, field.title or " or ".join(words_of(field.annotation)), field.description or ""
+        )
+        for name, field in fields_of(model).items()
+    }
+
+
+def check_parameters(cls: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check values against what a class declares, or documents, of its parameters.
+
+    Returns:
+        The defaults updated by the values, and the problems by parameter name.
+    """
+    defaults: dict[str, Any] = dict(cls.get_default_parameters())
+    model = declaration(cls)
+    # A subclass may have other defaults than the declaration of its base.
+    inherited = fields_of(model).keys() & defaults.keys()
+    made, found = read(model, {**{name: defaults[name] for name in inherited}, **values})
+    problems = {".".join(map(str, way)): problem for way, problem in found.items()}
+    left_out = fields_of(model).keys() - defaults.keys()
+    problems |= unknown_names([name for name in values if name in left_out], defaults)
+    if made is None or problems:
+        return {**defaults, **values}, problems
+    taken = values_of(made)
+    merged = {**defaults, **{name: taken[name] for name in values}}
+    return merged, cls.check_parameters(merged)
+
+
+def declaration(cls: Any) -> type[Parameters]:
+    """The parameters of a class: those it declares, with those it only has in its dictionary."""
+    declared: type[Parameters] = getattr(cls, "Parameters", None) or Parameters
     docs: dict[str, ParameterDoc] = {}
     for base in reversed(cls.__mro__):
-        method = vars(base).get("get_default_parameters")
-        docs.update(_entries(inspect.getdoc(base) if method else None))
-        docs.update(_entries(inspect.getdoc(getattr(method, "__func__", method))))
-    return docs
+        if "Parameters" in vars(base):
+            docs.clear()
+        elif method := vars(base).get("get_default_parameters"):
+            docs |= _entries(inspect.getdoc(base))
+            docs |= _entries(inspect.getdoc(getattr(method, "__func__", method)))
+    fields: dict[str, Any] = {}
+    for name, default in cls.get_default_parameters().items():
+        if name in docs or name not in fields_of(declared):
+            doc = docs.get(name, ParameterDoc(name, "", ""))
+            field = Field(
+                default_factory=lambda default=default: default,
+                alias=name,
+                title=doc.types or None,
+                description=doc.text,
+            )
+            # Any name will do for a parameter, but not for an attribute.
+            attribute = name if name in declared.model_fields else f"parameter_{len(fields)}"
+            fields[attribute] = (_annotation(doc.types, default), field)
+    if not fields:
+        return declared
+    return create_model(cls.__name__, __base__=declared, **fields)
+
+
+def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any, str]:
+    """Return the value, converted where that loses nothing, and what is wrong with it or ``""``."""
+    types, text = (doc.types, doc.text) if doc else ("", "")
+    field: Any = (_annotation(types, default), Field(default, description=text))
+    made, problems = read(create_model("Value", __base__=Parameters, value=field), {"value": value})
+    return (values_of(made)["value"], "") if made else (value, problems["value",])
+
+
+def _annotation(types: str, default: Any) -> Any:
+    """The type of a parameter by the words of a docstring, or else by its default."""
+    if not types:
+        for kind in (bool, int, float, str, list, dict):
+            if isinstance(default, kind):
+                return int | float if kind is int else kind  # 1 may well be a float's default
+        return Any
+    words = types.split(" or ")
+    choices = tuple(word.strip("\"'") for word in words if word[:1] in "\"'")
+    kinds = [_TYPES[word] for word in words if word in _TYPES]
+    kinds += [Literal[choices]] if choices else []
+    return Union[tuple(kinds)] if kinds else Any  # noqa: UP007 - made at run time
 
 
 def _entries(docstring: str | None) -> dict[str, ParameterDoc]:
+    """What a docstring says under ``Parameters:``."""
     lines = iter((docstring or "").splitlines())
     for line in lines:
         if line.strip() == "Parameters:":
@@ -67,70 +228,32 @@ def _entries(docstring: str | None) -> dict[str, ParameterDoc]:
         if line and not line.startswith(" "):
             break
         found = _ENTRY.match(line.strip())
-        indent = len(line) - len(line.lstrip())
-        if found and indent <= 4:
+        if found and len(line) - len(line.lstrip()) <= 4:
             name = found[1]
             entries[name] = ParameterDoc(name, found[2] or "", found[3])
         elif name and line.strip():
-            known = entries[name]
-            entries[name] = ParameterDoc(name, known.types, f"{known.text} {line.strip()}")
+            text = f"{entries[name].text} {line.strip()}"
+            entries[name] = entries[name]._replace(text=text)
     return entries
 
 
-def check_parameters(cls: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Check values against a class's defaults and documentation.
-
-    Returns:
-        The defaults updated by the values (a whole float is taken where an integer is
-        wanted, ``1e6`` for example, and a list where the default is a tuple), and the problems
-        by parameter name.
-    """
-    defaults: dict[str, Any] = dict(cls.get_default_parameters())  # type: ignore[attr-defined]
-    docs = documentation(cls)
-    merged, problems = dict(defaults), unknown_names(values, defaults)
-    for name in [name for name in values if name in defaults]:
-        value, problem = check_value(values[name], defaults[name], docs.get(name))
-        merged[name] = with_tuples(value, default=defaults[name])
-        if problem:
-            problems[name] = problem
-    if not problems:
-        problems.update(cls.check_parameters(merged))  # type: ignore[attr-defined]
-    return merged, problems
-
-
-def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any, str]:
-    """Return the value, converted where that loses nothing, and what is wrong with it or ``""``."""
-    words = doc.types.split(" or ") if doc and doc.types else _types_like(default)
-    choices = [word.strip("\"'") for word in words if word[:1] in "\"'"]
-    kinds = [word for word in words if word in _TYPES]
-    if not choices and not kinds:
-        return value, ""
-    if value in choices and isinstance(value, str):
-        return value, ""
-    for kind in kinds:
-        if isinstance(value, bool) and kind != "bool":
-            continue
-        if kind == "float" and isinstance(value, (int, float)):
-            return float(value), ""
-        if isinstance(value, _TYPES[kind]):
-            return value, ""
-    if "int" in kinds and (whole := as_integer(value)) is not None:
-        return whole, ""
-    wanted = " or ".join([*kinds, *(f'"{choice}"' for choice in choices)])
-    hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
-    if "dict" in kinds and doc and doc.text:  # what is in it is said nowhere else
-        hint += f" ({doc.text.rstrip('.')})"
-    return value, f"{value!r} is {_kind_of(value)}, but must be {wanted}{hint}"
-
-
-def as_integer(value: Any) -> int | None:
-    """An integer, or a float without a fraction such as ``1e6``, as an integer; None for others."""
-    if isinstance(value, float) and value.is_integer():
+def _without_loss(value: Any, field: FieldInfo) -> Any:
+    """A whole float as an integer, and lists as tuples, where the field asks for these."""
+    kinds = list(branches_of(field.annotation))
+    if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    default = field.get_default(call_default_factory=True)
+    return with_tuples(with_tuples(value, default=default), field.annotation)
 
 
-# -- ranges, for the `check_parameters` of agents and loops; null is in all of them --------------
+def _former(model: type[BaseModel], name: Any) -> str:
+    for base in model.__mro__:
+        if (new := vars(base).get("former_names", {}).get(name)) is not None:
+            return new if " " in new else f"is called {new} now"
+    return ""
+
+
+# -- ranges, for the `check_parameters` of users' agents and loops; null is in all of them -------
 
 
 def too_small(parameters: Mapping[str, Any], **least: float) -> dict[str, str]:
@@ -160,18 +283,8 @@ def not_fraction(parameters: Mapping[str, Any], *names: str) -> dict[str, str]:
     }
 
 
-def _types_like(default: Any) -> list[str]:
-    """The types that an undocumented parameter takes, to judge by its default."""
-    if isinstance(default, bool):
-        return ["bool"]
-    if isinstance(default, int):
-        return ["int", "float"]
-    for kind in ("float", "str", "list", "dict"):
-        if isinstance(default, _TYPES[kind]):
-            return [kind]
-    return []
-
-
-def _kind_of(value: Any) -> str:
-    names = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+def as_integer(value: Any) -> int | None:
+    """An integer, or a float without a fraction such as ``1e6``, as an integer; None for others."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

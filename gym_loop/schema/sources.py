@@ -22,7 +22,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _NOT_OURS_TO_KEEP = tuple(
     {
         *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        str(Path(__file__).resolve().parent),
+        str(Path(__file__).resolve().parents[1]),
     }
 )
 

@@ -25,6 +25,7 @@ from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvW
 from gym_loop.loops.upkeep import Upkeep
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun
+from gym_loop.schema.parameters import check_parameters
 from tests.loops.local_ray import LocalRay
 from tests.scripted_copies import BatchJournal, ScriptedCopy, expected
 
@@ -244,11 +245,8 @@ class TestAgents:
 @local
 class TestRefusals:
     def test_other_vectorizations(self) -> None:
-        defaults = VectorLoop.get_default_parameters()
         for parameters in ({"rollout_steps": 4}, {"rollout_steps": 0, "vectorization": "ray"}):
-            assert list(VectorLoop.check_parameters({**defaults, **parameters})) == [
-                "rollout_steps"
-            ]
+            assert list(check_parameters(VectorLoop, parameters)[1]) == ["rollout_steps"]
 
     def test_steps_of_an_older_policy(self, workdir: Path) -> None:
         file = run_file("ppo", PPO_SMALL, rollout_steps=12)

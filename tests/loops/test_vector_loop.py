@@ -13,6 +13,7 @@ from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.errors import SpaceError
 from gym_loop.loops.upkeep import VECTOR_STEPS_PER_ROW
 from gym_loop.loops.vector_loop import VectorLoop
+from gym_loop.schema.parameters import check_parameters
 from tests.scripted import JournalAgent, ListLogger, logged_run
 from tests.scripted_copies import BatchJournal, episodes, expected, make_copies
 
@@ -197,8 +198,7 @@ class TestRefusals:
         ],
     )
     def test_parameters(self, parameters: dict[str, Any], place: str) -> None:
-        merged = {**VectorLoop.get_default_parameters(), **parameters}
-        assert list(VectorLoop.check_parameters(merged)) == [place]
+        assert list(check_parameters(VectorLoop, parameters)[1]) == [place]
 
     def test_the_defaults_are_right(self) -> None:
-        assert VectorLoop.check_parameters(VectorLoop.get_default_parameters()) == {}
+        assert check_parameters(VectorLoop, VectorLoop.get_default_parameters())[1] == {}

@@ -53,12 +53,13 @@ class Derived(Documented):
 
 def test_documentation() -> None:
     docs = documentation(Documented)
-    assert list(docs) == ["rate", "device", "layers", "limit", "text"]
+    assert list(docs) == ["rate", "device", "layers", "limit", "text", "free"]
     assert docs["rate"] == ParameterDoc(
         "rate", "float", "How fast; over two lines, with a colon: here."
     )
     assert docs["device"].types == '"cpu" or "cuda"'
-    assert docs["text"] == ParameterDoc("text", "", "No type is written.")
+    assert docs["text"] == ParameterDoc("text", "str", "No type is written.")
+    assert docs["free"] == ParameterDoc("free", "", "")
 
 
 def test_documentation_of_a_derived_class() -> None:

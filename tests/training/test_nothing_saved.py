@@ -176,7 +176,7 @@ class Seeded(BaseAgent):
 
     def __init__(self, **params):
         super().__init__()
-        self.parameters = params
+        self.parameters = params  # type: ignore[assignment]
 
     def act(self, state, episode_num):
         return 0

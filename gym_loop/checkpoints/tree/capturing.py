@@ -29,6 +29,7 @@ from gym_loop.checkpoints.tree.tags import (
     place_of,
 )
 from gym_loop.errors import StateError
+from gym_loop.schema.parameter_values import ParameterValues
 
 OnUnsaveable = Callable[[str, str], None]
 
@@ -312,14 +313,13 @@ _immutable: dict[type, Handler] = {
     complex: lambda self, value, way: {"__complex__": [value.real, value.imag]},
     range: lambda self, value, way: {"__range__": [value.start, value.stop, value.step]},
 }
+_DICTS = (collections.defaultdict, collections.OrderedDict, collections.Counter, ParameterValues)
 _mutable: dict[type, Handler] = {
     list: _Capture.items,
     dict: _Capture.dict_,
     set: _Capture.set_,
     collections.deque: _Capture.deque,
-    collections.defaultdict: _Capture.dict_by_items,
-    collections.OrderedDict: _Capture.dict_by_items,
-    collections.Counter: _Capture.dict_by_items,
+    **dict.fromkeys(_DICTS, _Capture.dict_by_items),
     SavedAttributes: lambda self, value, way: {"__tree__": dict(value)},
     bytearray: lambda self, value, way: {"__bytearray__": bytes(value)},
     np.ndarray: _Capture.array,

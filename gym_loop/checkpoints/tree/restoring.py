@@ -23,6 +23,7 @@ from gym_loop.checkpoints.tree.tags import (
     place_of,
 )
 from gym_loop.errors import StateError
+from gym_loop.schema.parameter_values import ParameterValues
 
 UNBACKED = 1 << 16  # values that a state may state without holding anything for them
 
@@ -360,6 +361,7 @@ _DICTS: dict[str, Callable[[], Any]] = {
     "dict": dict,
     "OrderedDict": collections.OrderedDict,
     "Counter": collections.Counter,
+    "ParameterValues": ParameterValues,
 }
 
 

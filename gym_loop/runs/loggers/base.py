@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from gym_loop.schema import parameters as schema
+from gym_loop.schema.parameter_values import ParameterValues
 
 
 class BaseLogger:
@@ -35,10 +38,16 @@ class BaseLogger:
             ``self.parameters`` over the defaults.
     """
 
+    Parameters: ClassVar[type[schema.Parameters] | None] = None  # as a loop's
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        schema.derive_defaults(cls)
+
     def __init__(self, directory: Path, run_id: str, **parameters: Any) -> None:
         self.directory = Path(directory)
         self.run_id = run_id
-        self.parameters: dict[str, Any] = {**self.get_default_parameters(), **parameters}
+        self.parameters = ParameterValues(self.get_default_parameters(), **parameters)
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
