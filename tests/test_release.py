@@ -59,7 +59,7 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(built: Path) -> None:
         for path in (ROOT / "gym_loop").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"gym_loop/py.typed", "gym_loop/presets/ppo/CartPole-v1.yaml"} <= package
+    assert {"gym_loop/py.typed", "gym_loop/config/presets/ppo/CartPole-v1.yaml"} <= package
     assert {name for name in names if ".dist-info/" not in name} == package
 
 
