@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from gym_loop.errors import ConfigError
 from gym_loop.schema.class_strings import did_you_mean
@@ -117,6 +119,20 @@ def _range_problem(values: Any, low: float, high: float) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _within(low: float, high: float) -> AfterValidator:
+    def checked(value: Any) -> Any:
+        if problem := schedule_problem(value, low, high):
+            raise ValueError(problem)
+        return value
+
+    return AfterValidator(checked)
+
+
+# The types of parameters that take a number or a schedule of numbers.
+NonNegativeSchedule = Annotated[float | dict[str, Any], _within(0.0, math.inf)]
+FractionSchedule = Annotated[float | dict[str, Any], _within(0.0, 1.0)]
 
 
 def due_updates(
