@@ -46,7 +46,7 @@ class MeasuredLoop(VectorLoop):
 
     def train(self) -> None:
         """Train in chunks; the first one of each side warms up."""
-        self.upkeep.start()
+        self.start()
         self.begin()
         self.ours, cls = Result(), type(self)
         for turn in range(cls.turns + 1):
@@ -54,7 +54,7 @@ class MeasuredLoop(VectorLoop):
             steps, start = self.steps, time.perf_counter()
             while time.perf_counter() - start < CHUNK_SECONDS:
                 self.play()
-                self.upkeep.look_up()
+                self.look_up()
             self.run.metrics.flush()
             if turn:
                 cls.bare.result.values.append(theirs)

@@ -21,7 +21,7 @@ class Milestone(DefaultLoop):
     def end_episode(self):
         super().end_episode()
         window = self.parameters["window"]
-        returns = list(self.upkeep.last_returns)[-window:]
+        returns = list(self.episode_log.last_returns)[-window:]
         mean = sum(returns) / len(returns)
         self.run.log(self.steps, {"loop/mean_return": mean})
         full = len(returns) == window

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gym_loop
 from gym_loop.runs.console import format_count, format_duration
 from gym_loop.runs.sparkline import sparkline
 from gym_loop.schema.text import aligned
@@ -183,7 +184,7 @@ def place_problem(error: Exception) -> str | None:
     """
     if not isinstance(error, OSError) or error.filename is None:
         return None
-    library, package = os.path.dirname(os.__file__), os.path.dirname(__file__)
+    library, package = os.path.dirname(os.__file__), os.path.dirname(gym_loop.__file__)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(package):
             return f"{error.filename} cannot be used: {error.strerror}; name another path"

@@ -14,9 +14,8 @@ from gym_loop.envs.answers import OwnObservations, as_flags, as_reward
 from gym_loop.envs.foreign import explained_reset
 from gym_loop.errors import EnvError
 from gym_loop.loops.base_loop import BaseLoop
-from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
-from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
+from gym_loop.loops.progress import EvaluationProgress
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 
@@ -47,22 +46,20 @@ class DefaultLoop(BaseLoop):
         self.episode_length = 0
         self._observations = OwnObservations()
         self._capture: Callable[[], None] | None = None  # takes a frame, where one is wanted
-        self.upkeep = Upkeep(self)
 
     def train(self) -> None:
         """Train until ``max_episodes`` or ``max_steps``, or until the run is asked to stop."""
-        self.upkeep.start()
-        self.upkeep.catch_up()
+        self.start()
         if self.in_episode:  # resumed in the middle of one
             self._start_video()
-        while self.upkeep.wants_more():
+        while self.wants_more():
             if not self.in_episode:
                 self.begin_episode()
             if self.play():
                 self.end_episode()
             else:
-                self.upkeep.look_up()
-        self.upkeep.finish()
+                self.look_up()
+        self.finish()
 
     def begin_episode(self) -> None:
         """Reset the environment; the very first time with the run's seed."""
@@ -80,7 +77,7 @@ class DefaultLoop(BaseLoop):
             Whether the episode ended.
         """
         # Local names: an attribute access a step is what a loop's cost consists of.
-        agent, env, upkeep, episode = self.agent, self.env, self.upkeep, self.episode
+        agent, env, episode = self.agent, self.env, self.episode
         act, observe, update, step = agent.act, agent.observe, agent.update, env.step
         if episode < self.parameters["random_episodes"]:
             act, update = self._random_action, _no_update
@@ -93,7 +90,7 @@ class DefaultLoop(BaseLoop):
         ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
         over = False
         try:
-            while not over and steps < upkeep.attention_at:
+            while not over and steps < self.attention_at:
                 # The agent chooses,
                 action = act(ob, episode)
                 # the world answers;
@@ -128,7 +125,8 @@ class DefaultLoop(BaseLoop):
         self.episode += 1
         if self.run.recorder is not None:
             self.run.recorder.end()
-        self.upkeep.episode_finished(float(self.episode_return), self.episode_length)
+        self.episodes_finished([float(self.episode_return)], self.episode_length)
+        self.look_up()
 
     def _start_video(self) -> None:
         recorder = self.run.recorder
@@ -148,7 +146,7 @@ class DefaultLoop(BaseLoop):
         own = getattr(env.unwrapped, "action_space", None)  # a wrapper may show another one
         spaces = [own, env.action_space, self.agent.parameters.get("action_space")]
         spaces = [space for space in spaces if space is not None]
-        chosen = evaluation_seeds(self, seeds)
+        chosen = self.evaluation_seeds(seeds)
         progress = EvaluationProgress(self.run.console, len(chosen))
         results: list[EpisodeResult] = []
         with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
@@ -198,7 +196,6 @@ class DefaultLoop(BaseLoop):
             "in_episode": self.in_episode,
             "episode_return": self.episode_return,
             "episode_length": self.episode_length,
-            "upkeep": self.upkeep.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -208,7 +205,6 @@ class DefaultLoop(BaseLoop):
         self.in_episode = bool(state["in_episode"])
         self.episode_return = saved_number(state, "episode_return")
         self.episode_length = saved_count(state, "episode_length")
-        self.upkeep.load_state_dict(state["upkeep"])
 
     def begin_new_episode(self) -> None:
         """Give up the episode under way; the next one starts with a reset."""

@@ -18,10 +18,9 @@ from gym_loop.envs.making import EnvSpec, is_class_string
 from gym_loop.envs.vector import check_whole_batches, make_vector_env
 from gym_loop.errors import SpaceError
 from gym_loop.loops.base_loop import BaseLoop
-from gym_loop.loops.evaluation_progress import EvaluationProgress
 from gym_loop.loops.loop_parameters import LoopParameters
+from gym_loop.loops.progress import EvaluationProgress
 from gym_loop.loops.rollouts import Rollouts
-from gym_loop.loops.upkeep import Upkeep, evaluation_seeds
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.parameters import Field, NonNegativeInt, PositiveInt
@@ -163,7 +162,6 @@ class VectorLoop(BaseLoop):
         self._everyone.flags.writeable = False
         of_obs, of_actions = map(row_taker, (env.single_observation_space, env.single_action_space))
         self._takers = (of_obs, of_actions, array_rows, array_rows, array_rows, of_obs)
-        self.upkeep = Upkeep(self)
         self.rollouts = Rollouts(self) if self.parameters["rollout_steps"] else None
 
     def train(self) -> None:
@@ -171,15 +169,14 @@ class VectorLoop(BaseLoop):
         if not getattr(self.agent, "supports_partial_batch", False):
             check_whole_batches(self.env)
         self.copies.use(self.env)
-        self.upkeep.start()
-        self.upkeep.catch_up()
+        self.start()
         if self.ob is None:
             self.begin()
         self._start_video()
-        while self.upkeep.wants_more():
+        while self.wants_more():
             self.play()
-            self.upkeep.look_up()
-        self.upkeep.finish()
+            self.look_up()
+        self.finish()
 
     def begin(self) -> None:
         """Reset all copies; the very first time with the run's seed."""
@@ -194,7 +191,7 @@ class VectorLoop(BaseLoop):
     def play(self) -> None:
         """Step all copies until something is due."""
         # Local names: an attribute access a step is what a loop's cost consists of.
-        agent, upkeep, copies, returns = self.agent, self.upkeep, self.copies, self.returns
+        agent, copies, returns = self.agent, self.copies, self.returns
         act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
         sample = self.env.action_space.sample
         if self.rollouts is not None:
@@ -204,7 +201,7 @@ class VectorLoop(BaseLoop):
         random_episodes = self.parameters["random_episodes"]
         everyone, takers = self._everyone, self._takers
         over = None if copies.over is None else copies.over.nonzero()[0]
-        while self.steps < upkeep.attention_at:
+        while self.steps < self.attention_at:
             episode, last_ob = self.episode, self.ob
             warming_up = episode < random_episodes
             # The agent chooses,
@@ -250,7 +247,7 @@ class VectorLoop(BaseLoop):
             self.first_copy_episode += 1
             if self.run.recorder is not None:
                 self._start_video()
-        self.upkeep.episodes_finished(returns, now * len(returns) - sum(began_at))
+        self.episodes_finished(returns, now * len(returns) - sum(began_at))
 
     def _start_video(self) -> None:
         """Finish the video of the first copy's last episode, and begin one if it is wanted."""
@@ -271,7 +268,7 @@ class VectorLoop(BaseLoop):
         env = self.run.evaluation_env()
         if env is None:
             env, self.ob = self.env, None
-        episodes = list(evaluation_seeds(self, seeds))
+        episodes = list(self.evaluation_seeds(seeds))
         spaces = [env.action_space, self.agent.parameters.get("action_space")]
         spaces = [space for space in spaces if space is not None]
         with self.agent.evaluating(), isolated(self.agent, spaces) as reseed:
@@ -295,7 +292,6 @@ class VectorLoop(BaseLoop):
             "began_at": self.began_at,
             "first_copy_episode": self.first_copy_episode,
             "over": self.copies.over,
-            "upkeep": self.upkeep.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -310,7 +306,6 @@ class VectorLoop(BaseLoop):
         self.copies.over = (
             None if over is None else over.astype(bool, casting="safe").reshape(self.copies.count)
         )
-        self.upkeep.load_state_dict(state["upkeep"])
         rollouts = state.get("rollouts")
         if rollouts and self.rollouts is not None:
             self.rollouts.load_state_dict(rollouts)

@@ -173,3 +173,28 @@ class TrainingResult:
             "directories": {name: str(path) for name, path in self.directories.items()},
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }
+
+
+def evaluation_scalars(result: EvaluationResult) -> dict[str, float]:
+    """The metrics of an evaluation, by name."""
+    returns, lengths = result.returns, result.lengths
+    return {
+        "eval/return_mean": returns.mean,
+        "eval/return_std": returns.std,
+        "eval/return_median": returns.median,
+        "eval/return_min": returns.min,
+        "eval/return_max": returns.max,
+        "eval/length_mean": lengths.mean,
+    }
+
+
+def write_evaluation(path: Path, result: EvaluationResult, warn: Any) -> bool:
+    """Write an evaluation as JSON; a full disk is warned about, stops nothing, and gives False."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_json(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        reason = f"{error.strerror}; make room, or choose another loop.parameters.eval_logdir"
+        warn(f"the evaluation could not be written to {path}: {reason}")
+        return False
+    return True

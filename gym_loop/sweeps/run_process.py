@@ -17,10 +17,9 @@ from typing import Any
 
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import RunError, RunLockedError
-from gym_loop.loops.upkeep import evaluation_scalars
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
-from gym_loop.runs.results import EvaluationResult, TrainingResult
+from gym_loop.runs.results import EvaluationResult, TrainingResult, evaluation_scalars
 from gym_loop.schema.class_strings import use_instead
 from gym_loop.schema.text import short_warning
 from gym_loop.sweeps.forking import fork_run
@@ -95,8 +94,8 @@ def _train(job: dict[str, Any], talk: Talk) -> None:
 
         def tell(result: EvaluationResult) -> None:
             talk.send(steps=loop.steps, scalars=evaluation_scalars(result))
-            if job["in_step"] and not loop.upkeep.is_used_up():
-                loop.upkeep.save("periodic")
+            if job["in_step"] and loop.limit() is None:
+                loop.save("periodic")
                 talk.send(saved=loop.steps)
                 talk.wait()
 

@@ -12,11 +12,10 @@ from gym_loop.checkpoints.seeding import Seeds, check_seed, draw_seed
 from gym_loop.checkpoints.tree.entries import saved_count
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import SeedsFailedError, UsageError
-from gym_loop.loops.upkeep import write_evaluation
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
 from gym_loop.runs.fresh_agent import NOT_HELD
-from gym_loop.runs.results import EvaluationResult, TrainingResult
+from gym_loop.runs.results import EvaluationResult, TrainingResult, write_evaluation
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.training.budgets import lift_default_budget

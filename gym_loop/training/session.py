@@ -277,8 +277,7 @@ class _Session:
 
     def _limit(self) -> str | None:
         """The budget that is used up, such as ``max_steps=20000``."""
-        upkeep = getattr(self.loop, "upkeep", None)
-        name = None if upkeep is None else upkeep.limit()
+        name = self.loop.limit()
         return f"{name}={self.config.loop.parameters[name]}" if name else None
 
     def _forget_evaluations_after(self, step: int) -> None:
@@ -366,8 +365,7 @@ class _Session:
 
     def _result(self, reason: str, complete: bool) -> TrainingResult:
         run, loop, directory = self.run, self.loop, self.directory
-        upkeep = getattr(loop, "upkeep", None)
-        returns = list(upkeep.last_returns) if upkeep is not None else []
+        returns = list(loop.episode_log.last_returns)
         saved = run.checkpoints.steps() if run.checkpoints is not None else []
         return TrainingResult(
             run=directory.run_id,

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from gym_loop.checkpoints.tree import capture_attributes, first_difference
 from gym_loop.checkpoints.tree.comparing import parts_of
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import CheckpointMissingError, ContractError, GymLoopError
-from gym_loop.loops import upkeep
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
@@ -201,7 +200,7 @@ def _child(role: str, directory: Path, steps: int, at: int = -1) -> str:
         What it said.
     """
     done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, role, str(directory), str(steps), str(at)],
+        [sys.executable, "-m", __name__, role, str(directory), str(steps), str(at)],
         capture_output=True,
         text=True,
         check=False,
@@ -327,14 +326,17 @@ def _leaves(want: Any, have: Any, place: str) -> dict[str, str]:
 
 
 def _train(role: str, directory: Path, steps: int, at: int) -> None:
-    # Checkpoints that come due are never put off: all trainings save at the same steps.
-    upkeep.CHECKPOINT_ALLOWANCE = float("inf")
     config = _load(directory)
-    ready = {
+    note_or_kill: Callable[[Experiment], None] = {
         "straight": lambda made: _note_at_checkpoint(made, directory / "agent", at),
         "killed": lambda made: _kill_later(made, max(1, steps // 2) + max(1, steps // 4)),
         "resumed": lambda made: _note_attributes(made, directory / "agent"),
     }[role]
+
+    def ready(made: Experiment) -> None:
+        made.loop.checkpoint_schedule.seconds_allowed = float("inf")  # all save at the same steps
+        note_or_kill(made)
+
     with config.code_in_use():
         if role != "resumed":
             train_prepared(config, None, Console(quiet=True), name=RUN, ready=ready)

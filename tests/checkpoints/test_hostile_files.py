@@ -133,7 +133,7 @@ def test_a_checkpoint_of_which_one_value_was_changed(workdir: Path, agent: str) 
         (("tree", "environment", "core", "core", "attributes", "step"), 5),
         (("tree", "loop", "steps"), "x"),
         (("tree", "loop", "episode"), -1),
-        (("tree", "loop", "upkeep"), 5),
+        (("tree", "loop", "episode_log"), 5),
         (("tree", "environment"), 5),
         (("info", "versions"), 5),
     ],

@@ -61,7 +61,7 @@ def trained(env: Any, **parameters: Any) -> tuple[DefaultLoop, list[float], Told
     agent = Told(observation_space=env.observation_space, action_space=env.action_space)
     loop = DefaultLoop(agent, env, **parameters)
     loop.train()
-    return loop, list(loop.upkeep.last_returns), agent
+    return loop, list(loop.episode_log.last_returns), agent
 
 
 # -- rewards -------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_state_goes_through_data() -> None:
     twin.load_state_dict(restore(None, capture(loop.state_dict())))
     assert (twin.steps, twin.episode, twin.episode_return, twin.episode_length) == (4, 1, 2.0, 1)
     assert tuple(twin.ob) == (1, 1)
-    assert list(twin.upkeep.last_returns) == [3.0]
+    assert list(twin.episode_log.last_returns) == [3.0]
 
 
 def test_hooks_of_a_derived_loop() -> None:

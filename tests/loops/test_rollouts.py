@@ -22,7 +22,6 @@ from gym_loop.checkpoints.store import CheckpointStore
 from gym_loop.checkpoints.tree import capture, first_difference, restore
 from gym_loop.envs import shards
 from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvWorkerError
-from gym_loop.loops.upkeep import Upkeep
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.parameters import check_parameters
@@ -94,7 +93,7 @@ def run_file(agent: str, parameters: dict[str, Any], **loop: Any) -> dict[str, A
 
 def state(run: str) -> Any:
     tree = CheckpointStore(Path("checkpoints", run)).newest().tree
-    loop = {name: one for name, one in tree["loop"].items() if name != "upkeep"}
+    loop = {name: one for name, one in tree["loop"].items() if name != "episode_log"}
     return {"agent": tree["agent"], "loop": loop, "environment": tree["environment"]["copies"]}
 
 
@@ -124,7 +123,6 @@ class TestSteps:
         loop.train()
         loop.begin_new_episode()
         loop.parameters["max_steps"] = 24
-        loop.upkeep = Upkeep(loop)
         loop.train()
         assert loop.rollouts is not None
         assert (loop.steps, len(loop.rollouts.played)) == (24, 0)

@@ -63,7 +63,7 @@ def test_flags_of_every_kind_count_the_same_steps(flags: Any) -> None:
     loop = VectorLoop(agent, OfLengths(flags=flags), max_episodes=9, max_steps=None, n_envs=3)
     loop.train()
     assert (loop.episode, loop.steps) == (9, 79)
-    assert sorted(loop.upkeep.last_returns) == [7.0] * 3 + [8.0] * 3 + [9.0] * 3
+    assert sorted(loop.episode_log.last_returns) == [7.0] * 3 + [8.0] * 3 + [9.0] * 3
     assert {one.episode_return for one in loop.evaluate(range(6))} == {7.0, 8.0, 9.0}
     for told in agent.observed:
         assert told.terminated.dtype == told.truncated.dtype == bool
@@ -294,7 +294,7 @@ def test_rewards_and_flags_of_copies_may_be_arrays_of_one(
     loop = VectorLoop(BatchJournal(), env, max_steps=300, n_envs=2)
     loop.train()
     env.close()
-    assert set(loop.upkeep.last_returns) == {5.0}
+    assert set(loop.episode_log.last_returns) == {5.0}
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])

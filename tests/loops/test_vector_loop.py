@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.errors import SpaceError
-from gym_loop.loops.upkeep import VECTOR_STEPS_PER_ROW
+from gym_loop.loops.episode_log import VECTOR_STEPS_PER_ROW
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.schema.parameters import check_parameters
 from tests.scripted import JournalAgent, ListLogger, logged_run
@@ -77,7 +77,9 @@ class TestTransitions:
         loop, agent, logger = played(make_copies(kind, mode), max_steps=60)
         ended = [one for copy in range(3) for one in episodes(copy, len(agent.of_copy(copy)))]
         assert loop.episode == len(ended)
-        assert sorted(loop.upkeep.last_returns) == pytest.approx(sorted(one[1] for one in ended))
+        assert sorted(loop.episode_log.last_returns) == pytest.approx(
+            sorted(one[1] for one in ended)
+        )
         assert sum(row["train/episodes"] for _, row in logger.rows) == len(ended)
         for name, index in (("return", 1), ("length", 2)):
             total = sum(

@@ -10,7 +10,7 @@ import pytest
 import gym_loop
 from gym_loop.cli.output import verification_report
 from gym_loop.errors import ContractError, StateError
-from gym_loop.loops import upkeep
+from gym_loop.loops import checkpoint_schedule
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.training.verify import verify_resume
 from tests.killing import differences, write_run_file
@@ -56,7 +56,7 @@ def test_a_run_that_was_stopped_is_one_that_never_was(
     module: str,
     agent: str,
 ) -> None:
-    monkeypatch.setattr(upkeep, "CHECKPOINT_ALLOWANCE", float("inf"))
+    monkeypatch.setattr(checkpoint_schedule, "SECONDS_ALLOWED", float("inf"))
     wanted = config(agent, module, max_steps=150, steps_per_checkpoint=50)
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     file = write_run_file(straight, wanted)
@@ -131,7 +131,7 @@ def test_a_gradient_history_is_named_where_it_is_lost(
     agent = config("Reinforce", "agent_styles_torch", max_steps=None, max_episodes=4)
     gym_loop.train(write_run_file(tmp_path / "whole", agent))
     assert "gradient" not in capsys.readouterr().err
-    monkeypatch.setattr(upkeep, "CHECKPOINT_ALLOWANCE", float("inf"))
+    monkeypatch.setattr(checkpoint_schedule, "SECONDS_ALLOWED", float("inf"))
     agent["loop"]["parameters"]["steps_per_checkpoint"] = 5
     gym_loop.train(write_run_file(tmp_path / "within", agent))
     said = capsys.readouterr().err

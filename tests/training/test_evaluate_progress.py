@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import gym_loop
-from gym_loop.loops import evaluation_progress
-from gym_loop.loops.evaluation_progress import EpisodeWatch, EvaluationProgress
+from gym_loop.loops import progress as progress_module
+from gym_loop.loops.progress import EndlessEpisodes, EvaluationProgress
 from gym_loop.runs.console import Console
 from tests.signalling import usual_signals
 
@@ -103,9 +103,9 @@ def test_an_environment_without_an_end_is_seen(
     loop: str, more: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In an evaluation and in a training."""
-    monkeypatch.setattr(evaluation_progress, "ENDLESS_SECONDS", 0.0)
-    monkeypatch.setattr(evaluation_progress, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(evaluation_progress, "ENDLESS_STEPS", 50)
+    monkeypatch.setattr(progress_module, "ENDLESS_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "LOOK_UP_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "ENDLESS_STEPS", 50)
     write(loop, f"{more}, max_episode_len: null" if more else "max_episode_len: null", "null")
     stop = {"agent.parameters.after": 200}
     result = gym_loop.evaluate("run.yaml", stop, untrained=True)
@@ -118,7 +118,7 @@ def test_an_environment_without_an_end_is_seen(
 
 def test_when_a_missing_end_is_worth_a_word() -> None:
     said: list[str] = []
-    watch = EpisodeWatch(said.append, copies=2)
+    watch = EndlessEpisodes(said.append, copies=2)
     watch.look(0, 0, 100.0)
     watch.look(0, 9_999, 200.0)  # few steps: slow
     watch.look(1, 20_000, 300.0)
@@ -158,7 +158,7 @@ def test_it_is_shown_by_the_command(
     monkeypatch: pytest.MonkeyPatch, gym_loop_command: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr("gym_loop.runs.console.FIRST_LINE_SECONDS", 0.0)
-    monkeypatch.setattr(evaluation_progress, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "LOOK_UP_SECONDS", 0.0)
     write(*LOOPS[0])
     options = ("--untrained", "--set", "agent.parameters.after=-1")
     outcome = gym_loop_command("evaluate", "-c", "run.yaml", *options)

@@ -20,8 +20,7 @@ from gym_loop.checkpoints.tree import first_difference
 from gym_loop.cli.output import seeds_summary
 from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError, SeedsFailedError, UsageError
-from gym_loop.loops.upkeep import write_evaluation
-from gym_loop.runs.results import EpisodeResult, EvaluationResult, TrainingResult
+from gym_loop.runs.results import EpisodeResult, EvaluationResult, TrainingResult, write_evaluation
 from gym_loop.sweeps.run_process import history
 from gym_loop.training.many_seeds import SeedOutcome, SeedsResult, check_seeds, parse_seeds
 from gym_loop.training.seed_worker import described, last_evaluation

@@ -9,7 +9,7 @@ import pytest
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.errors import ContractError
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.loops.upkeep import _Rate
+from gym_loop.loops.progress import Rate
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
 from tests.scripted import (
@@ -94,7 +94,7 @@ class TestLogging:
         assert not any("train/updates_per_second" in row for _, row in logger.rows)
 
     def test_speeds_are_those_of_the_last_one_to_two_seconds(self) -> None:
-        rate = _Rate(10.0, 5)
+        rate = Rate(10.0, 5)
         assert rate.measure(10.5, 10) == 10.0
         assert rate.measure(11.5, 20) == 10.0
         assert rate.measure(12.0, 120) == 115 / 2.0
@@ -147,7 +147,7 @@ class TestCheckpoints:
         agent = JournalAgent(journal, action_space=None)
         store = Saves()
         monkeypatch.setattr(
-            "gym_loop.loops.upkeep.time.monotonic",
+            "time.monotonic",
             lambda: agent.acts / 100 + len(store.saved) * save_takes,
         )
         run = TrainingRun(Seeds(0), checkpoints=store)  # type: ignore[arg-type]
