@@ -17,8 +17,8 @@ import typer.main
 from gym_loop.agents import BaseAgent
 from gym_loop.cli import app as cli
 from gym_loop.cli import serve as cli_serve
-from gym_loop.config import run_config
 from gym_loop.config import run_file as config
+from gym_loop.config import sections
 from gym_loop.loops import BaseLoop
 from gym_loop.runs.loggers.base import BaseLogger
 from gym_loop.schema.parameters import documentation
@@ -33,30 +33,6 @@ FAMILIES: dict[str, tuple[str, type, str]] = {
         "``CsvLogger`` and ``TensorBoardLogger`` are always on; the others are named in the loop "
         "parameter ``loggers``. See :doc:`/logging`.",
     ),
-}
-
-# Keys of the run file: type, and a text where the config module has none.
-_CLASS_STRING = "``package.module:Class`` or ``path/to/file.py:Class``."
-_DEFAULTS = "What differs from the defaults of the class."
-KEYS = {
-    "agent.class": ("class string", _CLASS_STRING),
-    "agent.parameters": ("mapping", _DEFAULTS),
-    "env.imports": ("list of str", ""),
-    "env.max_episode_steps": ("int or null", ""),
-    "env.name": (
-        "str",
-        "Its id in Gymnasium's registry, such as ``CartPole-v1``; "
-        "for ``VectorLoop`` also a class string, see :doc:`/vector-loop`.",
-    ),
-    "env.parameters": ("mapping", ""),
-    "env.wrappers": (
-        "list of class string or mapping",
-        "Wrappers, innermost first: each a class string, or a mapping of ``class`` and "
-        "``parameters``. See :doc:`/environments`.",
-    ),
-    "loop.class": ("class string", _CLASS_STRING),
-    "loop.parameters": ("mapping", _DEFAULTS),
-    "seed": ("int or null", ""),
 }
 
 
@@ -94,6 +70,17 @@ def run_file_keys() -> dict[str, Any]:
     return keys
 
 
+def run_file_docs() -> dict[str, Any]:
+    """What is said of each key of the run file."""
+    docs: dict[str, Any] = {}
+    for section, field in sections.RunFile.model_fields.items():
+        if section == "seed":
+            docs[section] = documentation(sections.RunFile)[section]
+            continue
+        docs |= {f"{section}.{key}": doc for key, doc in documentation(field.annotation).items()}
+    return docs
+
+
 def configuration_page() -> str:
     """The reference of the run file, as RST."""
     lines = [
@@ -105,9 +92,8 @@ def configuration_page() -> str:
         *_title("Keys", "-"),
     ]
     for key, default in run_file_keys().items():
-        kind, text = KEYS[key]
-        text = text or plain(run_config._COMMENTS[tuple(key.split("."))])
-        lines += _entry(key, kind, default, text, anchor=f"key-{key}")
+        doc = run_file_docs()[key]
+        lines += _entry(key, doc.types, default, plain(doc.text), anchor=f"key-{key}")
     for package, found in classes().items():
         heading, _, text = FAMILIES[package]
         lines += [*_title(heading, "-"), text, ""]

@@ -33,23 +33,12 @@ _MOVED_CLASSES = {
         "gym_loop.loops.vector_loop:VectorLoop"
     ),
 }
-_FORMER_KEYS = {
-    ("agent", "policy"): (
-        "is no key any more: name the network by a parameter of the agent (PPO and DQN take"
-        " agent.parameters.network), or make it in the agent's __init__"
-    ),
-}
 
 
 def moved(class_name: str) -> str:
     """``"; it is ... now"`` for a class of the first gym-loop, else an empty string."""
     new = _MOVED_CLASSES.get(class_name)
     return f"; it is {new} now" if new else ""
-
-
-def former_key(path: tuple[Any, ...]) -> str:
-    """What to write in place of a key of the first gym-loop, else an empty string."""
-    return _FORMER_KEYS.get(path, "")
 
 
 def check_contract(cls: type[Any]) -> type[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gym_loop.config.sections import EnvSection, RunFile
 from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.runs.origin import inherited_overrides, stem
 from gym_loop.schema.class_strings import absolute_files
@@ -15,18 +16,6 @@ from gym_loop.schema.copies import Copies
 from gym_loop.schema.parameters import documentation
 from gym_loop.schema.text import encodable
 from gym_loop.schema.yaml_file import as_json, plain, write_yaml
-
-_COMMENTS = {
-    ("agent",): "Who learns: package.module:Class or path/to/file.py:Class.",
-    ("env",): "Where: any environment in Gymnasium's registry.",
-    ("env", "imports"): "Modules or .py files that register environments.",
-    ("env", "max_episode_steps"): "Time limit in steps; null keeps the registered one.",
-    ("env", "name"): "Its id.",
-    ("env", "parameters"): "Keyword arguments of the environment.",
-    ("env", "wrappers"): "Wrappers, innermost first: a list of class and parameters.",
-    ("loop",): "How: the class that drives the two.",
-    ("seed",): "Decides every random number of the run; null draws one and writes it down.",
-}
 
 
 @dataclass(frozen=True)
@@ -117,7 +106,11 @@ class RunConfig:
         return replace(self, agent=part(self.agent), loop=part(self.loop), env=env)
 
     def _comments(self) -> dict[tuple[Any, ...], str]:
-        comments: dict[tuple[Any, ...], str] = dict(_COMMENTS)
+        comments: dict[tuple[Any, ...], str] = {}
+        for name, doc in documentation(RunFile).items():
+            comments[name,] = doc.text
+        for key, doc in documentation(EnvSection).items():
+            comments["env", key] = doc.text
         for section, part in (("agent", self.agent), ("loop", self.loop)):
             for doc in documentation(part.cls).values():
                 comments[section, "parameters", doc.name] = doc.text

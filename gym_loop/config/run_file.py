@@ -8,36 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.checkpoints.seeding import MAX_SEED
-from gym_loop.config.contract import RUNNER_PARAMETERS, check_contract, former_key, moved
+from gym_loop.config.contract import RUNNER_PARAMETERS, check_contract, moved
 from gym_loop.config.run_config import ClassConfig, RunConfig, flatten, value_at
+from gym_loop.config.sections import AgentSection, EnvSection, LoopSection, RunFile, WrapperSection
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
 from gym_loop.errors import ClassLoadError, ConfigError, EnvError, Finding
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.origin import follow, own_run
-from gym_loop.schema.class_strings import load_class, unknown_names
+from gym_loop.schema.class_strings import load_class
 from gym_loop.schema.copies import Copies
 from gym_loop.schema.files import expanded
-from gym_loop.schema.parameters import as_integer, check_parameters
-from gym_loop.schema.yaml_file import Document, is_plain, read_overrides, read_yaml_file
+from gym_loop.schema.parameters import check_parameters
+from gym_loop.schema.reading import Reader, unshared
+from gym_loop.schema.yaml_file import Document, is_plain, read_yaml_file
 
 __all__ = ["ClassConfig", "RunConfig", "default_config", "flatten", "load_config", "value_at"]
-
-DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
-DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
-DEFAULT_ENV = "Pendulum-v1"
-
-_SECTIONS = ("agent", "env", "loop", "seed")
-_CLASS_KEYS = ("class", "parameters")
-_ENV_KEYS = ("imports", "max_episode_steps", "name", "parameters", "wrappers")
 
 
 def default_config(
@@ -58,13 +50,13 @@ def default_config(
     Raises:
         ConfigError: a class or the environment cannot be found.
     """
-    return load_config(
-        {
-            "agent": {"class": agent or DEFAULT_AGENT},
-            "env": {"name": env or DEFAULT_ENV, "imports": list(imports)},
-            "loop": {"class": loop or DEFAULT_LOOP},
-        }
-    )
+    named = {"agent": {"class": agent}, "env": {"name": env}, "loop": {"class": loop}}
+    given: dict[str, Any] = {
+        section: {key: value for key, value in keys.items() if value is not None}
+        for section, keys in named.items()
+    }
+    given["env"]["imports"] = list(imports)
+    return load_config(given)
 
 
 def load_config(
@@ -93,7 +85,7 @@ def load_config(
             return source
         path, document = source.path, Document(source.as_dict())
     elif isinstance(source, Mapping):
-        path, document = None, Document(_copy(source))
+        path, document = None, Document(unshared(source))
     else:
         path = expanded(source)
         document = _read_file(path)
@@ -108,10 +100,9 @@ def load_config(
         copies = read_copies(path.parent) if code and path and own_run(path) else None
     else:
         copies = code
-    reader = _Reader(document, path, options or {})
-    overridden = reader.override(overrides)
+    reader = _RunReader(document, overrides, options)
     with copies or nullcontext():
-        return replace(reader.config([*before, *overridden]), copies=copies)
+        return replace(reader.config(path, before), copies=copies)
 
 
 def _read_file(path: Path) -> Document:
@@ -123,185 +114,80 @@ def _read_file(path: Path) -> Document:
     return document
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, PurePath):
-        return str(value)
-    return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-class _Reader:
+class _RunReader(Reader):
     """Turns a document into a `RunConfig`, collecting every finding on the way."""
 
-    def __init__(self, document: Document, path: Path | None, options: Mapping[str, str]) -> None:
-        self.document = document
-        self.options = options
-        self.path = path
+    def config(self, path: Path | None, overridden: Sequence[str]) -> RunConfig:
         self.search = [path.resolve().parent] if path else []
-        self.findings: list[Finding] = []
-        self.overridden: list[str] = []
-
-    def config(self, overridden: Sequence[str]) -> RunConfig:
-        data = self._mapping(self.document.data, (), _SECTIONS)
-        agent = self._class(data, "agent", BaseAgent, DEFAULT_AGENT)
-        env = self._env(data)
-        loop = self._class(data, "loop", BaseLoop, DEFAULT_LOOP)
-        given = data.get("seed")
-        seed = as_integer(given)
-        if given is not None and (seed is None or not 0 <= seed <= MAX_SEED):
-            self.find(
-                ("seed",), f"{given!r} is no seed; use an integer from 0 to {MAX_SEED}, or null"
-            )
-        if self.findings or agent is None or env is None or loop is None:
-            raise ConfigError(sorted(self.findings, key=lambda one: one.line or 0))
+        file = self.read(RunFile)
+        agent = self._class("agent", file.agent, BaseAgent)
+        env = self._env(file.env)
+        loop = self._class("loop", file.loop, BaseLoop)
+        self.finish()
+        assert agent is not None
+        assert loop is not None
         env = replace(env, whole_batches=not agent.cls.supports_partial_batch)
-        return RunConfig(agent, env, loop, seed, self.path, tuple(overridden))
-
-    # -- findings ------------------------------------------------------------------------
-
-    def find(self, path: tuple[Any, ...], problem: str) -> None:
-        place = ".".join(str(part) for part in path)
-        if option := self._option(place):
-            name = self.options.get(option, f"--set {option}")
-            self.findings.append(Finding(place, problem, name))
-        else:
-            source = self.document.source
-            self.findings.append(Finding(place, problem, source, self.document.line(path)))
-
-    def _option(self, place: str) -> str | None:
-        """The override that a place was set by, or that alone put it there."""
-        for key in self.overridden:
-            above = f"{key}.".startswith(f"{place}.") and place not in self._in_file
-            if above or f"{place}.".startswith(f"{key}."):
-                return key
-        return None
-
-    @cached_property
-    def _in_file(self) -> set[str]:
-        """The places that the file itself has."""
-        return {".".join(str(part) for part in path) for path in self.document.lines}
-
-    def override(self, overrides: Iterable[str] | Mapping[str, Any]) -> list[str]:
-        """Put values into the document; they are checked with the rest."""
-        for key, value in read_overrides(overrides):
-            self.overridden.append(key)
-            self.document.set(key, _copy(value))
-        return self.overridden
-
-    def _mapping(self, data: Any, path: tuple[Any, ...], known: Sequence[str]) -> dict[str, Any]:
-        """The mapping itself, with unknown keys noted; empty if it is none."""
-        if data is None:
-            data = {}
-        if not isinstance(data, dict):
-            kind = "a list" if isinstance(data, list) else repr(data)
-            what = f"{kind} stands where a mapping belongs"
-            self.find(path, f"{what} (with the keys {', '.join(known)})")
-            return {}
-        for key, problem in unknown_names(data, known).items():
-            if "\N{NO-BREAK SPACE}" in str(key):
-                problem = "unknown; before it stand no-break spaces, write plain ones"
-            self.find((*path, key), former_key((*path, key)) or problem)
-        return data
-
-    def _parameters(self, section: Mapping[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
-        parameters = section.get("parameters")
-        if parameters is None:
-            return {}
-        if not isinstance(parameters, dict):
-            kind = "a list" if isinstance(parameters, list) else repr(parameters)
-            self.find((*path, "parameters"), f"{kind} stands where a mapping of parameters belongs")
-            return {}
-        for name, value in parameters.items():
-            if not is_plain(value):
-                self.find((*path, "parameters", name), f"{value!r} can't be written in a run file")
-        return parameters
-
-    # -- sections ------------------------------------------------------------------------
+        return RunConfig(agent, env, loop, file.seed, path, (*overridden, *self.overridden))
 
     def _class(
-        self, data: Mapping[str, Any], kind: str, base: type, default: str
+        self, kind: str, section: AgentSection | LoopSection, base: type
     ) -> ClassConfig | None:
-        section = self._mapping(data.get(kind), (kind,), _CLASS_KEYS)
-        values = self._parameters(section, (kind,))
-        class_name = section.get("class", default)
-        if not isinstance(class_name, str):
-            self.find((kind, "class"), f"{class_name!r} is no class string (package.module:Class)")
+        values = dict(self._plain(section.parameters, kind))
+        if self.is_wrong(kind, "class"):
             return None
         try:
-            cls = check_contract(load_class(class_name, base, kind=kind, search=self.search))
+            cls = check_contract(load_class(section.class_, base, kind=kind, search=self.search))
         except ClassLoadError as error:
-            self.find((kind, "class"), f"{error}{moved(class_name)}")
+            self.find((kind, "class"), f"{error}{moved(section.class_)}")
             return None
-        ours = [name for name in RUNNER_PARAMETERS if kind == "agent" and name in values]
-        for name in ours:
-            self.find((kind, "parameters", name), "is given by the runner; leave it out")
-        given = {name: values[name] for name in values if name not in ours}
-        merged, problems = check_parameters(cls, given)
+        for name in RUNNER_PARAMETERS if kind == "agent" else ():
+            if values.pop(name, None) is not None:
+                self.find((kind, "parameters", name), "is given by the runner; leave it out")
+        merged, problems = check_parameters(cls, values)
         for name, problem in problems.items():
             self.find((kind, "parameters", name), problem)
-        return ClassConfig(class_name, cls, merged)
+        return ClassConfig(section.class_, cls, merged)
 
-    def _env(self, data: Mapping[str, Any]) -> EnvSpec | None:
-        section = self._mapping(data.get("env"), ("env",), _ENV_KEYS)
-        name = section.get("name", DEFAULT_ENV)
-        if not isinstance(name, str) or not name:
-            self.find(("env", "name"), f"{name!r} is no environment id, such as {DEFAULT_ENV}")
-            return None
-        given = section.get("max_episode_steps")
-        limit = as_integer(given)
-        if given is not None and (limit is None or limit < 1):
-            self.find(("env", "max_episode_steps"), f"{given!r} must be a number of steps, or null")
+    def _env(self, section: EnvSection) -> EnvSpec:
+        wrappers = [self._wrapper(one, index) for index, one in enumerate(section.wrappers)]
         spec = EnvSpec(
-            name=name,
-            imports=self._imports(section),
-            parameters=self._parameters(section, ("env",)),
-            wrappers=self._wrappers(section),
-            max_episode_steps=limit,
+            name=section.name,
+            imports=section.imports,
+            parameters=self._plain(section.parameters, "env"),
+            wrappers=wrappers,
+            max_episode_steps=section.max_episode_steps,
             search=self.search,
         )
-        self._find_env(spec)
-        return spec
-
-    def _find_env(self, spec: EnvSpec) -> None:
         try:
             import_env_modules(spec)
         except (ClassLoadError, EnvError) as error:
             self.find(("env", "imports"), str(error))
-            return
+            return spec
         try:
             check_registered(spec)
         except (ClassLoadError, EnvError) as error:
             self.find(("env", "name"), str(error))
+        return spec
 
-    def _imports(self, section: Mapping[str, Any]) -> list[str]:
-        imports = section.get("imports") or []
-        if not isinstance(imports, list) or not all(isinstance(one, str) for one in imports):
-            self.find(("env", "imports"), f"{imports!r} must be a list of modules or .py files")
-            return []
-        return imports
+    def _wrapper(self, given: str | WrapperSection, index: int) -> WrapperSpec:
+        way = ("env", "wrappers", index)
+        if isinstance(given, str):
+            name, parameters = given, {}
+        else:
+            name, parameters = given.class_, self._plain(given.parameters, *way)
+        if name:
+            try:
+                load_class(name, gymnasium.Wrapper, kind="wrapper", search=self.search)
+            except ClassLoadError as error:
+                self.find((*way, "class"), str(error))
+        elif not self.is_wrong(*way):
+            self.find((*way, "class"), "is missing")
+        return WrapperSpec(name, parameters)
 
-    def _wrappers(self, section: Mapping[str, Any]) -> list[WrapperSpec]:
-        given = section.get("wrappers") or []
-        if not isinstance(given, list):
-            self.find(("env", "wrappers"), "must be a list, each with class and parameters")
-            return []
-        wrappers = []
-        for index, one in enumerate(given):
-            path = ("env", "wrappers", index)
-            one = {"class": one} if isinstance(one, str) else self._mapping(one, path, _CLASS_KEYS)
-            class_name = one.get("class")
-            if class_name is None and not set(one) <= set(_CLASS_KEYS):
-                continue  # a misspelt key has been found already
-            if not isinstance(class_name, str):
-                self.find((*path, "class"), f"{class_name!r} is no class string")
-                continue
-            wrappers.append(WrapperSpec(class_name, self._parameters(one, path)))
-            self._check_wrapper(class_name, (*path, "class"))
-        return wrappers
-
-    def _check_wrapper(self, class_name: str, path: tuple[Any, ...]) -> None:
-        try:
-            load_class(class_name, gymnasium.Wrapper, kind="wrapper", search=self.search)
-        except ClassLoadError as error:
-            self.find(path, str(error))
+    def _plain(self, parameters: dict[Any, Any], *section: Any) -> dict[Any, Any]:
+        for name, value in parameters.items():
+            if not is_plain(value):
+                self.find(
+                    (*section, "parameters", name), f"{value!r} can't be written in a run file"
+                )
+        return parameters

@@ -66,6 +66,9 @@ def unknown_names(given: Iterable[Any], known: Collection[str]) -> dict[Any, str
     found = {
         name: f"unknown{did_you_mean(str(name), known) or offer}" for name in unknown[:MOST_UNKNOWN]
     }
+    for name in found:
+        if "\N{NO-BREAK SPACE}" in str(name):
+            found[name] = "unknown; before it stand no-break spaces, write plain ones"
     if more := unknown[MOST_UNKNOWN:]:
         found[more[0]] = f"unknown{offer}; so are {len(more) - 1:,} more after it"
     return found

@@ -111,7 +111,7 @@ def read(model: type[_M], values: Any) -> tuple[_M | None, dict[Way, str]]:
     try:
         made = model.model_validate(values)
     except ValidationError as error:
-        return None, problems_of(error, model, values, _former)
+        return None, problems_of(error, model, values)
     return made, {tuple(name.split(".")): text for name, text in made.problems().items()}
 
 
@@ -156,7 +156,7 @@ def check_parameters(cls: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any
     # A subclass may have other defaults than the declaration of its base.
     inherited = fields_of(model).keys() & defaults.keys()
     made, found = read(model, {**{name: defaults[name] for name in inherited}, **values})
-    problems = {".".join(map(str, way)): problem for way, problem in found.items()}
+    problems = {".".join(map(str, way)): text for way, text in found.items() if text}
     left_out = fields_of(model).keys() - defaults.keys()
     problems |= unknown_names([name for name in values if name in left_out], defaults)
     if made is None or problems:
@@ -244,13 +244,6 @@ def _without_loss(value: Any, field: FieldInfo) -> Any:
         return int(value)
     default = field.get_default(call_default_factory=True)
     return with_tuples(with_tuples(value, default=default), field.annotation)
-
-
-def _former(model: type[BaseModel], name: Any) -> str:
-    for base in model.__mro__:
-        if (new := vars(base).get("former_names", {}).get(name)) is not None:
-            return new if " " in new else f"is called {new} now"
-    return ""
 
 
 # -- ranges, for the `check_parameters` of users' agents and loops; null is in all of them -------

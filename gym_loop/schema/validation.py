@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
-from annotated_types import Ge, Interval, Le
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -21,6 +21,19 @@ _WORDS: dict[Any, str] = {
     **{bool: "bool", int: "int", float: "float", str: "str", types.NoneType: "null"},
     **{list: "list", tuple: "list", dict: "dict", Mapping: "dict"},
 }
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Says what a value must be, where its type and limits would not say enough.
+
+    In the annotation of a field: ``Annotated[int, Wording("is no port; use 1 to 65535")]``.
+
+    Args:
+        text: goes behind the value.
+    """
+
+    text: str
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -39,6 +52,11 @@ def branches_of(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def is_model(annotation: Any) -> bool:
+    """Whether a type is a declaration of parameters."""
+    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)
+
+
 def words_of(annotation: Any) -> list[str]:
     """The types that an annotation allows as people write them: ``bool``, ``null``, ``"auto"``."""
     words: list[str] = []
@@ -46,73 +64,54 @@ def words_of(annotation: Any) -> list[str]:
         origin = typing.get_origin(one) or one
         if origin is Literal:
             words += [f'"{choice}"' for choice in typing.get_args(one)]
-        elif inspect.isclass(origin) and issubclass(origin, BaseModel):
-            words.append("dict")
-        elif origin in _WORDS:
-            words.append(_WORDS[origin])
+        elif is_model(origin) or origin in _WORDS:
+            words.append(_WORDS.get(origin, "dict"))
     return list(dict.fromkeys(words))
 
 
-def type_problem(value: Any, annotation: Any, description: str | None = None) -> str:
-    """What to say of a value of none of the types that are allowed."""
-    kinds = [one for one in branches_of(annotation) if one is not types.NoneType]
-    if all(inspect.isclass(one) and issubclass(one, BaseModel) for one in kinds):
-        keys = ", ".join(dict.fromkeys(name for one in kinds for name in fields_of(one)))
-        shown = "a list" if isinstance(value, (list, tuple)) else repr(value)
-        return f"must be a mapping (with the keys {keys}), not {shown}"
-    words = words_of(annotation)
-    choices = [word.strip('"') for word in words if word[:1] == '"']
-    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-    if "dict" in words and description:  # what is in it is said nowhere else
-        hint += f" ({description.rstrip('.')})"
-    kind = _WORDS.get(type(value), type(value).__name__)
-    return f"{value!r} is {kind}, but must be {' or '.join(words) or 'a function'}{hint}"
-
-
-def problems_of(
-    error: ValidationError, model: type[BaseModel], data: Any, former: Former
-) -> dict[Way, str]:
-    """What is wrong, by the way to the value.
+def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> dict[Way, str]:
+    """What is wrong, by the way to the value; of very many unknown names most get an empty text.
 
     Args:
         error: what pydantic found.
-        model: that the data was to become.
+        model: that the data was to become; its ``former_names`` are told by the new ones.
         data: as a file has it.
-        former: what to say of a name that is not known, by the model and the name; or ``""``.
     """
-    problems: dict[Way, str] = {}
+    found: list[tuple[Way, ErrorDetails]] = []
     unions: dict[Way, dict[Any, list[tuple[Way, ErrorDetails]]]] = {}
-    unknown: dict[Way, list[Any]] = {}
     for one in error.errors(include_url=False):
         way, union, branch = _located(one, data)
-        if union is not None:
-            unions.setdefault(union, {}).setdefault(branch, []).append((way, one))
-        elif one["type"] == "extra_forbidden":
-            unknown.setdefault(way[:-1], []).append(way[-1])
+        if union is None:
+            found.append((way, one))
         else:
-            problems[way] = _problem(one, model, way)
-    for above, names in unknown.items():
-        inner = _field_at(model, above)[0]
-        known = fields_of(inner)
-        for name, problem in unknown_names(names, known).items():
-            problems[(*above, name)] = former(inner, name) or problem
-    for place, found in unions.items():
-        # The value is of one type alone: what is wrong with it as that type.
+            unions.setdefault(union, {}).setdefault(branch, []).append((way, one))
+    problems: dict[Way, str] = {}
+    for place, branches in unions.items():
+        # A value is of one of the types: what is wrong with it as that type.
         fitting = [
             errors
-            for errors in found.values()
+            for errors in branches.values()
             if not any(way == place and _is_of_type(one) for way, one in errors)
         ]
         if len(fitting) == 1:
-            problems |= {way: _problem(one, model, way) for way, one in fitting[0]}
+            found += fitting[0]
         else:
-            annotation, field = _field_at(model, place)
-            value = next(iter(found.values()))[0][1]["input"]
-            problems[place] = type_problem(value, annotation, field and field.description)
+            value = next(iter(branches.values()))[0][1]["input"]
+            problems[place] = _Place.at(model, place).type_problem(value)
+    unknown: dict[Way, list[Any]] = {}
+    for way, one in found:
+        if one["type"] in ("extra_forbidden", "invalid_key"):
+            unknown.setdefault(way[:-1], []).append(way[-1])
+    for above, names in unknown.items():
+        inner = _Place.at(model, above).model
+        said = unknown_names(names, fields_of(inner))
+        for name in names:
+            problems[(*above, name)] = _former(inner, name) or said.get(name, "")
+    for way, one in found:
+        # What is missing may be what is misspelt.
+        if way[:-1] not in unknown or one["type"] not in ("extra_forbidden", "missing"):
+            problems.setdefault(way, _Place.at(model, way).problem(one))
     return problems
-
-
-Former: TypeAlias = Callable[[type[BaseModel], Any], str]
 
 
 def _located(error: ErrorDetails, data: Any) -> tuple[Way, Way | None, Any]:
@@ -130,64 +129,101 @@ def _located(error: ErrorDetails, data: Any) -> tuple[Way, Way | None, Any]:
     return (*way, *missing), union, branch
 
 
+def _former(model: type[BaseModel], name: Any) -> str:
+    for base in model.__mro__:
+        if (new := vars(base).get("former_names", {}).get(name)) is not None:
+            return new if " " in new else f"is called {new} now"
+    return ""
+
+
 def _is_of_type(error: ErrorDetails) -> bool:
     return error["type"].endswith("_type") or error["type"] == "literal_error"
 
 
-def _problem(error: ErrorDetails, model: type[BaseModel], way: Way) -> str:
-    value, details = error["input"], error.get("ctx", {})
-    annotation, field = _field_at(model, way)
-    if error["type"] == "missing":
-        return "is missing"
-    if _is_of_type(error):
-        return type_problem(value, annotation, field and field.description)
-    if error["type"] == "value_error":
-        return str(details["error"])
-    limits = _limits(annotation) | _limits_in(field.metadata if field else ())
-    if {"ge", "le"} <= limits.keys() and error["type"].endswith("than_equal"):
-        return f"{value} must be from {limits['ge']:g} to {limits['le']:g}"
-    if "ge" in details:
-        return f"{value} is too small; it must be at least {details['ge']:g}"
-    if "gt" in details:
-        return f"{value} is too small; it must be above {details['gt']:g}"
-    if "le" in details:
-        return f"{value} is too large; it must be at most {details['le']:g}"
-    message = error["msg"].removeprefix("Input ")
-    return f"{value!r}: {message[:1].lower()}{message[1:]}"
+@dataclass(frozen=True)
+class _Place:
+    """What is declared of the value at a place."""
+
+    annotation: Any
+    metadata: list[Any] = field(default_factory=list)
+    description: str = ""
+
+    @staticmethod
+    def at(model: type[BaseModel], way: Way) -> _Place:
+        place = _Place(model)
+        for step in way:
+            place = place.inside(step)
+        return place
+
+    def inside(self, step: Any) -> _Place:
+        for one in branches_of(self.annotation):
+            if is_model(one) and step in (known := fields_of(one)):
+                inner = known[step]
+                metadata = [*inner.metadata, *_metadata(inner.annotation)]
+                return _Place(inner.annotation, metadata, inner.description or "")
+            if not is_model(one) and (inside := typing.get_args(one)):
+                inside = inside[-1 if typing.get_origin(one) is dict else 0]
+                return _Place(inside, _metadata(inside))
+        return _Place(Any)
+
+    @property
+    def model(self) -> type[BaseModel]:
+        """The declaration of the mapping that is at this place."""
+        found: type[BaseModel] = next(filter(is_model, branches_of(self.annotation)))
+        return found
+
+    def problem(self, error: ErrorDetails) -> str:
+        value, details = error["input"], error.get("ctx", {})
+        if error["type"] == "missing":
+            return "is missing"
+        if error["type"] == "value_error":
+            return str(details["error"])
+        if _is_of_type(error):
+            return self.type_problem(value)
+        if self.wording:
+            return f"{value!r} {self.wording}"
+        least, most = self._limit("ge"), self._limit("le")
+        if least is not None and most is not None:
+            return f"{value} must be from {least:g} to {most:,g}"
+        for name, words in (("ge", "small; it must be at least"), ("gt", "small; it must be above"),
+                            ("le", "large; it must be at most")):  # fmt: skip
+            if name in details:
+                return f"{value} is too {words} {details[name]:g}"
+        message = error["msg"].removeprefix("Input ")
+        return f"{value!r}: {message[:1].lower()}{message[1:]}"
+
+    @property
+    def wording(self) -> str:
+        return next((one.text for one in self.metadata if isinstance(one, Wording)), "")
+
+    def _limit(self, name: str) -> Any:
+        found = (getattr(one, name, None) for one in self.metadata)
+        return next((one for one in found if one is not None), None)
+
+    def type_problem(self, value: Any) -> str:
+        """What to say of a value of none of the types that are allowed."""
+        if self.wording:
+            return f"{value!r} {self.wording}"
+        kinds = [one for one in branches_of(self.annotation) if one is not types.NoneType]
+        words = words_of(self.annotation)
+        if (kinds and all(is_model(one) for one in kinds)) or words == ["dict"]:
+            keys = ", ".join({name: 0 for one in kinds if is_model(one) for name in fields_of(one)})
+            shown = "a list" if isinstance(value, (list, tuple)) else repr(value)
+            return f"must be a mapping{f' (with the keys {keys})' if keys else ''}, not {shown}"
+        choices = [word.strip('"') for word in words if word[:1] == '"']
+        wanted = " or ".join(words) or "a function"
+        if isinstance(value, str) and choices:
+            return f"{value!r} must be {wanted}{did_you_mean(value, choices)}"
+        # What is in a mapping is said nowhere else.
+        hint = f" ({self.description.rstrip('.')})" if "dict" in words and self.description else ""
+        kind = _WORDS.get(type(value), type(value).__name__)
+        return f"{value!r} is {kind}, but must be {wanted}{hint}"
 
 
-def _limits(annotation: Any) -> dict[str, Any]:
-    """Both ends of a range that an annotation, or one in its union, asks for."""
-    found = {}
+def _metadata(annotation: Any) -> list[Any]:
+    """The constraints in an annotation, and in those that its union is of."""
     if typing.get_origin(annotation) is Annotated:
-        found = _limits_in(annotation.__metadata__)
-    for one in typing.get_args(annotation):
-        found |= _limits(one)
-    return found
-
-
-def _limits_in(metadata: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one in metadata:
-        if isinstance(one, (Ge, Interval)) and one.ge is not None:
-            found["ge"] = one.ge
-        if isinstance(one, (Le, Interval)) and one.le is not None:
-            found["le"] = one.le
-    return found
-
-
-def _field_at(model: type[BaseModel], way: Way) -> tuple[Any, FieldInfo | None]:
-    """The annotation of a value, and the nearest field around it."""
-    annotation: Any = model
-    field: FieldInfo | None = None
-    for step in way:
-        found: Any = Any
-        for one in branches_of(annotation):
-            if inspect.isclass(one) and issubclass(one, BaseModel):
-                if step in (known := fields_of(one)):
-                    field = known[step]
-                    found = field.annotation
-            elif typing.get_args(one):
-                found = typing.get_args(one)[-1 if typing.get_origin(one) is dict else 0]
-        annotation = found
-    return annotation, field
+        return [*annotation.__metadata__, *_metadata(annotation.__origin__)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [one for branch in typing.get_args(annotation) for one in _metadata(branch)]
+    return []

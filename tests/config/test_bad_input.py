@@ -65,13 +65,13 @@ CASES = {
         "env:\n\xa0\xa0name: x\n", ("run.yaml:2: ", "before it stand no-break spaces, write plain")
     ),
     "a list in itself": Case("agent: &a [*a]\n", ("nested too deeply, or in itself",)),
-    "plain text": Case("hello", ("run.yaml:1: 'hello' stands where a mapping belongs",)),
-    "list at the top": Case("- agent\n", ("run.yaml:1: a list stands where a mapping belongs",)),
+    "plain text": Case("hello", ("run.yaml:1: must be a mapping", "not 'hello'")),
+    "list at the top": Case("- agent\n", ("run.yaml:1: must be a mapping", "not a list")),
     "list for a section": Case(
-        "seed: 1\nenv: [CartPole-v1]\n", ("run.yaml:2: env: a list stands where a mapping",)
+        "seed: 1\nenv: [CartPole-v1]\n", ("run.yaml:2: env: must be a mapping", "not a list")
     ),
     "list of parameters": Case(
-        "loop:\n  parameters: [1]\n", ("run.yaml:2: loop.parameters: a list stands where",)
+        "loop:\n  parameters: [1]\n", ("run.yaml:2: loop.parameters: must be a mapping, not a l",)
     ),
     "misspelt section": Case("agnet: {}\n", ("run.yaml:1: agnet: unknown; did you mean agent?",)),
     "misspelt class key": Case(

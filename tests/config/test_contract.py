@@ -6,7 +6,7 @@ import gymnasium
 import pytest
 
 from gym_loop.agents import BaseAgent
-from gym_loop.config.contract import check_contract, explained, former_key, moved
+from gym_loop.config.contract import check_contract, explained, moved
 from gym_loop.errors import WrongClassError
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop
@@ -107,8 +107,6 @@ def test_names_of_the_first_gym_loop_lead_to_those_of_today() -> None:
         "; it is gym_loop.loops.vector_loop:VectorLoop now"
     )
     assert moved("my_package.agents:PPO") == ""
-    assert "agent.parameters.network" in former_key(("agent", "policy"))
-    assert former_key(("loop", "policy")) == ""
 
 
 def test_a_parameter_used_as_an_attribute_is_explained() -> None:

@@ -138,7 +138,7 @@ def test_values_that_fit(name: str, value: Any, taken: Any) -> None:
         ("limit", [1], "[1] is list, but must be float or null"),
         ("record", 0, "0 is too small; it must be at least 1"),
         ("record", "x", "'x' is str, but must be bool or int"),
-        ("device", "cudo", '\'cudo\' is str, but must be "cpu" or "cuda"; did you mean cuda?'),
+        ("device", "cudo", '\'cudo\' must be "cpu" or "cuda"; did you mean cuda?'),
         ("device", 3, '3 is int, but must be "cpu" or "cuda"'),
         ("device", "cuda", "needs a limit"),
         ("rate", -0.5, "-0.5 is too small; it must be at least 0"),
