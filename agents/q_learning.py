@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from gym_loop.agents import BaseAgent
-from gym_loop.agents.transition import Transition
+from gym_loop.agents import BaseAgent, Transition
 from gym_loop.errors import SpaceError
 
 

@@ -11,8 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import nn
 from torch.distributions import Categorical
 
-from gym_loop.agents import BaseAgent
-from gym_loop.agents.transition import Transition
+from gym_loop.agents import BaseAgent, Transition
 from gym_loop.errors import SpaceError
 
 

@@ -34,7 +34,7 @@ QUICK = {
 DIRECTORIES = ("checkpoint_dir", "eval_logdir", "eval_record_dir", "logdir", "record_dir")
 PUBLIC = {
     f"gym_loop.{name}"
-    for name in ("agents", "errors", "loops.default_loop", "results", "transition")
+    for name in ("agents", "errors", "loops.default_loop", "runs.results")
 }
 Spaces = namedtuple("Spaces", "observation_space action_space")
 GRID = Spaces(Discrete(3, start=5), Discrete(2, start=1))

@@ -1,4 +1,4 @@
-from gym_loop.agents.transition import Transition
+from gym_loop.agents import Transition
 from gym_loop.loops import BaseLoop
 from gym_loop.runs.results import EpisodeResult
 

@@ -324,10 +324,11 @@ def test_a_full_disk_stops_no_training(tmp_path: Path, small: bool) -> None:
         import resource, sys
         import numpy as np
         from pathlib import Path
-        from gym_loop.runs import checkpoint, checkpoint_files
+        from gym_loop.checkpoints import checkpoint_files
+        from gym_loop.checkpoints.store import CheckpointStore
         if not {small}:
             checkpoint_files.SMALL = 0
-        store = checkpoint.CheckpointStore(Path(sys.argv[1]), warn=print)
+        store = CheckpointStore(Path(sys.argv[1]), warn=print)
         store.save(1, {{"a": np.arange(10)}}, {{}})
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
         store.save(2, {{"a": np.arange(100_000)}}, {{}})

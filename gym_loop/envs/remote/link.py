@@ -107,7 +107,7 @@ def open_link(access: Access) -> Link:
         raise EnvParametersError(f"timeout: {timeout!r} is no number of seconds above 0")
     module, name = _LINKS[scheme]
     try:
-        cls = getattr(import_module(f"gym_loop.serve.native.{module}"), name)
+        cls = getattr(import_module(f"gym_loop.envs.remote.{module}"), name)
         made: Link = cls(access)
     except ModuleNotFoundError as error:
         raise EnvPackageMissingError(
