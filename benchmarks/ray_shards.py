@@ -24,6 +24,7 @@ from _measure import surroundings, table, take_turns
 from gymnasium.vector import AutoresetMode
 
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.loops.vector_loop import VectorLoop
@@ -52,7 +53,7 @@ def make(milliseconds: float) -> gymnasium.Env:
     return Waiting()
 
 
-class Linear(BaseAgent):
+class Linear(ActsInWorkers, BaseAgent):
     """Multiplies what it sees by a matrix, learns nothing, and counts the vector steps."""
 
     supports_batch = True

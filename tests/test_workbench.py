@@ -32,10 +32,7 @@ QUICK = {
     "loops/curriculum_loop": {"loop.parameters.threshold": -300, "loop.parameters.window": 2},
 }
 DIRECTORIES = ("checkpoint_dir", "eval_logdir", "eval_record_dir", "logdir", "record_dir")
-PUBLIC = {
-    f"gym_loop.{name}"
-    for name in ("agents", "errors", "loops.default_loop", "runs.results")
-}
+PUBLIC = {f"gym_loop.{name}" for name in ("agents", "errors", "loops.default_loop", "runs.results")}
 Spaces = namedtuple("Spaces", "observation_space action_space")
 GRID = Spaces(Discrete(3, start=5), Discrete(2, start=1))
 LINE = Spaces(Box(-1.0, 1.0, (2,), np.float32), Discrete(2, start=1))

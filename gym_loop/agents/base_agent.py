@@ -16,7 +16,7 @@ from gym_loop.checkpoints.tree import (
     restore,
     restore_attributes,
 )
-from gym_loop.errors import ContractError, StateError
+from gym_loop.errors import StateError
 from gym_loop.schema import parameters as schema
 from gym_loop.schema.parameter_values import ParameterValues
 
@@ -56,17 +56,11 @@ class BaseAgent:
         supports_partial_batch: True when it takes transitions of fewer rows than there are copies
             as well, where others are being reset: ``transition.env_ids`` says which rows they are.
             False: VectorLoop gives all ``N`` rows at every step. Default False.
-        acts_with: names of the attributes that `act` reads and learning changes, such as a network;
-            empty for all. Copies that only act get these alone, see `acting_state`.
-        on_policy_parameter: name of the parameter that says how many steps of each environment one
-            policy must choose; None where an older one may have chosen any of them.
         training: False inside ``with agent.evaluating():``.
     """
 
     supports_batch = False
     supports_partial_batch = False
-    acts_with: tuple[str, ...] = ()
-    on_policy_parameter: str | None = None
     training = True
     # Attributes that follow from the parameters are no state: a resumed run may change them.
     _fixed: tuple[str, ...] = ("parameters", "training", "_first_parameters")
@@ -197,55 +191,6 @@ class BaseAgent:
         for name, value in wanted.items():
             if name not in now or first_difference(now[name], value):
                 self.parameters[name] = restore(None, value, path=f"agent.parameters.{name}")
-
-    # -- copies of the agent that only act, in the workers of a VectorLoop with rollout_steps ------
-
-    def acting_state(self) -> dict[str, Any]:
-        """What a copy needs to act as this agent does: ``acts_with``, else all of `state_dict`.
-
-        Raises:
-            ContractError: ``acts_with`` names what is no attribute.
-        """
-        if not self.acts_with:
-            return self.state_dict()
-        return self._with_parameters(
-            capture_attributes(self, exclude=self._not_for_acting(), path="agent", copy=False)
-        )
-
-    def load_acting_state(self, state: dict[str, Any]) -> None:
-        """Act from now on as the agent whose `acting_state` this is, and forget what was before.
-
-        Raises:
-            StateError: the state does not fit this copy, which was made with ``n_envs=1``.
-        """
-        if not self.acts_with:
-            if type(self).load_state_dict is BaseAgent.load_state_dict:
-                for name in vars(self).keys() - state.keys() - set(self._fixed):
-                    delattr(self, name)  # what acting has left
-            self.load_state_dict(state)
-        else:
-            restore_attributes(self, state, exclude=self._not_for_acting(), path="agent")
-            self._load_parameters(state)
-
-    def _not_for_acting(self) -> set[str]:
-        if missing := set(self.acts_with) - vars(self).keys():
-            raise ContractError(
-                f"{type(self).__name__}.acts_with names {', '.join(sorted(missing))}, which is no"
-                " attribute that __init__ sets"
-            )
-        return vars(self).keys() - set(self.acts_with)
-
-    def acted_state(self) -> tuple[Any, ...]:
-        """What the latest `act` left for `observe`: arrays ``[N, ...]``; by default nothing."""
-        return ()
-
-    def load_acted_state(self, state: Any, acted: tuple[Any, ...]) -> None:
-        """Called in place of `act` where copies have acted: leave the same for `observe`.
-
-        Args:
-            state: the observations ``[N, ...]`` that they acted on.
-            acted: what `acted_state` returned there.
-        """
 
     @contextmanager
     def evaluating(self) -> Iterator[BaseAgent]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
 from gym_loop.nn.advice import cannot_act
@@ -36,7 +37,7 @@ from gym_loop.schema.parameters import not_fraction, not_positive, too_small
 TARGET_ROWS, TARGET_BYTES = 512, 1 << 20
 
 
-class DQN(BaseAgent):
+class DQN(ActsInWorkers, BaseAgent):
     """Learns the value of each action from a replay of what happened.
 
     Discrete actions; observations are arrays, numbers, or a Dict or Tuple of these. Double,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
 from gym_loop.agents.twin_critics import TwinCritics
@@ -27,7 +28,7 @@ MLP_PARAMETERS = {"hidden": [256, 256], "activation": "relu", "init": "uniform"}
 DRAWN_BYTES = 1 << 20
 
 
-class OffPolicyAgent(BaseAgent, ABC):
+class OffPolicyAgent(ActsInWorkers, BaseAgent, ABC):
     """An actor that climbs the values of two critics, learnt from a replay of what happened.
 
     Observations are arrays, numbers, or a Dict or Tuple of these; actions a Box with finite

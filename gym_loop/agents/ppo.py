@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
 from gym_loop.nn.buffers.rollout import RolloutBuffer
@@ -53,7 +54,7 @@ class Pace(NamedTuple):
     value_clip_range: float | None
 
 
-class PPO(BaseAgent):
+class PPO(ActsInWorkers, BaseAgent):
     """Collects a rollout, then climbs the clipped objective on it for a few epochs.
 
     Discrete, multi-discrete, multi-binary and continuous (Box) actions; any observation that

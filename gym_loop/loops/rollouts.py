@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
+from gym_loop.agents.acting import as_acting, load_whole_state
 from gym_loop.checkpoints.seeding import seed_everything
 from gym_loop.checkpoints.tree import capture
 from gym_loop.envs.shards import ShardsEnv
@@ -69,7 +70,8 @@ class Rollouts:
         self.asked = 0  # rollouts, over the whole training
         self.played: deque[Sequence[Played]] = deque()  # steps of all copies, not yet told
         self._env: ShardsEnv | None = None  # once it has its players
-        name = loop.agent.on_policy_parameter
+        acting = as_acting(loop.agent)
+        name = acting.on_policy_parameter if acting else None
         lasts = loop.agent.parameters[name] if name else self.length
         if lasts % self.length:
             raise ConfigError(
@@ -95,11 +97,9 @@ class Rollouts:
         steps = self.played.popleft()
         env.answers = [one.answer for one in steps]
         acted = [one.acted for one in steps if one.acted is not None]
-        if acted:
+        if acted and (acting := as_acting(loop.agent)):
             columns = zip(*acted, strict=True)
-            loop.agent.load_acted_state(
-                loop.ob, tuple(np.concatenate(column) for column in columns)
-            )
+            acting.load_acted_state(loop.ob, tuple(np.concatenate(column) for column in columns))
         space = env.single_action_space
         actions = [one.action for one in steps]
         return concatenate(space, actions, create_empty_array(space, len(actions)))
@@ -110,7 +110,10 @@ class Rollouts:
         steps = self.length - loop.vector_steps % self.length
         seeds = loop.run.seeds.integers("rollouts", env.num_envs, self.asked)
         obs = iterate(env.observation_space, loop.ob)
-        state = None if random else loop.agent.acting_state()
+        state = None
+        if not random:
+            acting = as_acting(loop.agent)
+            state = acting.acting_state() if acting else loop.agent.state_dict()
         orders = [
             Order(steps, random, loop.episode, seed, ob)
             for seed, ob in zip(seeds, obs, strict=True)
@@ -165,12 +168,16 @@ class Player:
         (self.copy,) = shard.copies
         cls = load_class(agent) if isinstance(agent, str) else agent
         self.agent: Any = cls(**parameters)
+        self._acting = as_acting(self.agent)
         self.actions = batch_space(self.copy.action_space, 1)
 
     def play(self, state: Any, order: Order) -> list[Played]:
-        """Play as the agent with this `acting_state`."""
+        """Play as the agent whose state this is."""
         if state is not None:
-            self.agent.load_acting_state(state)
+            if self._acting is not None:
+                self._acting.load_acting_state(state)
+            else:
+                load_whole_state(self.agent, state)
         self._seed(order.seed)
         ob, played = order.ob, []
         for _ in range(order.steps):
@@ -187,7 +194,7 @@ class Player:
         space = self.copy.observation_space
         batch = concatenate(space, [ob], create_empty_array(space, 1))
         (action,) = iterate(self.actions, self.agent.act(batch, order.episode))
-        return action, self.agent.acted_state()
+        return action, self._acting.acted_state() if self._acting else ()
 
     def _seed(self, seed: int) -> None:
         """Random numbers of its own: those of the agent's state are the same in all actors."""

@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 
 import gym_loop
 from gym_loop.agents import BaseAgent
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.ppo import PPO
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.checkpoints.store import CheckpointStore
@@ -187,11 +188,19 @@ class TestAgents:
         assert set(one) & set(third) <= {-1.0, 1.0}
 
     def test_what_it_acts_with_must_be_there(self) -> None:
-        class Misspelt(BatchJournal):
+        class Misspelt(ActsInWorkers, BatchJournal):
             acts_with = ("weigths",)
 
         with pytest.raises(ContractError, match=r"Misspelt.acts_with names weigths"):
             Misspelt().acting_state()
+
+    def test_an_agent_that_only_has_the_names_is_refused(self) -> None:
+        class Undeclared(BatchJournal):
+            acts_with = ("weights",)
+
+        env = scripted(max_steps=4).env
+        with pytest.raises(ContractError, match=r"Undeclared has acts_with.*ActsInWorkers"):
+            VectorLoop(Undeclared(), env, rollout_steps=4)
 
     def test_infos_that_are_no_data_are_left_out_of_a_checkpoint(self) -> None:
         class Telling(ScriptedCopy):
