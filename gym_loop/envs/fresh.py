@@ -1,13 +1,12 @@
-"""An environment for each evaluation."""
+"""An environment that is made once more: for each evaluation, or for a proof."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-
-from gym_loop.envs.shards import ShardsEnv
-from gym_loop.envs.silence import in_silence
-from gym_loop.envs.workers import WorkersEnv
 
 
 def made_again(env: Any, make: Callable[[], Any], close: Callable[[Any], None]) -> Any:
@@ -19,10 +18,26 @@ def made_again(env: Any, make: Callable[[], Any], close: Callable[[Any], None]) 
         make: makes it.
         close: closes the other one.
     """
-    if type(env) in (WorkersEnv, ShardsEnv):
+    if getattr(type(env), "copies_elsewhere", False):
         env.call("make_again")
         return env
     if env is not None:
         close(env)
     with in_silence():
         return make()
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Show no warning, Python's or MuJoCo's: the run's own environment has given them all."""
+    mujoco = sys.modules.get("mujoco")
+    shown = mujoco and mujoco.get_mju_user_warning()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if mujoco:
+            mujoco.set_mju_user_warning(lambda text: None)
+        try:
+            yield
+        finally:
+            if mujoco:
+                mujoco.set_mju_user_warning(shown)

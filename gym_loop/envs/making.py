@@ -18,7 +18,7 @@ import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from gym_loop.envs.foreign import explained_kind, refused_object
-from gym_loop.envs.lasting_spaces import with_lasting_spaces
+from gym_loop.envs.spaces import with_lasting_spaces
 from gym_loop.errors import (
     EnvError,
     EnvPackageMissingError,

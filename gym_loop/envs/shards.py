@@ -21,7 +21,7 @@ from gym_loop.checkpoints.seeding import (
     restore_global_streams,
     seed_global_streams,
 )
-from gym_loop.envs.state.vector_state import StatefulEnv
+from gym_loop.envs.workers import StatefulEnv
 from gym_loop.errors import EnvError, EnvPackageMissingError, EnvWorkerError, UsageError
 
 QUIET_RAY = {
@@ -100,6 +100,8 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         EnvPackageMissingError: Ray is not installed.
         EnvWorkerError: in any method: a copy raised, or its actor died.
     """
+
+    copies_elsewhere = True  # than in this process
 
     def __init__(
         self,

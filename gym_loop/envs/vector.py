@@ -16,7 +16,6 @@ from gymnasium.vector.utils import batch_space
 from gym_loop.envs.answers import WatchedCopy
 from gym_loop.envs.autoreset import skips_rows
 from gym_loop.envs.foreign import explained_kind
-from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -29,6 +28,7 @@ from gym_loop.envs.making import (
     refusals,
 )
 from gym_loop.envs.shards import ShardsEnv
+from gym_loop.envs.spaces import with_lasting_spaces
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
 from gym_loop.schema.arguments import as_asked

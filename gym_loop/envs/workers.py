@@ -18,13 +18,125 @@ from gym_loop.checkpoints.seeding import (
     capture_global_streams,
     restore_global_streams,
     seed_global_streams,
+    seed_spaces,
 )
-from gym_loop.envs.state.vector_state import StatefulEnv
-from gym_loop.errors import EnvError, EnvWorkerError
+from gym_loop.envs.fresh import in_silence
+from gym_loop.envs.making import close_quietly
+from gym_loop.envs.state.keeper import SingleState
+from gym_loop.envs.state.layers import Tree
+from gym_loop.errors import EnvError, EnvWorkerError, StateError
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60
 _PATIENCE = 2.0  # seconds for a dead process to be reaped, or for a traceback to arrive
+
+
+class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
+    """The outermost wrapper of a copy in a worker process: it answers for the copy's state.
+
+    An `AsyncVectorEnv` can be saved if every function that makes a copy returns one of these:
+    ``AsyncVectorEnv([lambda: StatefulEnv(gymnasium.make("CartPole-v1"))] * 4)``.
+
+    Args:
+        env: the copy, with all its wrappers.
+        again: makes it once more, for `make_again`.
+    """
+
+    not_state = ("_keeper", "saved_state", "_again")
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], again: Callable[[], Any] | None = None
+    ) -> None:
+        super().__init__(env)
+        self._again = again
+        self.env: Any
+        self.saved_state: Tree = {}  # set from outside, for `_restore`
+        self._keeper: SingleState | None = None
+        self._is_over = False
+        self._reset_first = False
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the copy, or reset it first where a restored worker would have."""
+        if self._reset_first:
+            observation, info = self.reset()
+            return observation, 0, False, False, info
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._is_over = terminated or truncated
+        return observation, reward, terminated, truncated, info
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the copy."""
+        self._is_over = self._reset_first = False
+        if seed is not None:
+            seed_spaces(self.unwrapped, seed)
+        result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
+        return result
+
+    def close(self) -> None:
+        """Close the copy; what it raises would look like a failure of its worker."""
+        close_quietly(self.env)
+
+    def make_again(self) -> None:
+        """Put a new copy in place of the one that was stepped; its state is no longer kept."""
+        assert self._again is not None
+        close_quietly(self.env)
+        with in_silence():
+            self.env = self._again()
+        self._keeper = None
+        self._is_over = self._reset_first = False
+
+    def answer_for_state(self, question: str, *arguments: Any) -> tuple[Any, str]:
+        """What `WorkersState` asks; the answer, and in its place what went wrong.
+
+        A worker that raises is shut down, and the training with it.
+        """
+        answers: dict[str, Callable[..., Any]] = {
+            "methods": lambda: SingleState.methods(self.env),
+            "use": self._use,
+            "left_out": self._left_out,
+            "snapshot": self._snapshot,
+            "restore": self._restore,
+        }
+        try:
+            return answers[question](*arguments), ""
+        except StateError as error:
+            return None, str(error)
+
+    @property
+    def _kept(self) -> SingleState:
+        assert self._keeper is not None
+        return self._keeper
+
+    def _use(self, method: str) -> None:
+        self._keeper = SingleState(self.env, method)
+        self.env = self._keeper.env
+
+    def _left_out(self) -> list[str]:
+        return self._kept.left_out()
+
+    def _snapshot(self) -> Tree:
+        """The state of the copy, and of its process's random streams."""
+        return {
+            "env": self._kept.snapshot(),
+            "is_over": bool(self._is_over),
+            "streams": capture_global_streams(),
+        }
+
+    def _restore(self, reset_next: bool) -> bool:
+        """Put ``saved_state`` back; whether it went into a copy that was reset for it.
+
+        Args:
+            reset_next: whether the step after an episode's end is a reset. Gymnasium's worker
+                notes that in a variable of its own, out of reach for a fresh worker.
+        """
+        tree, self.saved_state = self.saved_state, {}
+        self._kept.restore(tree["env"])
+        restore_global_streams(tree["streams"])
+        self._is_over = tree["is_over"]
+        self._reset_first = reset_next and tree["is_over"]
+        return self._kept.after_reset
 
 
 class WorkerCopy:
@@ -80,6 +192,8 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
     Raises:
         EnvWorkerError: in any method: a worker raised, or died.
     """
+
+    copies_elsewhere = True  # than in this process
 
     def __init__(
         self, copies: Sequence[WorkerCopy], name: str, autoreset_mode: AutoresetMode

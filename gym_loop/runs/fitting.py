@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gym_loop.envs.spaces import space_difference
 from gym_loop.envs.state.layers import classes_of
-from gym_loop.envs.state.space_facts import space_difference
 from gym_loop.errors import CheckpointMismatchError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from gym_loop.checkpoints.seeding import seed_global_streams
 from gym_loop.config.contract import explained
 from gym_loop.config.run_file import RunConfig
 from gym_loop.envs.making import check_window, close_quietly, frame_source
+from gym_loop.envs.spaces import describe_space
+from gym_loop.envs.state.keeper import keep_state
 from gym_loop.envs.state.layers import layers_of
-from gym_loop.envs.state.saving import Verdict, keep_state, prove
-from gym_loop.envs.state.space_facts import describe_space
+from gym_loop.envs.state.proof import Verdict, prove
 from gym_loop.errors import (
     ContractError,
     GymLoopError,

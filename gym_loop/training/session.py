@@ -14,7 +14,7 @@ from gym_loop.checkpoints.seeding import Seeds, capture_global_streams, restore_
 from gym_loop.config.contract import explained
 from gym_loop.config.run_config import hyperparameters, overrides_of
 from gym_loop.config.run_file import RunConfig
-from gym_loop.envs.state.saving import Verdict
+from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
 from gym_loop.runs import manifest
 from gym_loop.runs.console import Console

@@ -16,7 +16,7 @@ from gym_loop.checkpoints.store import read_checkpoint
 from gym_loop.cli.output import runs_table
 from gym_loop.config.run_file import load_config
 from gym_loop.envs.making import close_quietly
-from gym_loop.envs.state.saving import keep_state
+from gym_loop.envs.state.keeper import keep_state
 from gym_loop.errors import GymLoopError
 from gym_loop.report.writing import report
 from gym_loop.runs.listing import list_runs

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from gym_loop.checkpoints.tree import capture, first_difference
-from gym_loop.envs.state.saving import keep_state
+from gym_loop.envs.state.keeper import keep_state
 
 with warnings.catch_warnings():
     # With warnings as errors, importing Box2D's SWIG module ends the process.

@@ -13,8 +13,8 @@ from gymnasium.vector.utils import batch_space
 import gym_loop
 from gym_loop import load_config
 from gym_loop.checkpoints.seeding import Seeds
-from gym_loop.envs.lasting_spaces import with_lasting_spaces
 from gym_loop.envs.making import EnvSpec, make_env
+from gym_loop.envs.spaces import with_lasting_spaces
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.training.building import Experiment
 

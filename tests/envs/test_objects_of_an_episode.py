@@ -14,7 +14,9 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 import gym_loop
 from gym_loop.checkpoints.tree import capture, first_difference
-from gym_loop.envs.state.saving import StatefulEnv, Verdict, keep_state, prove
+from gym_loop.envs.state.keeper import keep_state
+from gym_loop.envs.state.proof import Verdict, prove
+from gym_loop.envs.workers import StatefulEnv
 from gym_loop.errors import StateError
 from gym_loop.training.verify import _leaves, verify_resume
 from tests.envs.playing import assert_same, play, through_a_file

@@ -9,7 +9,9 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from gym_loop.checkpoints.tree import first_difference
-from gym_loop.envs.state.saving import StatefulEnv, keep_state, prove
+from gym_loop.envs.state.keeper import keep_state
+from gym_loop.envs.state.proof import prove
+from gym_loop.envs.workers import StatefulEnv
 from tests.envs.playing import make, play, through_a_file
 
 

@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from gym_loop.checkpoints.tree_file import encode_plain
-from gym_loop.envs.state.space_facts import describe_space, space_difference
+from gym_loop.envs.spaces import describe_space, space_difference
 
 
 class Named(spaces.Space):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gym_loop.checkpoints.tree import first_difference
-from gym_loop.envs.state.saving import keep_state
+from gym_loop.envs.state.keeper import keep_state
 from gym_loop.errors import StateError
 from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 

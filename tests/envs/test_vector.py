@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from gym_loop.envs.autoreset import Copies, row_taker
 from gym_loop.envs.making import EnvSpec, WrapperSpec, make_env
-from gym_loop.envs.state.saving import prove
+from gym_loop.envs.state.proof import prove
 from gym_loop.envs.vector import EnvPoolEnv, make_vector_env, why_not_native
 from gym_loop.envs.workers import WorkersEnv
 from gym_loop.errors import (

@@ -6,7 +6,8 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 
-from gym_loop.envs.state.saving import StatefulEnv, candidates, keep_state
+from gym_loop.envs.state.keeper import candidates, keep_state
+from gym_loop.envs.workers import StatefulEnv
 from gym_loop.errors import StateError
 from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 
-from gym_loop.envs.state.saving import keep_state
+from gym_loop.envs.state.keeper import keep_state
 from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
 
 METHODS = ("attributes", "replay")

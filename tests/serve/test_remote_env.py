@@ -10,7 +10,8 @@ import pytest
 from gymnasium.spaces import Discrete, MultiBinary
 
 from gym_loop.envs.remote.remote_env import ends
-from gym_loop.envs.state.saving import StatefulEnv, prove
+from gym_loop.envs.state.proof import prove
+from gym_loop.envs.workers import StatefulEnv
 from gym_loop.errors import BridgeProtocolError
 from tests.serve.live import live
 from tests.serve.old_servers import World

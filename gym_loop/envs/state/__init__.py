@@ -1,1 +1,1 @@
-"""The state of environments, as data: see `gym_loop.envs.state.saving`."""
+"""The state of environments, as data: see `gym_loop.envs.state.keeper`."""

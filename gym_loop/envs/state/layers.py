@@ -55,60 +55,46 @@ def classes_of(env: Any) -> list[type]:
     return [type(one) for one in (*layers, *(layers_of(copies[0]) if copies else ()))]
 
 
-def capture_layer(layer: Any, layers: Sequence[Any], packages: Collection[str] = ()) -> Tree:
-    """The state of one layer, strictly: an attribute that is no data is an error.
+def capture_layer(
+    layer: Any,
+    layers: Sequence[Any],
+    packages: Collection[str] = (),
+    no_data: set[str] | None = None,
+) -> Tree:
+    """The attributes of one layer, whole, as data.
 
     Args:
         layer: a wrapper or an environment.
         layers: all layers; attributes that point to one of them are links, not state.
         packages: names of packages whose objects are left out, being saved in another way.
+        no_data: names that turned out to be no data, which are left out. It is added to, so that
+            they are looked for only once. None: such an attribute is an error.
 
     Raises:
         StateError: an attribute is no data.
     """
-    hidden, seen = _left_out(layer, layers, packages)
-    attributes = capture_attributes(layer, exclude=hidden | seen, path=type(layer).__name__)
-    return _layer_tree(layer, attributes, seen)
-
-
-def capture_wrapper(layer: Any, layers: Sequence[Any]) -> Tree:
-    """The state of a wrapper; what is no data in it, such as an open file, is left as it is."""
-    hidden, seen = _left_out(layer, layers)
-    attributes = capture_attributes(
-        layer,
-        exclude=hidden | seen,
-        path=type(layer).__name__,
-        on_unsaveable=lambda place, why: None,
-    )
-    return _layer_tree(layer, attributes, seen)
+    hidden, left_out = _left_out(layer, layers, packages)
+    left_out |= no_data or set()
+    path = type(layer).__name__
+    try:
+        attributes = capture_attributes(layer, exclude=hidden | left_out, path=path)
+    except StateError:
+        if no_data is None:
+            raise
+        no_data.update(no_data_in(layer, layers))
+        left_out |= no_data
+        attributes = capture_attributes(layer, exclude=hidden | left_out, path=path)
+    tree: Tree = {"class": class_name(type(layer)), "attributes": dict(attributes)}
+    if left_out:
+        tree["left_out"] = sorted(left_out)
+    return tree
 
 
 def no_data_in(layer: Any, layers: Sequence[Any]) -> dict[str, Any]:
     """The attributes of a layer that ought to be state and are no data, by name."""
-    hidden, seen = _left_out(layer, layers)
+    hidden, left_out = _left_out(layer, layers)
     own = vars(layer)
-    return {name: own[name] for name in own.keys() - hidden - seen if not _is_data(own[name])}
-
-
-def capture_data(layer: Any, layers: Sequence[Any], no_data: set[str]) -> Tree:
-    """The attributes of a layer that are data, whole; the others are left out.
-
-    Args:
-        layer: a wrapper or an environment.
-        layers: all layers.
-        no_data: names that turned out to be no data; kept by the caller, so that they are
-            looked for only once.
-    """
-    hidden, seen = _left_out(layer, layers)
-    seen |= no_data
-    path = type(layer).__name__
-    try:
-        attributes = capture_attributes(layer, exclude=hidden | seen, path=path)
-    except StateError:
-        no_data.update(no_data_in(layer, layers))
-        seen |= no_data
-        attributes = capture_attributes(layer, exclude=hidden | seen, path=path)
-    return _layer_tree(layer, attributes, seen)
+    return {name: own[name] for name in own.keys() - hidden - left_out if not _is_data(own[name])}
 
 
 def restore_layer(
@@ -117,7 +103,7 @@ def restore_layer(
     layers: Sequence[Any],
     misfits: dict[str, StateError] | None = None,
 ) -> None:
-    """Put back what one of the functions above captured.
+    """Put back what `capture_layer` captured.
 
     Args:
         layer: a wrapper or an environment.
@@ -134,30 +120,19 @@ def restore_layer(
             f"the saved environment has a {tree['class']} where this one has a {name}; make the"
             " environment with the same wrappers in the same order"
         )
-    hidden, seen = _left_out(layer, layers)
-    exclude = hidden | seen | set(tree.get("left_out", ()))
+    shown = frozenset(tree.get("left_out", ()))
+    exclude = set().union(*_left_out(layer, layers), shown)
     own = vars(layer)
     for name in tree["attributes"].keys() & own.keys() - exclude:
         own[name] = _detached(own[name])
+    path = type(layer).__name__
     restore_attributes(
-        layer,
-        tree["attributes"],
-        exclude=exclude,
-        path=type(layer).__name__,
-        misfits=misfits,
-        seeds=True,
+        layer, tree["attributes"], exclude=exclude, path=path, misfits=misfits, seeds=True
     )
-    own[SHOWN] = frozenset(tree.get("left_out", ()))
+    own[SHOWN] = shown
     if isinstance(layer, PassiveEnvChecker):
         for flag in CHECKER_FLAGS:
             setattr(layer, flag, True)
-
-
-def _layer_tree(layer: Any, attributes: Tree, seen: Collection[str]) -> Tree:
-    tree: Tree = {"class": class_name(type(layer)), "attributes": dict(attributes)}
-    if seen:
-        tree["left_out"] = sorted(seen)
-    return tree
 
 
 def _left_out(
@@ -169,17 +144,16 @@ def _left_out(
     the run that is resumed here: its states are then those of a run that never stopped.
     """
     kind: Any = type(layer)
-    hidden = set(NOT_STATE | _constants(kind))
-    seen = set()
+    own = vars(layer)
     links = {id(one) for one in layers}
-    shown = vars(layer).get(SHOWN, frozenset())
-    seen |= shown - vars(layer).keys()
-    for name, value in vars(layer).items():
+    shown = own.get(SHOWN, frozenset())
+    hidden, left_out = set(NOT_STATE | _constants(kind)), set(shown - own.keys())
+    for name, value in own.items():
         if isinstance(value, gymnasium.Space) or id(value) in links:
             hidden.add(name)
         elif _is_of(value, packages) or (name in shown and _is_nothing(value)):
-            seen.add(name)
-    return hidden, seen
+            left_out.add(name)
+    return hidden, left_out
 
 
 @functools.lru_cache(maxsize=256)
@@ -224,18 +198,15 @@ def _detached(value: Any) -> Any:
     An environment that starts from a constant, ``self.grid = LEVELS[0]``, must not have the
     saved grid written into the constant. Objects stay, being the environment's own.
     """
-    if isinstance(value, (np.ndarray, np.random.Generator)):
-        return None  # a generator's seed sequence cannot be changed, only made anew
     if type(value) in (list, tuple):
         return type(value)([_detached(item) for item in value])
     if isinstance(value, dict):
         own = copy.copy(value)  # keeps a defaultdict's factory
-        for key, item in own.items():
-            own[key] = _detached(item)
+        own.update({key: _detached(item) for key, item in value.items()})
         return own
-    if isinstance(value, (set, collections.deque)):
-        return None
-    return value
+    # A generator's seed sequence cannot be changed, only made anew.
+    made_anew = isinstance(value, (np.ndarray, np.random.Generator, set, collections.deque))
+    return None if made_anew else value
 
 
 def _is_data(value: Any) -> bool:

@@ -1,14 +1,12 @@
-"""The ways to ask one environment for its state, best first.
+"""The ways to ask one environment for the state of its core, below all wrappers.
 
-A method is chosen per environment; each keeps the core, the innermost environment below all
-wrappers. `gym_loop.envs.state.replay` holds the last resort that is still exact.
+`gym_loop.envs.state.replay` holds those that take actions again.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,14 +19,17 @@ from gym_loop.envs.state.layers import Tree, capture_layer, no_data_in, restore_
 from gym_loop.errors import StateError
 
 
-class Method(ABC):
+class Method:
     """One way to save the core of an environment and to bring it back.
+
+    By itself it saves not the episode under way, only the random stream that Gymnasium gives to
+    every environment: what follows is a new episode.
 
     Args:
         layers: the environment's wrappers and its core, outermost first.
     """
 
-    name: str
+    name = "restart"
 
     def __init__(self, layers: Sequence[Any]) -> None:
         self._layers = layers
@@ -47,13 +48,19 @@ class Method(ABC):
         """Attributes that are lost, being no data, layer by layer: by name."""
         return [no_data_in(layer, self._layers) for layer in self._layers[:-1]]
 
-    @abstractmethod
     def snapshot(self) -> Tree:
         """The state as data."""
+        return {"np_random": capture(getattr(self._core, "_np_random", None))}
 
-    @abstractmethod
     def restore(self, tree: Tree) -> None:
         """Put the state into an environment that was made the same way."""
+        restore_stream(self._core, tree["np_random"])
+
+
+def restore_stream(core: Any, stream: Any) -> None:
+    """Put the random stream back that Gymnasium gives to every environment."""
+    if stream is not None and isinstance(core, (gymnasium.Env, gymnasium.vector.VectorEnv)):
+        core._np_random = restore(None, stream, path=f"{type(core).__name__}.np_random")
 
 
 class OwnMethod(Method):
@@ -67,22 +74,19 @@ class OwnMethod(Method):
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
+        """Whether a layer has both functions."""
         return _owner(layers) is not None
 
     def snapshot(self) -> Tree:
-        """The state as data."""
+        """What ``get_state()`` returns, as data."""
         place = f"{type(self._owner).__name__}.get_state()"
-        return {
-            "state": capture(self._owner.get_state(), path=place),
-            "np_random": capture(getattr(self._core, "_np_random", None)),
-        }
+        return {"state": capture(self._owner.get_state(), path=place), **super().snapshot()}
 
     def restore(self, tree: Tree) -> None:
-        """Put the state back."""
+        """Give it to ``set_state()``."""
         place = f"{type(self._owner).__name__}.set_state()"
         self._owner.set_state(restore(None, tree["state"], path=place))
-        restore_stream(self._core, tree["np_random"])
+        super().restore(tree)
 
 
 def _owner(layers: Sequence[Any]) -> Any:
@@ -108,6 +112,31 @@ def _takes(function: Any, count: int) -> bool:
     return count == 0 or bool(kinds and kinds[0] != inspect.Parameter.KEYWORD_ONLY)
 
 
+class AttributesMethod(Method):
+    """Every attribute of the core, which all have to be data: environments in pure Python."""
+
+    name = "attributes"
+
+    @staticmethod
+    def fits(layers: Sequence[Any]) -> bool:
+        """Whether they are data."""
+        if any(base.__module__ == "pybind11_builtins" for base in type(layers[-1]).__mro__):
+            return False  # compiled: its state is not in its attributes
+        try:
+            capture_layer(layers[-1], layers)
+        except StateError:
+            return False
+        return True
+
+    def snapshot(self) -> Tree:
+        """The attributes as data."""
+        return {"core": capture_layer(self._core, self._layers)}
+
+    def restore(self, tree: Tree) -> None:
+        """Put the attributes back."""
+        restore_layer(self._core, tree["core"], self._layers)
+
+
 class MujocoMethod(Method):
     """A MuJoCo simulation: its integration state, what was derived from it, and attributes."""
 
@@ -116,12 +145,12 @@ class MujocoMethod(Method):
     def __init__(self, layers: Sequence[Any]) -> None:
         super().__init__(layers)
         self._model, self._data = _mujoco_parts(self._core)
-        mujoco = sys.modules["mujoco"]
-        self._kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        self._size = mujoco.mj_stateSize(self._model, self._kind)
+        self._mujoco = sys.modules["mujoco"]
+        self._kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        self._size = self._mujoco.mj_stateSize(self._model, self._kind)
         # Ant and Humanoid read positions from before a step that only the last step derived.
         # The arrays of contacts and constraints grow; they are empty in fresh data.
-        blank = mujoco.MjData(self._model)
+        blank = self._mujoco.MjData(self._model)
         self._derived = [
             name
             for name in dir(blank)
@@ -133,13 +162,13 @@ class MujocoMethod(Method):
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
+        """Whether the core has one model and its data."""
         return "mujoco" in sys.modules and None not in _mujoco_parts(layers[-1])
 
     def snapshot(self) -> Tree:
-        """The state as data."""
+        """The simulation as arrays, and the core's attributes."""
         state = np.empty(self._size)
-        sys.modules["mujoco"].mj_getState(self._model, self._data, state, self._kind)
+        self._mujoco.mj_getState(self._model, self._data, state, self._kind)
         derived = [getattr(self._data, name).ravel() for name in self._derived]
         return {
             "core": capture_layer(self._core, self._layers, {"mujoco"}),
@@ -148,7 +177,7 @@ class MujocoMethod(Method):
         }
 
     def restore(self, tree: Tree) -> None:
-        """Put the state back."""
+        """Put the simulation back."""
         live = [getattr(self._data, name) for name in self._derived]
         derived, size = tree["derived"], sum(array.size for array in live)
         if len(tree["integration"]) != self._size or len(derived) != size:
@@ -157,8 +186,7 @@ class MujocoMethod(Method):
                 " another MuJoCo version's; restore it with the version that the checkpoint names"
             )
         restore_layer(self._core, tree["core"], self._layers)
-        mujoco = sys.modules["mujoco"]
-        mujoco.mj_setState(self._model, self._data, tree["integration"], self._kind)
+        self._mujoco.mj_setState(self._model, self._data, tree["integration"], self._kind)
         start = 0
         for array in live:
             array[...] = derived[start : start + array.size].reshape(array.shape)
@@ -172,48 +200,3 @@ def _mujoco_parts(core: Any) -> tuple[Any, Any]:
     models = [value for value in values if isinstance(value, mujoco.MjModel)]
     datas = [value for value in values if isinstance(value, mujoco.MjData)]
     return (models[0], datas[0]) if len(models) == len(datas) == 1 else (None, None)
-
-
-class AttributesMethod(Method):
-    """Every attribute of the core, which all have to be data: environments in pure Python."""
-
-    name = "attributes"
-
-    @staticmethod
-    def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
-        if any(base.__module__ == "pybind11_builtins" for base in type(layers[-1]).__mro__):
-            return False  # compiled: its state is not in its attributes
-        try:
-            capture_layer(layers[-1], layers)
-        except StateError:
-            return False
-        return True
-
-    def snapshot(self) -> Tree:
-        """The state as data."""
-        return {"core": capture_layer(self._core, self._layers)}
-
-    def restore(self, tree: Tree) -> None:
-        """Put the state back."""
-        restore_layer(self._core, tree["core"], self._layers)
-
-
-class RestartMethod(Method):
-    """Not the episode under way, only the random stream: what follows is a new episode."""
-
-    name = "restart"
-
-    def snapshot(self) -> Tree:
-        """The state as data."""
-        return {"np_random": capture(getattr(self._core, "_np_random", None))}
-
-    def restore(self, tree: Tree) -> None:
-        """Put the state back."""
-        restore_stream(self._core, tree["np_random"])
-
-
-def restore_stream(core: Any, stream: Any) -> None:
-    """Put the random stream back that Gymnasium gives to every environment."""
-    if stream is not None and isinstance(core, (gymnasium.Env, gymnasium.vector.VectorEnv)):
-        core._np_random = restore(None, stream, path=f"{type(core).__name__}.np_random")

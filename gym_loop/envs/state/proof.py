@@ -20,13 +20,18 @@ from gym_loop.checkpoints.tree import (
     refuse_parts,
 )
 from gym_loop.envs.foreign import explained_call, explained_reset
+from gym_loop.envs.fresh import in_silence
 from gym_loop.envs.making import close_quietly
-from gym_loop.envs.silence import in_silence
-from gym_loop.envs.state.keeping import candidates, copies_method, keep_state, kept_elsewhere
+from gym_loop.envs.state.keeper import (
+    RESTART,
+    candidates,
+    copies_method,
+    keep_state,
+    keeper_of,
+)
 from gym_loop.envs.state.layers import classes_of, layers_of
 from gym_loop.envs.state.methods import AttributesMethod
 from gym_loop.envs.state.replay import ReplayMethod
-from gym_loop.envs.state.single_state import RESTART
 from gym_loop.errors import EnvError, SpaceError, StateError
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
@@ -104,49 +109,9 @@ def prove(
     streams = capture_global_streams()
     try:
         with in_silence():
-            return _prove(make_env, seed, _Pace(steps, tell, clock), method)
+            return _Proof(make_env, seed, _Pace(steps, tell, clock)).verdict(method)
     finally:
         restore_global_streams(streams)
-
-
-def _prove(make_env: Callable[[], Any], seed: int, pace: _Pace, method: str | None) -> Verdict:
-    first = make_env()
-    names = [method] if method else candidates(first)
-    core, elsewhere = layers_of(first)[-1], kept_elsewhere(first)
-    failures: list[str] = []
-    lucky: Verdict | None = None
-    by_chance: set[str] = set()
-    for name in names:
-        if copies_method(name) != RESTART:
-            # Each method gets copies of its own.
-            env = first if not (failures or lucky) else make_env()
-            left_out: list[str] = []
-            with_luck: list[str] = []
-            notes = (left_out, with_luck)
-            difference = _difference(env, make_env, name, seed, pace, notes, by_chance)
-            if ": info." in difference and not by_chance:
-                by_chance = _info_by_chance(make_env, seed, pace)
-                if by_chance:
-                    env = make_env()
-                    difference = _difference(env, make_env, name, seed, pace, notes, by_chance)
-            if difference:
-                failures.append(f"{name}: {difference}")
-                continue
-            proved = f"equal for {pace.proved()} after a restore by {name}"
-            if by_chance:
-                proved += f"; the same seed does not repeat {', '.join(sorted(by_chance))} in info"
-            verdict = Verdict(True, name, proved, "", tuple(left_out))
-            if not with_luck or method:
-                return verdict
-            lucky = lucky or verdict
-    if lucky:
-        return lucky
-    if not failures:
-        close_quietly(first)
-        failures.append(elsewhere or _why_no_method(core))
-    kind = names[-1].partition("[")
-    restart = f"{kind[0]}[{RESTART}]" if kind[1] else RESTART
-    return Verdict(False, restart, "; ".join(failures), CONSEQUENCE if elsewhere else REMEDY)
 
 
 class _Pace:
@@ -185,6 +150,168 @@ class _Pace:
         return f"{2 * self._part} steps{slow}"
 
 
+class _Proof:
+    """Fresh copies of one environment, played by seeded random actions."""
+
+    def __init__(self, make_env: Callable[[], Any], seed: int, pace: _Pace) -> None:
+        self._make_env, self._seed, self._pace = make_env, seed, pace
+        self._by_chance: set[str] = set()  # keys of info that the same seed does not repeat
+        self._space: Any = None  # of actions
+
+    def verdict(self, only: str | None) -> Verdict:
+        """See `prove`."""
+        env = self._make_env()
+        keeper, core = keeper_of(env), layers_of(env)[-1]
+        elsewhere = keeper.elsewhere(env)
+        names = [name for name in [only] if name] or candidates(env)
+        failures: list[str] = []
+        lucky: Verdict | None = None
+        for name in [name for name in names if copies_method(name) != RESTART]:
+            trial = self._trial(self._make_env() if env is None else env, name)
+            if ": info." in trial.difference and not self._by_chance:
+                self._by_chance = self._info_by_chance()
+                if self._by_chance:
+                    trial = self._trial(self._make_env(), name)
+            env = None  # each method gets copies of its own
+            if trial.difference:
+                failures.append(f"{name}: {trial.difference}")
+                continue
+            proved = f"equal for {self._pace.proved()} after a restore by {name}"
+            if self._by_chance:
+                proved += f"; the same seed does not repeat {', '.join(sorted(self._by_chance))}"
+                proved += " in info"
+            verdict = Verdict(True, name, proved, "", tuple(trial.left_out))
+            if only or not trial.by_luck:
+                return verdict
+            lucky = lucky or verdict
+        if lucky:
+            return lucky
+        if not failures:
+            close_quietly(env)
+            failures.append(elsewhere or _why_no_method(core))
+        remedy = CONSEQUENCE if elsewhere else REMEDY
+        return Verdict(False, keeper.label.format(RESTART), "; ".join(failures), remedy)
+
+    def _trial(self, env: Any, method: str) -> _Trial:
+        """Save one copy, restore into another, and compare what they answer."""
+        other, trial = None, _Trial()
+        try:
+            original = keep_state(env, method)
+            before = capture_global_streams()
+            self._begin(original.env)
+            tree = _copy_of_data(original.snapshot())
+            trial.left_out = original.left_out()
+            streams = capture_global_streams()
+            expected = list(self._go_on(original.env))
+            is_replay = copies_method(method) == ReplayMethod.name
+            if is_replay and first_difference(streams, before):
+                trial.difference = (
+                    "it draws from the global random streams, which the agent draws from too, so"
+                    " that a replay would draw other numbers"
+                )
+                return trial
+            other = self._make_env()
+            restored = keep_state(other, method)
+            restored.restore(tree)
+            filled = copies_method(method) == AttributesMethod.name
+            trial.by_luck = restored.after_reset and filled
+            restore_global_streams(streams)
+            pairs = zip(expected, self._go_on(restored.env), strict=False)
+            for number, (want, have) in enumerate(pairs, 1):
+                for one in (want, have):
+                    one["info"] = _without(one["info"], self._by_chance)
+                if found := first_difference(want, have):
+                    trial.difference = f"step {number} after a restore: {found}"
+                    break
+        except (SpaceError, EnvError):
+            raise
+        except StateError as error:
+            trial.difference = str(error)
+        except Exception as error:
+            if sentence := explained_call(error):
+                raise EnvError(sentence) from error
+            trial.difference = f"{type(error).__name__} was raised while it was tried: {error}"
+        finally:
+            close_quietly(env)
+            if other is not None:
+                close_quietly(other)
+        return trial
+
+    def _info_by_chance(self) -> set[str]:
+        """Parts of info that resets of two fresh copies with the same seed do not agree on.
+
+        Such as an action, sampled from a space that each reset makes anew. No state is to blame,
+        and no agent is told what a reset says.
+        """
+        plays = []
+        for _ in range(2):
+            env = self._make_env()
+            try:
+                plays.append(self._begin(env))
+            finally:
+                close_quietly(env)
+        found = set()
+        resets = [[note["info"] for note in play if "reward" not in note] for play in plays]
+        for one, other in zip(*resets, strict=False):
+            if isinstance(one, dict) and isinstance(other, dict):
+                found |= {key for key in one if first_difference(one[key], other.get(key))}
+        return found
+
+    # -- playing -----------------------------------------------------------------------------
+
+    def _begin(self, env: Any) -> list[Any]:
+        """Two episodes, the second one unseeded, so that it follows from the first; as data."""
+        # A copy: a space that belongs to the class must not be re-seeded.
+        self._space = copy.deepcopy(env.action_space)
+        self._space.seed(self._seed)
+        observation, info = env.reset(seed=self._seed)
+        if sentence := explained_reset(info):
+            raise EnvError(sentence)
+        try:  # a checkpoint in the middle of an episode has to hold it
+            classes = classes_of(env)
+            refuse_parts(capture_with_inventory(observation, *classes, path="observation")[1])
+        except StateError as error:
+            raise SpaceError(f"{type(layers_of(env)[-1]).__name__} gives an {error}") from None
+        first = [_note(observation, info), *self._steps(env)]
+        return [*first, _note(*env.reset()), *self._steps(env)]
+
+    def _go_on(self, env: Any) -> Iterator[Any]:
+        """The rest of the episode under way, and another one; every answer as data."""
+        self._space.seed(self._seed + 1)
+        yield from self._steps(env)
+        yield _note(*env.reset())
+        yield from self._steps(env)
+
+    def _steps(self, env: Any) -> Iterator[Any]:
+        is_vector = isinstance(layers_of(env)[-1], VectorEnv)
+        for _ in self._pace.part():
+            observation, reward, terminated, truncated, info = env.step(self._space.sample())
+            yield _note(observation, info, reward, terminated, truncated)
+            if not is_vector:
+                if terminated or truncated:
+                    yield _note(*env.reset())
+            elif env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED:
+                over = np.logical_or(terminated, truncated)
+                if over.any():
+                    yield _note(*env.reset(options={"reset_mask": over}))
+
+
+@dataclass
+class _Trial:
+    """What came of one method.
+
+    Args:
+        difference: what differs first after a restore; empty if nothing does.
+        left_out: see `Verdict`.
+        by_luck: it rests on a fresh reset making objects of the same classes as those that were
+            saved, which are filled: a grid of other things would refuse the state.
+    """
+
+    difference: str = ""
+    left_out: Collection[str] = ()
+    by_luck: bool = False
+
+
 def _why_no_method(core: Any) -> str:
     if isinstance(core, AsyncVectorEnv):
         return "the copies in the worker processes are no StatefulEnv and cannot answer"
@@ -194,140 +321,6 @@ def _why_no_method(core: Any) -> str:
         f"{type(core).__name__} keeps its state outside Python's data, and its copies end their "
         "episodes at different times, so that no replay can begin from a common reset"
     )
-
-
-def _difference(
-    env: Any,
-    make_env: Callable[[], Any],
-    method: str,
-    seed: int,
-    pace: _Pace,
-    notes: tuple[list[str], list[str]],
-    by_chance: Collection[str],
-) -> str:
-    """What differs first after a restore, but for parts of info; empty if nothing does.
-
-    Notes what is left out, and the method if it rests on a fresh reset making objects of the same
-    classes as those that were saved: a grid of other things would refuse the state.
-    """
-    other = None
-    try:
-        original = keep_state(env, method)
-        before = capture_global_streams()
-        player = _Player(env, seed, pace)
-        player.begin(original.env)
-        tree = _copy_of_data(original.snapshot())
-        notes[0][:] = original.left_out()
-        streams = capture_global_streams()
-        expected = list(player.go_on(original.env))
-        if copies_method(method) == ReplayMethod.name and first_difference(streams, before):
-            return (
-                "it draws from the global random streams, which the agent draws from too, so "
-                "that a replay would draw other numbers"
-            )
-        other = make_env()
-        restored = keep_state(other, method)
-        restored.restore(tree)
-        if restored.after_reset and copies_method(method) == AttributesMethod.name:
-            notes[1][:] = [method]
-        restore_global_streams(streams)
-        for number, (want, have) in enumerate(
-            zip(expected, player.go_on(restored.env), strict=False), 1
-        ):
-            for one in (want, have):
-                one["info"] = _without(one["info"], by_chance)
-            if found := first_difference(want, have):
-                return f"step {number} after a restore: {found}"
-    except SpaceError:
-        raise
-    except StateError as error:
-        return str(error)
-    except EnvError:
-        raise
-    except Exception as error:
-        if sentence := explained_call(error):
-            raise EnvError(sentence) from error
-        return f"{type(error).__name__} was raised while it was tried: {error}"
-    finally:
-        close_quietly(env)
-        if other is not None:
-            close_quietly(other)
-    return ""
-
-
-def _info_by_chance(make_env: Callable[[], Any], seed: int, pace: _Pace) -> set[str]:
-    """Parts of info that resets of two fresh copies with the same seed do not agree on.
-
-    Such as an action, sampled from a space that each reset makes anew. No state is to blame, and
-    no agent is told what a reset says.
-    """
-    plays = []
-    for _ in range(2):
-        env = make_env()
-        try:
-            plays.append(_Player(env, seed, pace).begin(env))
-        finally:
-            close_quietly(env)
-    found = set()
-    resets = [[note["info"] for note in play if "reward" not in note] for play in plays]
-    for one, other in zip(*resets, strict=False):
-        if isinstance(one, dict) and isinstance(other, dict):
-            found |= {key for key in one if first_difference(one[key], other.get(key))}
-    return found
-
-
-def _without(info: Any, keys: Collection[str]) -> Any:
-    if not isinstance(info, dict):
-        return info
-    return {key: item for key, item in info.items() if key not in keys}
-
-
-class _Player:
-    """Plays seeded random actions, with resets, and notes what the environment answers."""
-
-    def __init__(self, env: Any, seed: int, pace: _Pace) -> None:
-        # A copy: a space that belongs to the class must not be re-seeded.
-        self._space = copy.deepcopy(env.action_space)
-        self._seed = seed
-        self._pace = pace
-        self._vector = isinstance(layers_of(env)[-1], VectorEnv)
-
-    def begin(self, env: Any) -> list[Any]:
-        """Two episodes, the second one unseeded, so that it follows from the first; as data."""
-        self._space.seed(self._seed)
-        observation, info = env.reset(seed=self._seed)
-        if sentence := explained_reset(info):
-            raise EnvError(sentence)
-        _refuse_unmade(observation, env)
-        first = [_note(observation, info), *self._steps(env)]
-        return [*first, _note(*env.reset()), *self._steps(env)]
-
-    def go_on(self, env: Any) -> Iterator[Any]:
-        """The rest of the episode under way, and another one; every answer as data."""
-        self._space.seed(self._seed + 1)
-        yield from self._steps(env)
-        yield _note(*env.reset())
-        yield from self._steps(env)
-
-    def _steps(self, env: Any) -> Iterator[Any]:
-        for _ in self._pace.part():
-            observation, reward, terminated, truncated, info = env.step(self._space.sample())
-            yield _note(observation, info, reward, terminated, truncated)
-            if self._vector:
-                if env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED:
-                    over = np.logical_or(terminated, truncated)
-                    if over.any():
-                        yield _note(*env.reset(options={"reset_mask": over}))
-            elif terminated or truncated:
-                yield _note(*env.reset())
-
-
-def _refuse_unmade(observation: Any, env: Any) -> None:
-    """Refuse an observation that a checkpoint in the middle of an episode could not hold."""
-    try:
-        refuse_parts(capture_with_inventory(observation, *classes_of(env), path="observation")[1])
-    except StateError as error:
-        raise SpaceError(f"{type(layers_of(env)[-1]).__name__} gives an {error}") from None
 
 
 def _note(observation: Any, info: Any, *answers: Any) -> Any:
@@ -346,6 +339,12 @@ def _info_note(info: Any) -> Any:
         return capture(info)
     except StateError:
         return None
+
+
+def _without(info: Any, keys: Collection[str]) -> Any:
+    if not isinstance(info, dict):
+        return info
+    return {key: item for key, item in info.items() if key not in keys}
 
 
 def _copy_of_data(tree: Any) -> Any:

@@ -1,89 +1,114 @@
-"""The last exact resort: play the episode's actions again, from the state before its reset.
-
-It needs nothing of the environment but that an episode follows from the random stream, the
-plain attributes before the reset, and the actions. It costs a copy of each action, and at a
-restore the time of the steps since the last reset.
-"""
+"""The methods that take actions again: a replay of the episode, and what an Atari game repeats."""
 
 from __future__ import annotations
 
 import copy
+import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from gym_loop.checkpoints.tree import capture, restore
-from gym_loop.envs.state.layers import SHOWN, Tree, capture_data, restore_layer
-from gym_loop.envs.state.methods import Method
+from gym_loop.envs.state.layers import SHOWN, Tree, capture_layer, restore_layer
+from gym_loop.envs.state.methods import Method, restore_stream
 from gym_loop.errors import StateError
 
 
-class ActionLog:
-    """Actions in the order they were taken; arrays of one kind are packed as bytes."""
+class ReplayMethod(Method):
+    """The last exact resort: set the state before the last reset, reset, take the same actions.
 
-    def __init__(self) -> None:
-        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of packed arrays
-        self._packed = bytearray()
-        self._others: list[Any] = []
+    It needs nothing of the environment but that an episode follows from the random stream, the
+    plain attributes before the reset, and the actions. It costs a copy of each action, and at a
+    restore the time of the steps since the last reset.
+    """
 
-    def append(self, action: Any) -> None:
-        """Add an action, copied if it can change."""
-        if type(action) is int or isinstance(action, np.generic):
-            self._others.append(action)
-        elif type(action) is np.ndarray:
-            kind = (action.dtype, action.shape)
-            if kind == self._kind or self._begin(kind):
-                self._packed += action.tobytes()
-            else:
-                self._others.append(action.copy())
-        else:
-            self._others.append(copy.deepcopy(action))
+    name = "replay"
 
-    def _begin(self, kind: tuple[np.dtype[Any], tuple[int, ...]]) -> bool:
-        """Pack from now on if this is the first action; else stop packing for good."""
-        if (
-            self._kind is None
-            and not self._others
-            and kind[0].kind not in "OV"
-            and 0 not in kind[1]
-        ):
-            self._kind = kind
-            return True
-        self._others[:0] = self._unpacked()
-        self._kind = None
-        self._packed.clear()
-        return False
+    def __init__(self, layers: Sequence[Any]) -> None:
+        super().__init__(layers)
+        self._recorder = Recorder(layers[0], layers)
 
-    def _unpacked(self) -> np.ndarray[Any, Any] | tuple[()]:
-        if self._kind is None:
-            return ()
-        dtype, shape = self._kind
-        return np.frombuffer(bytes(self._packed), dtype).reshape(-1, *shape)
+    @staticmethod
+    def fits(layers: Sequence[Any]) -> bool:
+        """Whether there is one last reset to begin from."""
+        # The copies in a vector environment end their episodes at different times.
+        # (EnvPool's are both an Env and a VectorEnv.)
+        core = layers[-1]
+        return isinstance(core, gymnasium.Env) and not isinstance(core, gymnasium.vector.VectorEnv)
 
-    def tree(self) -> Tree:
-        """The actions as data."""
-        if self._kind is not None and not self._others:
-            return {"arrays": self._unpacked()}
-        kinds = {type(action) for action in self._others}
-        if len(kinds) == 1 and issubclass(kinds.pop(), np.generic):
-            return {"scalars": np.array(self._others)}
-        return {"others": capture(self._others, path="an action")}
+    def watch(self, env: Any) -> Any:
+        """The recorder around the environment."""
+        return self._recorder
 
+    def left_out(self) -> list[dict[str, Any]]:
+        """What is no data and has outlived the last reset."""
+        return self._recorder.outlived
 
-def actions_of(tree: Tree) -> Iterator[Any]:
-    """The actions of an `ActionLog` tree, each of the type that it was taken with."""
-    if "arrays" in tree:
-        if not tree["arrays"].size:
-            raise StateError("actions without a byte were not saved by gym-loop")
-        for index in range(len(tree["arrays"])):
-            yield tree["arrays"][index, ...].copy()
-    elif "scalars" in tree:
-        yield from tree["scalars"]
-    else:
-        yield from restore(None, tree["others"], path="an action")
+    def snapshot(self) -> Tree:
+        """What the episode follows from."""
+        recorder = self._recorder
+        return {
+            "before": recorder.before,
+            "seed": recorder.seed,
+            "options": capture(recorder.options, path="the options of the last reset"),
+            "actions": pack_actions(recorder.actions),
+        }
+
+    def restore(self, tree: Tree) -> None:
+        """Play the episode again."""
+        if tree["before"] is None:
+            return
+        core, recorder = self._core, self._recorder
+        shown = getattr(core, "render_mode", None) == "human"
+        if shown:
+            core.render_mode = None  # or the replay would take as long as the episode did
+        # What was no data before the run was stopped stays out of later states.
+        for no_data, saved in zip(recorder.no_data, tree["before"], strict=True):
+            no_data.update(saved.get("left_out", ()))
+        try:
+            self._reset_again(tree)
+            for action in unpack_actions(tree["actions"]):
+                recorder.step(action)
+            # As it was noted then: a fresh environment has fewer attributes to leave out.
+            recorder.before = tree["before"]
+        finally:
+            if shown:
+                core.render_mode = "human"
+
+    def _reset_again(self, tree: Tree) -> None:
+        """Put back what was there before the reset, and reset as then.
+
+        The objects of the last episode may have no place in a fresh environment: a key that was
+        lying about, say. That is no loss if the reset makes the attribute anew. Until then an error
+        is there, which no code takes for the real value: a reset that looks at it fails.
+        """
+        recorder = self._recorder
+        options = restore(None, tree["options"], path="the options of the last reset")
+        missed: list[tuple[dict[str, Any], dict[str, StateError], dict[str, Any]]] = []
+        for layer, saved in zip(self._layers, tree["before"], strict=True):
+            own, errors = vars(layer), dict[str, StateError]()
+            restore_layer(layer, saved, self._layers, errors)
+            missed.append((own, errors, {name: own[name] for name in errors if name in own}))
+        for own, errors, _ in missed:
+            own.update(errors)
+        known = [set(names) for names in recorder.no_data]
+        failure: Exception | None = None
+        try:
+            recorder.reset(seed=tree["seed"], options=options)
+        except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
+            failure = error
+        for own, errors, before in missed:
+            for name in [name for name in errors if own.get(name) is errors[name]]:
+                failure = errors[name]  # not made anew
+                del own[name]
+                own.update({name: before[name]} if name in before else {})
+        if any(errors for _, errors, _ in missed):
+            recorder.no_data = known  # an error is no data, nor is what refers to its place
+        if failure is not None:
+            raise failure
 
 
 class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
@@ -111,7 +136,7 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         self.before: list[Tree] | None = None  # None: never reset
         self.seed: int | None = None
         self.options: dict[str, Any] | None = None
-        self.actions = ActionLog()
+        self.actions: list[Any] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -119,19 +144,19 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
         """Reset, noting what the episode follows from."""
         core = self._layers[-1]
         if self._old_world:
-            _renew_world(core)
+            # A world that has seen episodes solves its contacts in another order than a new one,
+            # so that an episode would follow from all that were played before it.
+            core._destroy()
+            core.world = type(core.world)()
         if self._stream_only:
             self.no_data[-1] |= vars(core).keys() - {"_np_random", "_np_random_seed", SHOWN}
-        self.before = [
-            capture_data(layer, self._layers, no_data)
-            for layer, no_data in zip(self._layers, self.no_data, strict=True)
-        ]
-        self.seed, self.options = seed, copy.deepcopy(options)
-        self.actions = ActionLog()
+        layers = list(zip(self._layers, self.no_data, strict=True))
+        self.before = [capture_layer(one, self._layers, no_data=names) for one, names in layers]
+        self.seed, self.options, self.actions = seed, copy.deepcopy(options), []
         if not self._stream_only:
             self.outlived = [
-                {name: own[name] for name in no_data if name in own}
-                for own, no_data in zip(map(vars, self._layers), self.no_data, strict=True)
+                {name: vars(one)[name] for name in names if name in vars(one)}
+                for one, names in layers
             ]
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
         for layer, kept in zip(self._layers, self.outlived, strict=True):
@@ -139,14 +164,11 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
                 del kept[name]  # made anew by the reset, and so by that of a replay
         return result
 
-    def leave_out(self, names: Sequence[Iterable[str]]) -> None:
-        """Go on leaving out, layer by layer, what was no data before the run was stopped."""
-        for no_data, more in zip(self.no_data, names, strict=True):
-            no_data.update(more)
-
     def step(self, action: Any) -> Any:
         """Step, noting the action."""
-        self.actions.append(action)
+        # By itself, as deepcopy() takes ten times as long for an array.
+        plain = type(action) is np.ndarray
+        self.actions.append(action.copy() if plain else copy.deepcopy(action))
         return self.env.step(action)
 
 
@@ -156,107 +178,145 @@ def _keeps_world(core: Any) -> bool:
     return walker is not None and isinstance(core, walker.BipedalWalker)
 
 
-def _renew_world(core: Any) -> None:
-    """Give a BipedalWalker a new world, as LunarLander makes itself one at each reset.
+def pack_actions(actions: Sequence[Any]) -> Tree:
+    """Actions in the order they were taken, as data; those of one kind in one array."""
+    kinds = {type(action) for action in actions}
+    if len(kinds) == 1 and issubclass(next(iter(kinds)), np.generic):
+        return {"scalars": np.array(actions)}
+    if kinds == {np.ndarray}:
+        dtype, shape = actions[0].dtype, actions[0].shape
+        alike = all(action.dtype == dtype and action.shape == shape for action in actions)
+        if alike and dtype.kind not in "OV" and actions[0].size:
+            packed = np.empty((len(actions), *shape), dtype)
+            packed[:] = actions
+            return {"arrays": packed}
+    return {"others": capture(list(actions), path="an action")}
 
-    A world that has seen episodes solves its contacts in another order than a new one, so
-    that an episode would follow from all that were played before it.
+
+def unpack_actions(tree: Tree) -> Iterator[Any]:
+    """The actions of `pack_actions`, each of the type that it was taken with."""
+    if "arrays" in tree:
+        if not tree["arrays"].size:
+            raise StateError("actions without a byte were not saved by gym-loop")
+        for index in range(len(tree["arrays"])):
+            yield tree["arrays"][index, ...].copy()
+    elif "scalars" in tree:
+        yield from tree["scalars"]
+    else:
+        yield from restore(None, tree["others"], path="an action")
+
+
+class AleMethod(Method):
+    """The Arcade Learning Environment: the emulator's state, and the action that it may repeat.
+
+    With sticky actions a frame repeats the action of the frame before, and the emulator's
+    state leaves that action out. So the last actions are noted, and taken again before the
+    state is restored: as the random stream is the same, so is the action that remains.
     """
-    core._destroy()
-    core.world = type(core.world)()
 
-
-class ReplayMethod(Method):
-    """Set the state before the last reset, reset, and take the same actions again."""
-
-    name = "replay"
+    name = "ale"
 
     def __init__(self, layers: Sequence[Any]) -> None:
         super().__init__(layers)
-        self.recorder = Recorder(layers[0], layers)
+        sticky = self._core.ale.getFloat("repeat_action_probability")
+        # So many frames in a row are never all repeats: one chance in 10^15.
+        length = math.ceil(-15 / math.log10(sticky)) if 0 < sticky < 1 else 0
+        self._recorder = LastActions(self._core, length) if length else None
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
-        """Whether it can be tried on these layers."""
-        # The copies in a vector environment end their episodes at different times: there is
-        # no last reset to begin from. (EnvPool's are both an Env and a VectorEnv.)
-        core = layers[-1]
-        return isinstance(core, gymnasium.Env) and not isinstance(core, gymnasium.vector.VectorEnv)
+        """Whether the core is an Atari game."""
+        ale = getattr(layers[-1], "ale", None)
+        return "ale_py" in sys.modules and isinstance(ale, sys.modules["ale_py"].ALEInterface)
 
     def watch(self, env: Any) -> Any:
-        """The recorder around the environment."""
-        return self.recorder
+        """Put the recorder between the core and its wrappers: it has to see every frame."""
+        if self._recorder is None:
+            return env
+        if env is self._core:
+            return self._recorder
+        self._layers[-2].env = self._recorder
+        return env
 
     def snapshot(self) -> Tree:
-        """The state as data."""
-        recorder = self.recorder
+        """The emulator's state, the core's attributes, and the last actions."""
         return {
-            "before": recorder.before,
-            "seed": recorder.seed,
-            "options": capture(recorder.options, path="the options of the last reset"),
-            "actions": recorder.actions.tree(),
+            "core": capture_layer(self._core, self._layers, {"ale_py"}),
+            "emulator": _bytes(self._core.ale.cloneSystemState()),
+            "last": None if self._recorder is None else self._recorder.snapshot(),
         }
 
-    def left_out(self) -> list[dict[str, Any]]:
-        """What is no data and has outlived the last reset."""
-        return self.recorder.outlived
-
     def restore(self, tree: Tree) -> None:
-        """Put the state back."""
-        if tree["before"] is None:
-            return
-        core = self._core
-        shown = getattr(core, "render_mode", None) == "human"
-        if shown:
-            core.render_mode = None  # or the replay would take as long as the episode did
-        self.recorder.leave_out([saved.get("left_out", ()) for saved in tree["before"]])
-        try:
-            misfits = self._restore_before(tree["before"])
-            self._reset_again(tree, misfits)
-            for action in actions_of(tree["actions"]):
-                self.recorder.step(action)
-            # As it was noted then: a fresh environment has fewer attributes to leave out.
-            self.recorder.before = tree["before"]
-        finally:
-            if shown:
-                core.render_mode = "human"
+        """Put the emulator back."""
+        if tree["last"] is not None and self._recorder is not None:
+            self._recorder.restore(tree["last"])
+        restore_layer(self._core, tree["core"], self._layers)
+        self._core.ale.restoreSystemState(_state(tree["emulator"]))
 
-    def _restore_before(self, before: Sequence[Tree]) -> list[dict[str, StateError]]:
-        """Put back what was there before the reset, and say what has no place, layer by layer.
 
-        The objects of the last episode may have none in a fresh environment: a key that was lying
-        about, say. That is no loss if the reset makes the attribute anew.
-        """
-        misfits: list[dict[str, StateError]] = [{} for _ in self._layers]
-        for layer, saved, errors in zip(self._layers, before, misfits, strict=True):
-            restore_layer(layer, saved, self._layers, errors)
-        return misfits
+class LastActions(gymnasium.Wrapper):  # type: ignore[misc]
+    """Notes the last actions, and the state from which they were taken.
 
-    def _reset_again(self, tree: Tree, misfits: list[dict[str, StateError]]) -> None:
-        """Reset as then, which has to make anew what had no place.
+    Args:
+        core: the Atari environment itself.
+        length: number of actions that it always has, once as many were taken.
+    """
 
-        Until then the error is there, which no code takes for the real value: a reset that looks at
-        it fails.
-        """
-        options = restore(None, tree["options"], path="the options of the last reset")
-        missed = [
-            (vars(layer), errors) for layer, errors in zip(self._layers, misfits, strict=True)
+    not_state = ("_length", "_parts")
+
+    def __init__(self, core: Any, length: int) -> None:
+        super().__init__(core)
+        self._length = length
+        # Up to two parts: emulator's state, random stream, and the actions after them.
+        self._parts: list[tuple[Any, Tree, list[Any]]] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset; the emulator forgets the last action."""
+        result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)
+        self._parts = []
+        self._begin()
+        return result
+
+    def step(self, action: Any) -> Any:
+        """Step, noting the action."""
+        actions = self._parts[-1][2] if self._parts else self._begin()
+        if len(actions) == self._length:
+            actions = self._begin()
+        actions.append(copy.copy(action))
+        return self.env.step(action)
+
+    def _begin(self) -> list[Any]:
+        """A new part; the one before the last has enough of the past no more."""
+        state = self.env.ale.cloneSystemState()
+        self._parts = [*self._parts[-1:], (state, capture(self.env._np_random), [])]
+        return self._parts[-1][2]
+
+    def snapshot(self) -> list[Tree]:
+        """The parts as data."""
+        return [
+            {"emulator": _bytes(state), "np_random": stream, "actions": capture(actions)}
+            for state, stream, actions in self._parts
         ]
-        before = [{name: own[name] for name in errors if name in own} for own, errors in missed]
-        for own, errors in missed:
-            own.update(errors)
-        known = [set(names) for names in self.recorder.no_data]
-        failure: Exception | None = None
-        try:
-            self.recorder.reset(seed=tree["seed"], options=options)
-        except Exception as error:  # noqa: BLE001 - whatever the environment's own code raises
-            failure = error
-        for (own, errors), lives in zip(missed, before, strict=True):
-            for name in [name for name in errors if own.get(name) is errors[name]]:
-                failure = errors[name]  # not made anew
-                del own[name]
-                own.update({name: lives[name]} if name in lives else {})
-        if any(misfits):  # an error is no data, nor is what refers to its place
-            self.recorder.no_data = known
-        if failure is not None:
-            raise failure
+
+    def restore(self, parts: list[Tree]) -> None:
+        """Take the actions again, so that the last one that counted is the last one here."""
+        self._parts = []
+        self.env.ale.reset_game()
+        for part in parts:
+            state, actions = _state(part["emulator"]), restore(None, part["actions"])
+            if not self._parts:
+                self.env.ale.restoreSystemState(state)
+                restore_stream(self.env, part["np_random"])
+            for action in actions:
+                self.env.step(action)
+            self._parts.append((state, part["np_random"], actions))
+
+
+def _bytes(state: Any) -> np.ndarray[Any, Any]:
+    return np.frombuffer(state.serialize(), np.uint8).copy()
+
+
+def _state(array: np.ndarray[Any, Any]) -> Any:
+    return sys.modules["ale_py"].ALEState(array.tobytes())

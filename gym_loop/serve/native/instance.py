@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gym_loop.envs.making import close_quietly, describe
-from gym_loop.envs.state.saving import EnvState, Verdict, keep_state
+from gym_loop.envs.state.keeper import EnvState, keep_state
+from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import StateError
 from gym_loop.serve.catalogue import Catalogue
 from gym_loop.serve.native.actions import Check, action_check

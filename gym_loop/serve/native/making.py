@@ -11,7 +11,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gym_loop.envs.making import EnvSpec, close_quietly, describe
-from gym_loop.envs.state.saving import Verdict, prove
+from gym_loop.envs.state.proof import Verdict, prove
 from gym_loop.envs.vector import make_vector_env, why_not_native
 from gym_loop.errors import GymLoopError
 from gym_loop.serve.catalogue import Catalogue, draw_into_memory

@@ -1,8 +1,4 @@
-"""What a space is, as plain data: for a checkpoint to say, and to be compared with.
-
-The text of a space will not do: it may hold an address, and it leaves out the middle of large
-bounds.
-"""
+"""The spaces of an environment: the same objects at each access, and what they are, as data."""
 
 from __future__ import annotations
 
@@ -11,13 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import Space, spaces
+from gymnasium.vector import VectorEnv, VectorWrapper
 
 from gym_loop.checkpoints.tree import first_difference
 from gym_loop.checkpoints.tree.inspection import attribute_items
 from gym_loop.checkpoints.tree.tags import class_name
 
+_SPACES = (
+    *("action_space", "observation_space"),
+    *("single_action_space", "single_observation_space"),
+)
 # What makes each space; a subclass is compared as its base.
 _FACTS: dict[type[Space[Any]], tuple[str, ...]] = {
     spaces.Box: ("low", "high"),
@@ -36,8 +38,33 @@ _DEEPEST = 16
 _ADDRESS = re.compile(r"( at)? 0x[0-9a-fA-F]+|gym_loop_file_[0-9a-f]+\.")
 
 
+def with_lasting_spaces(env: Any) -> Any:
+    """The environment, whose spaces are the same objects at each access.
+
+    One that a property makes anew, or a reset, would be sampled by nobody's seed.
+    """
+    for name in _SPACES:
+        space = getattr(env, name, None)
+        if space is None:
+            continue
+        lasts = getattr(env, name) is space
+        if lasts and not isinstance(env, (gymnasium.Wrapper, VectorWrapper)):
+            continue
+        try:
+            setattr(env, name, space)
+        except AttributeError:  # a property that cannot be set
+            if not lasts:
+                kind = VectorWrapper if isinstance(env, VectorEnv) else gymnasium.Wrapper
+                env = kind(env)
+                setattr(env, name, space)
+    return env
+
+
 def describe_space(space: Space[Any]) -> dict[str, Any]:
     """A space as plain data: ``text`` for people, ``facts`` for `space_difference`.
+
+    The text alone will not do: it may hold an address, and it leaves out the middle of large
+    bounds.
 
     Args:
         space: one of Gymnasium's or of the user's own, which is described by its attributes.
