@@ -370,7 +370,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _failed(error: Exception) -> int:
     """Say what happened: in one line where that is enough, else with the traceback."""
     from gym_loop.cli.output import output_problem, place_problem, their_traceback
-    from gym_loop.envs.foreign import explained_call
+    from gym_loop.schema.former import explained_call
 
     if problem := place_problem(error):
         say(f"gym-loop: {problem}", err=True)

@@ -1,8 +1,4 @@
-"""What the class of an agent or a loop must offer, found out before it is made.
-
-Also what classes and run files of the first gym-loop, and of the old Gym, meant by other names:
-each is told in one sentence what to write now.
-"""
+"""What the class of an agent or a loop must offer, found out before it is made."""
 
 from __future__ import annotations
 
@@ -11,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.envs.foreign import explained_call
 from gym_loop.errors import WrongClassError
 from gym_loop.loops.base_loop import BaseLoop
+from gym_loop.schema.former import former_arguments, former_methods
 
 RUNNER_PARAMETERS = ("observation_space", "action_space", "n_envs", "seed")
 
@@ -25,20 +21,6 @@ _AGENT_CALLS: dict[str, tuple[str, ...]] = {
     "observe": ("transition",),
     "metrics": ("episode_num",),
 }
-_MOVED_CLASSES = {
-    "gym_loop.agents.pytorch_ppo:PPO": "gym_loop.agents.ppo:PPO",
-    "gym_loop.agents.pytorch_rainbow_dqn:PytorchRainbowDqn": "gym_loop.agents.dqn:DQN",
-    "gym_loop.loops.multienv_loop:MultiEnvLoop": "gym_loop.loops.vector_loop:VectorLoop",
-    "gym_loop.loops.multienv_batch_loop:MultiEnvBatchLoop": (
-        "gym_loop.loops.vector_loop:VectorLoop"
-    ),
-}
-
-
-def moved(class_name: str) -> str:
-    """``"; it is ... now"`` for a class of the first gym-loop, else an empty string."""
-    new = _MOVED_CLASSES.get(class_name)
-    return f"; it is {new} now" if new else ""
 
 
 def check_contract(cls: type[Any]) -> type[Any]:
@@ -87,9 +69,7 @@ def _agent_problems(cls: type[BaseAgent], before: list[str]) -> list[str]:
             for name in RUNNER_PARAMETERS
             if name in defaults
         ]
-    if hasattr(cls, "get_default_policy"):
-        problems.append("get_default_policy() is not called any more: make the policy in __init__")
-    return problems
+    return problems + former_methods(cls)
 
 
 def _uncallable(method: Callable[..., Any], name: str, arguments: tuple[str, ...]) -> list[str]:
@@ -99,10 +79,7 @@ def _uncallable(method: Callable[..., Any], name: str, arguments: tuple[str, ...
         signature.bind(None, *arguments)
     except TypeError:
         call = f"{name}({', '.join(arguments)})"
-        extra = [one for one in ("global_step", "env_id") if one in signature.parameters]
-        verb = "is" if len(extra) == 1 else "are"
-        hint = f": {' and '.join(extra)} {verb} not passed any more" if extra else ""
-        return [f"{name}{signature} is called as {call}{hint}"]
+        return [f"{name}{signature} is called as {call}{former_arguments(signature)}"]
     return []
 
 
@@ -130,17 +107,3 @@ def learns_nothing(cls: type[BaseAgent]) -> bool:
         return method is getattr(BaseAgent, name) or is_empty
 
     return all(map(passes_over, ("observe", "memorize", "update")))
-
-
-def explained(error: BaseException) -> str:
-    """One sentence for what beginners and old code meet most often, else an empty string."""
-    text = str(error)
-    if isinstance(error, AttributeError):
-        parameters = getattr(error.obj, "parameters", None)
-        if isinstance(parameters, dict) and error.name in parameters:
-            return f"parameters are no attributes: write self.parameters[{error.name!r}]"
-    if isinstance(error, AssertionError) and text.endswith(" invalid"):
-        return "the action does not fit the action space; gym-loop check -c FILE shows both"
-    if isinstance(error, TypeError) and "BaseLoop.__init__() missing" in text:
-        return "call super().__init__(agent, env, run, **parameters)"
-    return explained_call(error)

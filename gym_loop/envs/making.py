@@ -17,7 +17,6 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from gym_loop.envs.foreign import explained_kind, refused_object
 from gym_loop.envs.spaces import with_lasting_spaces
 from gym_loop.errors import (
     EnvError,
@@ -29,6 +28,7 @@ from gym_loop.errors import (
 )
 from gym_loop.schema.arguments import as_asked
 from gym_loop.schema.class_strings import did_you_mean, load_class, load_module, nearest
+from gym_loop.schema.former import explained_kind, refused_object
 
 # What registers a namespace's environments only when it is imported, and the package it is in.
 _REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.envs.remote", "gym-loop")}

@@ -15,7 +15,6 @@ from gymnasium.vector.utils import batch_space
 
 from gym_loop.envs.answers import WatchedCopy
 from gym_loop.envs.autoreset import skips_rows
-from gym_loop.envs.foreign import explained_kind
 from gym_loop.envs.making import (
     EnvSpec,
     check_registered,
@@ -33,6 +32,7 @@ from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
 from gym_loop.schema.arguments import as_asked
 from gym_loop.schema.copies import carried
+from gym_loop.schema.former import explained_kind
 
 MODES = ("auto", "native", "sync", "async", "ray")
 

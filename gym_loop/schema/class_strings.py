@@ -29,11 +29,12 @@ from gym_loop.errors import (
 from gym_loop.schema import sources
 from gym_loop.schema.copies import copies_in_use
 from gym_loop.schema.files import expanded
+from gym_loop.schema.former import OLD_MODULES
 from gym_loop.schema.sources import FILE_MODULE, Source, SourceLoader, note_new
 
 # What to do about a module that is missing most often.
 _REMEDIES = {
-    "gym": "; it is Gymnasium today: import gymnasium as gym",
+    **OLD_MODULES,
     "torch": '; pip install "gym-loop[torch]"',
 }
 

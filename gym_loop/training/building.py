@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from gym_loop.checkpoints.seeding import seed_global_streams
-from gym_loop.config.contract import explained
 from gym_loop.config.run_file import RunConfig
 from gym_loop.envs.making import check_window, close_quietly, frame_source
 from gym_loop.envs.spaces import describe_space
@@ -25,6 +24,7 @@ from gym_loop.runs.directory import directories
 from gym_loop.runs.fresh_agent import fresh_agent
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.class_strings import import_summary
+from gym_loop.schema.former import explained
 
 
 class Experiment:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gym_loop.checkpoints.seeding import Seeds, capture_global_streams, restore_global_streams
-from gym_loop.config.contract import explained
 from gym_loop.config.run_config import hyperparameters, overrides_of
 from gym_loop.config.run_file import RunConfig
 from gym_loop.envs.state.proof import Verdict
@@ -26,6 +25,7 @@ from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
 from gym_loop.runs.training_run import TrainingRun
+from gym_loop.schema.former import explained
 from gym_loop.schema.text import encodable
 from gym_loop.training.building import Experiment, check_saveable, check_visible
 from gym_loop.training.changed_parameters import with_new_parameters

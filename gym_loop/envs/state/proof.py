@@ -19,7 +19,6 @@ from gym_loop.checkpoints.tree import (
     first_difference,
     refuse_parts,
 )
-from gym_loop.envs.foreign import explained_call, explained_reset
 from gym_loop.envs.fresh import in_silence
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state.keeper import (
@@ -33,6 +32,7 @@ from gym_loop.envs.state.layers import classes_of, layers_of
 from gym_loop.envs.state.methods import AttributesMethod
 from gym_loop.envs.state.replay import ReplayMethod
 from gym_loop.errors import EnvError, SpaceError, StateError
+from gym_loop.schema.former import explained_call, explained_reset
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
