@@ -93,7 +93,7 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
         A worker that raises is shut down, and the training with it.
         """
         answers: dict[str, Callable[..., Any]] = {
-            "methods": lambda: SingleState.methods(self.env),
+            "ways": lambda: SingleState.ways(self.env),
             "use": self._use,
             "left_out": self._left_out,
             "snapshot": self._snapshot,

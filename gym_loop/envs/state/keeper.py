@@ -120,16 +120,12 @@ class EnvState(ABC):
 
     @staticmethod
     @abstractmethod
-    def methods(env: Any) -> list[str]:
-        """The methods that can be tried on an environment, best first, without ``restart``."""
+    def ways(env: Any) -> tuple[list[str], str]:
+        """The methods that can be tried, best first, and why nothing here can bring it back.
 
-    @staticmethod
-    @abstractmethod
-    def elsewhere(env: Any) -> str:
-        """Why nothing on this side of a wire can bring the environment back; empty if it may.
-
-        Such an environment says so itself, in ``state_elsewhere``: a replay into another copy
-        might agree for the length of a proof, and yet follow from what only the server remembers.
+        They leave ``restart`` out. An environment on the other side of a wire says the reason
+        itself, in ``state_elsewhere``; there are no methods then: a replay into another copy might
+        agree for the length of a proof, and yet follow from what only the server remembers.
         """
 
     @abstractmethod
@@ -165,8 +161,7 @@ def keep_state(env: Any, method: str | None = None) -> EnvState:
 def candidates(env: Any) -> list[str]:
     """The methods that can be tried on an environment, best first; ``restart`` is the last."""
     keeper = keeper_of(env)
-    names = [] if keeper.elsewhere(env) else keeper.methods(env)
-    return [keeper.label.format(name) for name in [*names, RESTART]]
+    return [keeper.label.format(name) for name in [*keeper.ways(env)[0], RESTART]]
 
 
 def copies_method(method: str) -> str:
@@ -204,15 +199,12 @@ class SingleState(EnvState):
         self._spaces = {name: space for name, space in spaces.items() if space is not None}
 
     @staticmethod
-    def methods(env: Any) -> list[str]:
-        """The methods whose conditions hold."""
+    def ways(env: Any) -> tuple[list[str], str]:
+        """The methods whose conditions hold, unless the core says that its state is elsewhere."""
         layers = layers_of(env)
-        return [name for name, one in METHODS.items() if name != RESTART and one.fits(layers)]
-
-    @staticmethod
-    def elsewhere(env: Any) -> str:
-        """What the core says."""
-        return str(getattr(layers_of(env)[-1], "state_elsewhere", ""))
+        if elsewhere := str(getattr(layers[-1], "state_elsewhere", "")):
+            return [], elsewhere
+        return [name for name, one in METHODS.items() if name != RESTART and one.fits(layers)], ""
 
     def left_out(self) -> list[str]:
         """Attributes that are in no snapshot; what cannot change, such as a function, is none."""
@@ -273,14 +265,9 @@ class SyncState(EnvState):
         self._core.envs[:] = [keeper.env for keeper in self._copies]
 
     @staticmethod
-    def methods(env: Any) -> list[str]:
+    def ways(env: Any) -> tuple[list[str], str]:
         """Those of the first copy."""
-        return SingleState.methods(layers_of(env)[-1].envs[0])
-
-    @staticmethod
-    def elsewhere(env: Any) -> str:
-        """What the first copy says."""
-        return SingleState.elsewhere(layers_of(env)[-1].envs[0])
+        return SingleState.ways(layers_of(env)[-1].envs[0])
 
     def left_out(self) -> list[str]:
         """Attributes of the first copy that are in no snapshot."""
@@ -307,7 +294,7 @@ class WorkersState(EnvState):
 
     def __init__(self, env: Any, method: str) -> None:
         super().__init__(env, method)
-        self._answering = _all_have(self._core, "answer_for_state")
+        self._answering = _can_answer(self._core)
         if self._answering:
             self._ask("use", method)
         elif method != RESTART:
@@ -317,21 +304,13 @@ class WorkersState(EnvState):
             )
 
     @staticmethod
-    def methods(env: Any) -> list[str]:
+    def ways(env: Any) -> tuple[list[str], str]:
         """Those of the first copy; none if the copies cannot answer."""
         core = layers_of(env)[-1]
-        if not _all_have(core, "answer_for_state"):
-            return []
-        methods: list[str] = core.call("answer_for_state", "methods")[0][0]
-        return methods
-
-    @staticmethod
-    def elsewhere(env: Any) -> str:
-        """What the first copy says."""
-        core = layers_of(env)[-1]
-        if not _all_have(core, "state_elsewhere"):
-            return ""
-        return str(core.call("get_wrapper_attr", "state_elsewhere")[0])
+        if not _can_answer(core):
+            return [], ""
+        ways: tuple[list[str], str] = core.call("answer_for_state", "ways")[0][0]
+        return ways
 
     def left_out(self) -> list[str]:
         """Attributes of the first copy that are in no snapshot."""
@@ -361,6 +340,6 @@ class WorkersState(EnvState):
         return [answer for answer, _ in answers]
 
 
-def _all_have(core: Any, name: str) -> bool:
-    """Whether all copies have an attribute: a worker that is asked for one it lacks is shut down"""
-    return all(core.call("has_wrapper_attr", name))
+def _can_answer(core: Any) -> bool:
+    """Whether all copies can: a worker that is asked for a method that it lacks is shut down."""
+    return all(core.call("has_wrapper_attr", "answer_for_state"))

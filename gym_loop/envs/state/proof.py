@@ -23,7 +23,6 @@ from gym_loop.envs.fresh import in_silence
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state.keeper import (
     RESTART,
-    candidates,
     copies_method,
     keep_state,
     keeper_of,
@@ -162,8 +161,8 @@ class _Proof:
         """See `prove`."""
         env = self._make_env()
         keeper, core = keeper_of(env), layers_of(env)[-1]
-        elsewhere = keeper.elsewhere(env)
-        names = [name for name in [only] if name] or candidates(env)
+        ways, elsewhere = keeper.ways(env)
+        names = [only] if only else [keeper.label.format(name) for name in ways]
         failures: list[str] = []
         lucky: Verdict | None = None
         for name in [name for name in names if copies_method(name) != RESTART]:
@@ -178,8 +177,8 @@ class _Proof:
                 continue
             proved = f"equal for {self._pace.proved()} after a restore by {name}"
             if self._by_chance:
-                proved += f"; the same seed does not repeat {', '.join(sorted(self._by_chance))}"
-                proved += " in info"
+                chance = ", ".join(sorted(self._by_chance))
+                proved += f"; the same seed does not repeat {chance} in info"
             verdict = Verdict(True, name, proved, "", tuple(trial.left_out))
             if only or not trial.by_luck:
                 return verdict
