@@ -12,7 +12,7 @@ from gym_loop.config.sections import EnvSection, RunFile
 from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.runs.origin import inherited_overrides, stem
 from gym_loop.schema.class_strings import absolute_files
-from gym_loop.schema.copies import Copies
+from gym_loop.schema.own_files import Copies
 from gym_loop.schema.parameters import documentation
 from gym_loop.schema.text import encodable
 from gym_loop.schema.yaml_file import as_json, plain, write_yaml
@@ -51,7 +51,7 @@ class RunConfig:
 
     def code_in_use(self) -> AbstractContextManager[Any]:
         """A context in which the user's files are those that the classes were loaded from."""
-        return self.copies or nullcontext()
+        return self.copies.in_use() if self.copies else nullcontext()
 
     @property
     def stem(self) -> str:

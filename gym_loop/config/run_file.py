@@ -23,7 +23,7 @@ from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.origin import follow, own_run
 from gym_loop.schema.class_strings import load_class
-from gym_loop.schema.copies import Copies
+from gym_loop.schema.own_files import Copies
 from gym_loop.schema.files import expanded
 from gym_loop.schema.former import moved
 from gym_loop.schema.parameters import check_parameters
@@ -102,7 +102,7 @@ def load_config(
     else:
         copies = code
     reader = _RunReader(document, overrides, options)
-    with copies or nullcontext():
+    with copies.in_use() if copies else nullcontext():
         return replace(reader.config(path, before), copies=copies)
 
 

@@ -31,8 +31,8 @@ from gym_loop.envs.spaces import with_lasting_spaces
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
 from gym_loop.schema.arguments import as_asked
-from gym_loop.schema.copies import carried
 from gym_loop.schema.former import explained_kind
+from gym_loop.schema.own_files import carried
 
 MODES = ("auto", "native", "sync", "async", "ray")
 

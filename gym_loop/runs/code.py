@@ -15,8 +15,8 @@ from gym_loop.runs.directory import MANIFEST, RunDirectory
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.origin import moved
 from gym_loop.schema.class_strings import original_of
-from gym_loop.schema.copies import Copies, Copy
-from gym_loop.schema.sources import Source
+from gym_loop.schema.files import read_regular
+from gym_loop.schema.own_files import Copies, Copy, Source
 
 CODE = "code"
 _NEIGHBOURS = 20  # the newest runs beside this one, whose copies may be the same
@@ -193,28 +193,21 @@ def _write(path: Path, data: bytes, logs: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    try:
-        os.link(_same(path.relative_to(logs), data, logs), temporary)
-    except OSError:  # there is none, or there are no links here
+    beside = [entry for entry in os.scandir(logs.parent) if entry.is_dir(follow_symlinks=False)]
+    beside.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    others = (Path(entry) / path.relative_to(logs) for entry in beside[:_NEIGHBOURS])
+    if not any(_linked(temporary, other, data) for other in others):
         temporary.write_bytes(data)
         temporary.chmod(0o444)  # one that is edited would be edited for all runs
     temporary.replace(path)
     temporary.unlink(missing_ok=True)  # of two links to one file none is replaced
 
 
-def _same(file: Path, data: bytes, logs: Path) -> Path:
-    """The same copy of one of the newest runs beside this one.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    beside = [entry for entry in os.scandir(logs.parent) if entry.is_dir(follow_symlinks=False)]
-    beside.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for entry in beside[:_NEIGHBOURS]:
-        path = Path(entry.path) / file
-        facts = os.lstat(path) if os.path.lexists(path) else None
-        if facts is None or not stat.S_ISREG(facts.st_mode) or facts.st_size != len(data):
-            continue
-        if path.read_bytes() == data:
-            return path
-    raise FileNotFoundError(file)
+def _linked(place: Path, copy: Path, data: bytes) -> bool:
+    """Link to another run's copy if it holds the same; whether it does."""
+    try:
+        if same := read_regular(copy, len(data)) == data:
+            os.link(copy, place)
+        return same
+    except OSError:  # there is none, or there are no links here
+        return False

@@ -25,7 +25,7 @@ from gym_loop.checkpoints.tree import (
 from gym_loop.checkpoints.tree.inventory import UNKNOWN
 from gym_loop.errors import StateError
 from gym_loop.schema.class_strings import module_name
-from gym_loop.schema.sources import is_own
+from gym_loop.schema.own_files import is_own
 
 Tree = Any
 Warn = Callable[[str], None]

@@ -26,11 +26,16 @@ from gym_loop.errors import (
     ModuleMissingError,
     WrongClassError,
 )
-from gym_loop.schema import sources
-from gym_loop.schema.copies import copies_in_use
+from gym_loop.schema import own_files
 from gym_loop.schema.files import expanded
 from gym_loop.schema.former import OLD_MODULES
-from gym_loop.schema.sources import FILE_MODULE, Source, SourceLoader, note_new
+from gym_loop.schema.own_files import (
+    FILE_MODULE,
+    Source,
+    SourceLoader,
+    copies_in_use,
+    note_new,
+)
 
 # What to do about a module that is missing most often.
 _REMEDIES = {
@@ -287,7 +292,7 @@ def _own_traceback(error: BaseException, place: str) -> str:
     own = [
         frame
         for frame in frames
-        if frame.filename not in (__file__, sources.__file__)
+        if frame.filename not in (__file__, own_files.__file__)
         and not frame.filename.startswith("<frozen importlib")
         and "importlib" not in Path(frame.filename).parts
     ]

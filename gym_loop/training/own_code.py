@@ -17,9 +17,8 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, run_ids
 from gym_loop.runs.origin import is_from, origin, own_run
 from gym_loop.schema.class_strings import file_module
-from gym_loop.schema.copies import Copies
 from gym_loop.schema.files import expanded
-from gym_loop.schema.sources import Source, source_of, sources_of
+from gym_loop.schema.own_files import Copies, Source, source_of, sources_of
 from gym_loop.schema.yaml_file import read_overrides, read_yaml_file
 
 
@@ -32,27 +31,28 @@ def own_sources(config: RunConfig, also: Iterable[str] = ()) -> list[Source]:
     """
     classes = (config.agent.cls, config.loop.cls)
     names = {cls.__module__ for base in classes for cls in base.__mro__}
-    names.update(_named(config.as_dict(), config.env.search), config.env.imports, also)
+    named = {_named(text, config.env.search) or "" for text in _texts(config.as_dict())}
+    names.update(named & sys.modules.keys(), config.env.imports, also)
     if not is_class_string(config.env.name):
         names.update(_registered(config.env.name))
-    return [*sources_of(names).values()]
+    return sources_of(names)
 
 
-def _named(value: Any, search: Any) -> Iterator[str]:
-    """Modules that the values of a config name: classes, functions and files."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _named(item, search)
-    elif isinstance(value, str) and (":" in value or value.endswith(".py")):
-        file, colon, _ = value.rpartition(".py:")
-        if colon or value.endswith(".py"):
-            module = file_module(f"{file}.py" if colon else value, search)
-            if module in sys.modules:
-                yield module
-        elif (name := value.partition(":")[0]) in sys.modules:
-            yield name
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a config that may name a module: class strings and files."""
+    if isinstance(value, str) and (":" in value or value.endswith(".py")):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _named(text: str, search: Any) -> str | None:
+    """The module that a text would name."""
+    file, colon, _ = text.rpartition(".py:")
+    if colon or text.endswith(".py"):
+        return file_module(f"{file}.py" if colon else text, search)
+    return text.partition(":")[0]
 
 
 def _registered(name: str) -> Iterator[str]:
@@ -62,16 +62,8 @@ def _registered(name: str) -> Iterator[str]:
         return
     wrappers = [one.entry_point for one in spec.additional_wrappers]
     for entry in (spec.entry_point, spec.vector_entry_point, *wrappers):
-        if isinstance(entry, str):
-            yield entry.partition(":")[0]
-        elif entry is not None:
-            yield str(getattr(entry, "__module__", ""))
-
-
-def root_of(config: RunConfig) -> Path:
-    """The directory that names of a run's copies are relative to: that of its run file."""
-    path = origin(config.path, Path.cwd())["config"]
-    return Path(path).parent if path else Path.cwd()
+        text = isinstance(entry, str)
+        yield entry.partition(":")[0] if text else getattr(entry, "__module__", "")
 
 
 class CodeKeeper:
@@ -85,7 +77,6 @@ class CodeKeeper:
 
     def __init__(self, config: RunConfig, directory: RunDirectory, console: Console) -> None:
         self.config, self.directory, self.console = config, directory, console
-        self.root = root_of(config)
         self._before = set(sys.modules)
         self._seen = len(sys.modules)
 
@@ -95,13 +86,12 @@ class CodeKeeper:
         Args:
             step: that a resumed run goes on from; None for a new run.
         """
-        config, sources = self.config, own_sources(self.config)
-        resumed = None if step is None else self.directory
-        if tell_code(config, resumed, self.console, sources):
+        sources = own_sources(self.config)
+        before = None if step is None else self.directory
+        if tell_code(self.config, before, self.console, sources):
             code.set_aside(self.directory, step or 0)
         self._keep(sources)
-        for name in ("agent", "loop"):
-            cls = getattr(config, name).cls
+        for cls in (self.config.agent.cls, self.config.loop.cls):
             if cls.__module__ == "__main__" and source_of("__main__") is None:
                 self.console.message(f"{cls.__name__} is in no file: no copy of it can be kept")
 
@@ -113,10 +103,16 @@ class CodeKeeper:
 
     def _keep(self, sources: Iterable[Source]) -> None:
         try:
-            code.keep(self.directory, sources, self.root)
+            code.keep(self.directory, sources, _root_of(self.config))
         except OSError as error:
             place = self.directory.logs / code.CODE
             self.console.warning(f"{place}: the code cannot be kept: {error.strerror}")
+
+
+def _root_of(config: RunConfig) -> Path:
+    """The directory that names of a run's copies are relative to: that of its run file."""
+    path = origin(config.path, Path.cwd())["config"]
+    return Path(path).parent if path else Path.cwd()
 
 
 def tell_code(
@@ -136,11 +132,19 @@ def tell_code(
     Returns:
         Whether files are not those that the run was trained with.
     """
-    sources, root = own_sources(config) if sources is None else sources, root_of(config)
-    if config.copies is not None:
-        console.message(_in_place_of(config.copies, sources, root))
-    else:
-        _warn_of_stale(sources, root, console)
+    sources, root = own_sources(config) if sources is None else sources, _root_of(config)
+    if (copies := config.copies) is not None:
+        text = f"the code is that of {copies.run}: the copies in {copies.logs / code.CODE}"
+        if before := code.earlier(copies.logs):
+            text += f" (it was trained with other code first: {', '.join(before)})"
+        if missing := {code.file_of(one, root) for one in sources if not one.is_copy}:
+            text += f", but for {_listed(missing)}, which it did not keep"
+        console.message(text)
+    elif stale := {code.file_of(one, root) for one in sources if _is_stale(one)}:
+        console.warning(
+            f"{_listed(stale)}: edited after it was imported here, and used as it was"
+            " before; start a new process to use it as it is now"
+        )
     files = code.changed(directory.manifest(), sources, root) if directory else []
     if directory is not None and files:
         verb = "differs" if len(files) == 1 else "differ"
@@ -151,32 +155,16 @@ def tell_code(
     return bool(files)
 
 
-def _in_place_of(copies: Copies, sources: Iterable[Source], root: Path) -> str:
-    """Which copies are in use, and which files none was kept of."""
-    text = f"the code is that of {copies.run}: the copies in {copies.logs / code.CODE}"
-    if before := code.earlier(copies.logs):
-        text += f" (it was trained with other code first: {', '.join(before)})"
-    missing = sorted({code.file_of(one, root) for one in sources if not one.is_copy})
-    return f"{text}, but for {_listed(missing)}, which it did not keep" if missing else text
+def _is_stale(source: Source) -> bool:
+    """Whether a file was edited after this process imported it: in a notebook, say."""
+    try:
+        return source.path.read_bytes() != source.data
+    except OSError:
+        return False
 
 
-def _warn_of_stale(sources: Iterable[Source], root: Path, console: Console) -> None:
-    """What was edited after this process imported it is used as it was: in a notebook, say."""
-    stale = set()
-    for source in sources:
-        try:
-            if source.path.read_bytes() != source.data:
-                stale.add(code.file_of(source, root))
-        except OSError:
-            continue
-    if stale:
-        console.warning(
-            f"{_listed(sorted(stale))}: edited after it was imported here, and used as it was"
-            " before; start a new process to use it as it is now"
-        )
-
-
-def _listed(files: list[str]) -> str:
+def _listed(found: Iterable[str]) -> str:
+    files = sorted(found)
     return ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
 
 
@@ -195,26 +183,22 @@ def find_copies(source: Any, overrides: Any, run: str | None, wanted: str | None
     Raises:
         RunError: there is no such run, or it has kept none.
     """
-    if wanted is None:
-        return True
-    if wanted == "files":
-        return False
+    if wanted in (None, "files"):
+        return wanted is None
     if wanted != "run":
         raise UsageError(f"--code {wanted}: write run or files")
     path = expanded(source) if isinstance(source, (str, Path)) else None
-    logs = path.parent if path is not None and run is None and own_run(path) else None
-    if logs is None:
+    if path is not None and run is None and own_run(path):
+        logs = path.parent
+    else:
         logdir = _logdir(path, source, overrides)
-        ids = run_ids(logdir)
-        directories = [RunDirectory(one, {"logdir": logdir}) for one in reversed(ids)]
-        found = [
-            one
-            for one in directories
-            if one.run_id == run or (run is None and is_from(one.manifest(), path, one.logs))
-        ]
-        if not found:
+        for run_id in reversed(run_ids(logdir)):
+            found = RunDirectory(run_id, {"logdir": logdir})
+            if run_id == run or (run is None and is_from(found.manifest(), path, found.logs)):
+                logs = found.logs
+                break
+        else:
             raise RunError(f"--code run: there is no run {run or f'of {path}'} in {logdir}")
-        logs = found[0].logs
     copies = code.read_copies(logs)
     if copies is None:
         raise RunError(f"--code run: {logs.name} has kept no code; it loaded no file of yours")
@@ -225,7 +209,5 @@ def _logdir(path: Path | None, source: Any, overrides: Any) -> Path:
     value: Any = read_yaml_file(path).data if path is not None and path.is_file() else source
     for key in ("loop", "parameters", "logdir"):
         value = value.get(key) if isinstance(value, dict) else None
-    for key, one in read_overrides(overrides):
-        if key == "loop.parameters.logdir":
-            value = one
+    value = dict(read_overrides(overrides)).get("loop.parameters.logdir", value)
     return expanded(value) if isinstance(value, str) else Path("logs")

@@ -20,7 +20,7 @@ from gym_loop.report.comparing import comparison_text
 from gym_loop.report.writing import compare, comparison_page
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.manifest import read_manifest
-from gym_loop.schema.copies import carried
+from gym_loop.schema.own_files import carried
 from gym_loop.training.verify import verify_resume
 
 HILL = """
