@@ -199,7 +199,7 @@ def their_traceback(error: Exception) -> str:
     """The traceback from the loop on: what lies above is the command line's own."""
     start = here = error.__traceback__
     while here is not None:
-        if here.tb_frame.f_code.co_filename.endswith(os.path.join("gym_loop", "session.py")):
+        if here.tb_frame.f_code.co_filename.endswith(os.path.join("training", "run_files.py")):
             start = here.tb_next or here
         here = here.tb_next
     return "".join(traceback.format_exception(type(error), error, start)).rstrip()

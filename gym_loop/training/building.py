@@ -68,9 +68,7 @@ class Experiment:
 
     def make_env(self, render: bool, record: bool, *, evaluation: bool = False) -> Any:
         """Make the loop's environment, or that of its evaluations, and seed its spaces."""
-        parameters, cls = dict(self.config.loop.parameters), self.config.loop.cls
-        make = cls.make_evaluation_env if evaluation else cls.make_env
-        env = make(self.config.env, parameters, render=render, record=record)
+        env = _made(self.config, evaluation, render=render, record=record)
         core = layers_of(env)[-1]  # it may sample from its own, whatever its wrappers show
         for name in ("action_space", "observation_space"):
             single = getattr(env, f"single_{name}", None)
@@ -81,8 +79,8 @@ class Experiment:
 
     def make_agent(self, parameters: Mapping[str, Any] | None = None) -> Any:
         """Make the agent for the environment's spaces; with other parameters than the config's."""
-        env, agent, spaces = self.env, self.config.agent, self._single_spaces()
-        copies = getattr(env, "num_envs", 1)
+        agent, spaces = self.config.agent, self._single_spaces()
+        copies = getattr(self.env, "num_envs", 1)
         try:
             made = agent.cls(
                 **(agent.parameters if parameters is None else parameters),
@@ -99,10 +97,9 @@ class Experiment:
         except ModuleNotFoundError as error:
             raise ModuleMissingError(f"{agent.class_name}: {import_summary(error)}") from error
         except Exception as error:
-            raise SpaceError(
-                f"the agent {agent.class_name} could not be made for {spaces['observation_space']}"
-                f" and {spaces['action_space']}:\n{_their_frames(error)}"
-            ) from error
+            what = f"the agent {agent.class_name} could not be made for"
+            pair = f"{spaces['observation_space']} and {spaces['action_space']}"
+            raise SpaceError(f"{what} {pair}:\n{_their_frames(error)}") from error
 
     def _make_loop(self, parameters: dict[str, Any]) -> Any:
         loop = self.config.loop
@@ -111,17 +108,13 @@ class Experiment:
         except GymLoopError:
             raise
         except Exception as error:
-            raise SpaceError(
-                f"the loop {loop.class_name} could not be made:\n{_their_frames(error)}"
-            ) from error
+            what = f"the loop {loop.class_name} could not be made"
+            raise SpaceError(f"{what}:\n{_their_frames(error)}") from error
 
     def _single_spaces(self) -> dict[str, Any]:
         """The spaces of the environment, or of one copy where there are several."""
-        env = self.env
-        return {
-            "observation_space": getattr(env, "single_observation_space", env.observation_space),
-            "action_space": getattr(env, "single_action_space", env.action_space),
-        }
+        names = ("observation_space", "action_space")
+        return {one: getattr(self.env, f"single_{one}", getattr(self.env, one)) for one in names}
 
     def keep_environment_state(self, method: str | None = None) -> Verdict:
         """Find out how the environment's state can be saved, prove it, and arrange for it.
@@ -142,6 +135,64 @@ class Experiment:
         self.run.env_state, self.loop.env = state, state.env
         return verdict
 
+    def check_saveable(self) -> None:
+        """Find out before a training whether its checkpoints can be saved, if it is to have any.
+
+        Raises:
+            StateError: the agent's state, or the loop's, is no data, or it cannot be asked for yet.
+        """
+        if "checkpoint_dir" not in directories(self.config.loop.parameters):
+            return
+        without = "or train without checkpoints, with the line `checkpoint_dir: null` in"
+        without += " loop.parameters"
+        try:
+            self.run.learnt_state(self.loop)
+        except StateError as error:
+            raise StateError(f"no checkpoint could be saved: {error}; {without}") from None
+        except Exception as error:
+            raise StateError(
+                f"no checkpoint could be saved: state_dict() raised {type(error).__name__}: {error}"
+                " before the first step, where a checkpoint needs it too: give what it reads a"
+                f" value in __init__; {without}"
+            ) from error
+
+
+def _made(config: RunConfig, evaluation: bool, **shown: bool) -> Any:
+    """The environment of a config's loop, or that of its evaluations."""
+    cls, parameters = config.loop.cls, dict(config.loop.parameters)
+    make = cls.make_evaluation_env if evaluation else cls.make_env
+    return make(config.env, parameters, **shown)
+
+
+def shown(config: RunConfig, *, evaluation: bool = False) -> dict[str, bool]:
+    """Whether a config wants to ``render`` and to ``record``, in training or in evaluation."""
+    prefix = "eval_" if evaluation else ""
+    wishes = ("render", "record")
+    return {one: bool(config.loop.parameters.get(prefix + one)) for one in wishes}
+
+
+def check_visible(config: RunConfig, *, evaluation: bool = False) -> None:
+    """Show and encode one frame of a fresh environment, as far as the config wants to.
+
+    Raises:
+        RenderError: there is no display, or no frames.
+        RecordingError: no video can be encoded.
+    """
+    from gym_loop.runs.recording import check_recording
+
+    wishes = shown(config, evaluation=evaluation)
+    if not any(wishes.values()):
+        return
+    env = _made(config, evaluation, **wishes)
+    try:
+        if wishes["render"]:
+            check_window(env, config.env.name)
+        if wishes["record"]:
+            env.reset()
+            check_recording(frame_source(env))
+    finally:
+        close_quietly(env)
+
 
 def _check_parameters(agent: Any, class_name: str) -> None:
     if not isinstance(found := getattr(agent, "parameters", None), dict):
@@ -151,53 +202,6 @@ def _check_parameters(agent: Any, class_name: str) -> None:
             " call BaseAgent.__init__(self, **params) in __init__, and keep a network in an"
             " attribute, since torch.nn.Module has a method of that name"
         )
-
-
-def check_saveable(experiment: Experiment) -> None:
-    """Find out before a training whether its checkpoints can be saved, where it is to have any.
-
-    Raises:
-        StateError: the agent's state, or the loop's, is no data, or it cannot be asked for yet.
-    """
-    if "checkpoint_dir" not in directories(experiment.config.loop.parameters):
-        return
-    without = (
-        "; or train without checkpoints, with the line `checkpoint_dir: null` in loop.parameters"
-    )
-    try:
-        experiment.run.learnt_state(experiment.loop)
-    except StateError as error:
-        raise StateError(f"no checkpoint could be saved: {error}{without}") from None
-    except Exception as error:
-        raise StateError(
-            f"no checkpoint could be saved: state_dict() raised {type(error).__name__}: {error}"
-            " before the first step, where a checkpoint needs it too: give what it reads a value in"
-            f" __init__{without}"
-        ) from error
-
-
-def check_visible(
-    config: RunConfig, *, render: bool, record: bool, evaluation: bool = False
-) -> None:
-    """Show and encode one frame of a fresh environment, of training or of evaluation.
-
-    Raises:
-        RenderError: there is no display, or no frames.
-        RecordingError: no video can be encoded.
-    """
-    from gym_loop.runs.recording import check_recording
-
-    cls, parameters = config.loop.cls, dict(config.loop.parameters)
-    make = cls.make_evaluation_env if evaluation else cls.make_env
-    env = make(config.env, parameters, render=render, record=record)
-    try:
-        if render:
-            check_window(env, config.env.name)
-        if record:
-            env.reset()
-            check_recording(frame_source(env))
-    finally:
-        close_quietly(env)
 
 
 def _their_frames(error: BaseException) -> str:

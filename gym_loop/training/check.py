@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
+from gym_loop.agents.transition import Transition, VectorTransition
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.config.run_file import RunConfig, load_config
+from gym_loop.envs.answers import as_flags, as_reward
+from gym_loop.envs.autoreset import Copies
 from gym_loop.envs.making import close_quietly
 from gym_loop.errors import ConfigError, EnvError, GymLoopError
 from gym_loop.runs import manifest
@@ -23,7 +25,7 @@ from gym_loop.runs.directory import directories, obstacle_to
 from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.former import explained_call, explained_reset
-from gym_loop.training.building import Experiment, check_saveable, check_visible
+from gym_loop.training.building import Experiment, check_visible, shown
 
 
 @dataclass(frozen=True)
@@ -55,103 +57,76 @@ def check(
         config = load_config(source, overrides)
     except ConfigError as error:
         return [CheckResult("error", "config", str(finding)) for finding in error.findings]
-    checker = _Checker(config.with_seed(config.seed or 0))
+    config = config.with_seed(config.seed or 0)
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions().items())
     with config.code_in_use():
         return [
             CheckResult("ok", "config", f"{config.path or 'the config'} is complete"),
-            *checker.directories(),
-            *checker.loggers(),
-            *checker.classes_and_environment(),
-            *checker.pictures(),
-            _versions(),
+            *_directories(config),
+            *_loggers(config),
+            *_classes_and_environment(config),
+            *_pictures(config),
+            CheckResult("ok", "versions", versions),
         ]
 
 
-def _versions() -> CheckResult:
-    found = manifest.versions()
-    return CheckResult("ok", "versions", ", ".join(f"{name} {found[name]}" for name in found))
+def _directories(config: RunConfig) -> Iterator[CheckResult]:
+    """Each parent directory can be written, or made."""
+    for name, path in directories(config.loop.parameters).items():
+        if obstacle := obstacle_to(path):
+            yield CheckResult("error", f"loop.parameters.{name}", obstacle)
+        else:
+            yield CheckResult("ok", f"loop.parameters.{name}", f"{path} can be written")
 
 
-class _Checker:
-    """The parts of a check, each with its own results."""
+def _loggers(config: RunConfig) -> list[CheckResult]:
+    """The classes of further loggers, where the file names any."""
+    if not (entries := config.loop.parameters.get("loggers")):
+        return []
+    return _attempts(
+        {"loop.parameters.loggers": partial(logger_classes, entries, config.env.search)}
+    )
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
 
-    def directories(self) -> Iterator[CheckResult]:
-        """Each parent directory can be written, or made."""
-        for name, path in directories(self.config.loop.parameters).items():
-            if obstacle := obstacle_to(path):
-                yield CheckResult("error", f"loop.parameters.{name}", obstacle)
-            else:
-                yield CheckResult("ok", f"loop.parameters.{name}", f"{path} can be written")
+def _classes_and_environment(config: RunConfig) -> Iterator[CheckResult]:
+    """Environment and agent are made, reset, and play one step together."""
+    run = TrainingRun(Seeds(config.seed or 0))
+    made: list[Experiment] = []
+    make = lambda: made.append(Experiment(config, run))  # noqa: E731
+    yield from _attempts({"environment and agent": make})
+    if not made:
+        return
+    experiment, env = made[0], made[0].env
+    # Of a vector environment those of one copy: the bounds of all fill the screen.
+    seen = getattr(env, "single_observation_space", env.observation_space)
+    done = getattr(env, "single_action_space", env.action_space)
+    yield CheckResult("ok", "spaces", f"observations {seen}, actions {done}")
+    work: dict[str, Callable[[], Any]] = {
+        "agent state": experiment.check_saveable,
+        "one step": lambda: _one_step(experiment),
+    }
+    if "checkpoint_dir" in directories(config.loop.parameters):
+        work["agent state after it"] = lambda: run.state_of(experiment.loop)
+    results = _attempts(work)
+    problem = close_quietly(env)
+    yield from results
+    if problem:
+        yield CheckResult("warning", "close", problem)
 
-    def loggers(self) -> Iterator[CheckResult]:
-        """The classes of further loggers, where the file names any."""
-        if entries := self.config.loop.parameters.get("loggers"):
-            find = partial(logger_classes, entries, self.config.env.search)
-            with _collected() as results:
-                _attempt(results, "loop.parameters.loggers", find)
-            yield from results
 
-    def classes_and_environment(self) -> Iterator[CheckResult]:
-        """Environment and agent are made, reset, and play one step together."""
-        run = TrainingRun(Seeds(self.config.seed or 0))
-        made: list[Experiment] = []
-        with _collected() as results:
-            _attempt(
-                results, "environment and agent", lambda: made.append(Experiment(self.config, run))
-            )
-        yield from results
-        if not made:
-            return
-        experiment, env = made[0], made[0].env
-        # Of a vector environment those of one copy: the bounds of all fill the screen.
-        seen = getattr(env, "single_observation_space", env.observation_space)
-        done = getattr(env, "single_action_space", env.action_space)
-        yield CheckResult("ok", "spaces", f"observations {seen}, actions {done}")
-        with _collected() as results:
-            _attempt(results, "agent state", lambda: check_saveable(experiment))
-            _attempt(results, "one step", lambda: _one_step(experiment))
-            if "checkpoint_dir" in directories(self.config.loop.parameters):
-                after = "agent state after it"
-                _attempt(results, after, lambda: run.state_of(experiment.loop))
-        problem = close_quietly(experiment.env)
-        yield from results
-        if problem:
-            yield CheckResult("warning", "close", problem)
-
-    def pictures(self) -> Iterator[CheckResult]:
-        """A window opens and a frame is encoded, for what the file asks for."""
-        parameters = self.config.loop.parameters
-        for prefix in ("", "eval_"):
-            render = bool(parameters.get(f"{prefix}render"))
-            record = bool(parameters.get(f"{prefix}record"))
-            if not render and not record:
-                continue
-            subject = " and ".join(
-                name
-                for name, wish in ((f"{prefix}render", render), (f"{prefix}record", record))
-                if wish
-            )
-            look = partial(
-                check_visible,
-                self.config,
-                render=render,
-                record=record,
-                evaluation=prefix == "eval_",
-            )
-            with _collected() as results:
-                _attempt(results, subject, look)
-            yield from results
+def _pictures(config: RunConfig) -> Iterator[CheckResult]:
+    """A window opens and a frame is encoded, for what the file asks for."""
+    for evaluation in (False, True):
+        prefix = "eval_" if evaluation else ""
+        wishes = shown(config, evaluation=evaluation)
+        if any(wishes.values()):
+            subject = " and ".join(prefix + name for name, wish in wishes.items() if wish)
+            look = partial(check_visible, config, evaluation=evaluation)
+            yield from _attempts({subject: look})
 
 
 def _one_step(experiment: Experiment) -> None:
     """What a loop does in its first step, without an update."""
-    from gym_loop.agents.transition import Transition, VectorTransition
-    from gym_loop.envs.answers import as_flags, as_reward
-    from gym_loop.envs.autoreset import Copies
-
     env, agent = experiment.env, experiment.agent
     seed = experiment.run.seeds.integer("environment")
     ob, info = env.reset(seed=seed)
@@ -206,24 +181,20 @@ def _beyond_bounds(space: Any, part: Any) -> str:
     return f"has {len(where)} values beyond {bounds}, such as {part[first]!s} at {list(first)}"
 
 
-@contextmanager
-def _collected() -> Iterator[list[CheckResult]]:
-    """Gather results, the warnings raised meanwhile among them."""
-    results: list[CheckResult] = []
+def _attempts(work: Mapping[str, Callable[[], Any]]) -> list[CheckResult]:
+    """Do each piece of work, by its subject; the warnings raised meanwhile are results too."""
+    results = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield results
+        for subject, attempt in work.items():
+            try:
+                attempt()
+            except GymLoopError as error:
+                results.append(CheckResult("error", subject, str(error)))
+            except Exception as error:  # noqa: BLE001 - whatever a user's class raises is a finding
+                text = explained_call(error) or traceback.format_exc().rstrip()
+                results.append(CheckResult("error", subject, text))
+            else:
+                results.append(CheckResult("ok", subject, "works"))
     seen = dict.fromkeys(str(one.message) for one in caught)
-    results.extend(CheckResult("warning", "said meanwhile", text) for text in seen)
-
-
-def _attempt(results: list[CheckResult], subject: str, work: Callable[[], Any]) -> None:
-    try:
-        work()
-    except GymLoopError as error:
-        results.append(CheckResult("error", subject, str(error)))
-    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is a finding
-        text = explained_call(error) or traceback.format_exc().rstrip()
-        results.append(CheckResult("error", subject, text))
-    else:
-        results.append(CheckResult("ok", subject, "works"))
+    return results + [CheckResult("warning", "said meanwhile", text) for text in seen]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -11,18 +12,26 @@ from typing import TYPE_CHECKING, Any, overload
 from gym_loop.checkpoints.seeding import Seeds, check_seed, draw_seed
 from gym_loop.checkpoints.tree.entries import saved_count
 from gym_loop.config.run_file import RunConfig, load_config
+from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
 from gym_loop.runs.fresh_agent import NOT_HELD
+from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.results import EvaluationResult, TrainingResult, write_evaluation
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.training.budgets import lift_default_budget
-from gym_loop.training.building import Experiment, check_visible
+from gym_loop.training.building import Experiment, check_visible, shown
 from gym_loop.training.many_seeds import check_seeds, train_seeds
 from gym_loop.training.own_code import find_copies, tell_code
-from gym_loop.training.session import train_prepared
+from gym_loop.training.resume import (
+    find_run,
+    lift_default_budget,
+    refuse_without_checkpoints,
+    resumed_config,
+    trained_config,
+)
+from gym_loop.training.run_files import RunFiles
 
 if TYPE_CHECKING:
     from gym_loop.checkpoints.store import Checkpoint
@@ -130,22 +139,76 @@ def train_config(
         if config.seed is None:
             config = config.with_seed(draw_seed())
         config = lift_default_budget(config, config.overridden, console.message)
-        with config.code_in_use():
-            return train_prepared(config, None, console, name=name, ready=ready)
+        return _train(config, console, None, name=name, ready=ready)
     if name is not None:
         raise UsageError("--name and --resume exclude each other: a resumed run keeps its id")
-    from gym_loop.training.resume import find_run, refuse_without_checkpoints, resumed_config
-
     directory = find_run(config, None if resume is True else resume)
     refuse_without_checkpoints(directory)
     refuse_obstacles(map(directory.path, directory.parents), "make it writable, or resume a copy")
     directory.lock()
     try:
         config, changed = resumed_config(config, directory, console.message)
-        with config.code_in_use():
-            return train_prepared(config, directory, console, changed=changed, ready=ready)
+        return _train(config, console, directory, changed=changed, ready=ready)
     finally:
         directory.unlock()
+
+
+def _train(
+    config: RunConfig,
+    console: Console,
+    directory: RunDirectory | None,
+    *,
+    name: str | None = None,
+    changed: Sequence[str] = (),
+    ready: Callable[[Experiment], None] | None,
+) -> TrainingResult:
+    """Build, create or reopen the run's files, train, and finish them whatever happens.
+
+    Args:
+        config: with a seed.
+        console: what a person sees.
+        directory: of an existing run to resume, locked; None creates one.
+        name: id of the new run.
+        changed: keys of the config that differ from those the run was trained with so far.
+        ready: called right before the first step.
+    """
+    parameters, resumed = config.loop.parameters, directory is not None
+    run = TrainingRun(Seeds(config.seed or 0), console=console)
+    with config.code_in_use(), ExitStack() as at_the_end:
+        experiment = Experiment(config, run, **shown(config))
+        at_the_end.callback(run.close_env, experiment.env)
+        # Whatever the user can have got wrong comes first: nothing has been created yet.
+        verdict = _verdict(experiment, directory, changed)
+        check_visible(config)
+        if parameters.get("episodes_per_eval"):
+            check_visible(config, evaluation=True)
+        logger_classes(parameters.get("loggers", []), config.env.search)
+        if directory is None:
+            experiment.check_saveable()
+            directory = RunDirectory.create(config.stem, directories(parameters), name=name)
+        at_the_end.callback(directory.unlock)
+        try:
+            files = RunFiles(experiment, verdict, directory, changed)
+            files.begin(resumed)
+        except BaseException:
+            if not resumed:
+                directory.discard()
+            raise
+        if ready is not None:
+            ready(experiment)
+        return files.train()
+
+
+def _verdict(
+    experiment: Experiment, directory: RunDirectory | None, changed: Sequence[str]
+) -> Verdict:
+    """Whether the run can go on exactly, by the method of its checkpoints where it has some."""
+    if "checkpoint_dir" not in directories(experiment.config.loop.parameters):
+        return Verdict(False, "restart", "checkpoint_dir is null: nothing is saved", "")
+    method = None
+    if directory is not None and not any(key.startswith("env.") for key in changed):
+        method = (directory.manifest().get("resume") or {}).get("method")
+    return experiment.keep_environment_state(method if isinstance(method, str) else None)
 
 
 def evaluate(
@@ -183,8 +246,6 @@ def evaluate(
         GymLoopError: the config, the run or the checkpoint cannot be used; nothing has been created
             then. An agent that learns nothing needs no checkpoint.
     """
-    from gym_loop.training.resume import trained_config
-
     wishes = {
         "eval_episodes": ("--episodes", episodes),
         "eval_record": ("--record", int(record) if record is not None else None),
@@ -216,11 +277,9 @@ def _evaluate(
     """Play what `evaluate` has decided on, and write it down."""
     assert config.seed is not None
     parameters = config.loop.parameters
-    recorded = parameters.get("eval_record", False)
-    visible = {"render": bool(parameters.get("eval_render")), "record": bool(recorded)}
-    if any(visible.values()):
-        check_visible(config, **visible, evaluation=True)
+    check_visible(config, evaluation=True)
     training_run = TrainingRun(Seeds(config.seed), console=console)
+    visible = shown(config, evaluation=True)
     experiment = Experiment(config, training_run, **visible, evaluation=True)
     try:
         tell_code(config, directory, console)
@@ -234,6 +293,7 @@ def _evaluate(
         training_run.directory = directory or RunDirectory(
             f"{config.stem}-untrained", directories(parameters)
         )
+        recorded = parameters.get("eval_record", False)
         training_run.prepare_evaluation(lambda: experiment.env, recorded)
         with stop_signals(training_run.request_stop):
             played = experiment.loop.evaluate()
@@ -248,8 +308,8 @@ def _evaluate(
             console.warning(
                 f"stopped after {len(played)} episodes: what they came to is written to no file"
             )
-            return replace(result, complete=complete)
-        complete &= _write(training_run, result)
+        else:
+            complete &= _write(training_run, result)
         return replace(result, complete=complete)
     finally:
         training_run.close("finished")

@@ -33,9 +33,8 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.stopwatch import METRICS
 from gym_loop.training.building import Experiment
+from gym_loop.training.experiment import train_config
 from gym_loop.training.own_code import find_copies
-from gym_loop.training.resume import find_run, resumed_config
-from gym_loop.training.session import train_prepared
 
 RUN = "run"
 TIME_COLUMNS = ("seconds", "train/steps_per_second", "train/updates_per_second")
@@ -337,14 +336,8 @@ def _train(role: str, directory: Path, steps: int, at: int) -> None:
         made.loop.checkpoint_schedule.seconds_allowed = float("inf")  # all save at the same steps
         note_or_kill(made)
 
-    with config.code_in_use():
-        if role != "resumed":
-            train_prepared(config, None, Console(quiet=True), name=RUN, ready=ready)
-            return
-        run = find_run(config, RUN)
-        run.lock()
-        config, _ = resumed_config(config, run)
-        train_prepared(config, run, Console(quiet=True), ready=ready)
+    which: dict[str, Any] = {"resume": RUN} if role == "resumed" else {"name": RUN}
+    train_config(config, Console(quiet=True), ready=ready, **which)
 
 
 def _note_at_checkpoint(experiment: Experiment, place: Path, at: int) -> None:

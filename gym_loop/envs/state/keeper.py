@@ -294,7 +294,7 @@ class WorkersState(EnvState):
 
     def __init__(self, env: Any, method: str) -> None:
         super().__init__(env, method)
-        self._answering = _can_answer(self._core)
+        self._answering = _all_have(self._core, "answer_for_state")
         if self._answering:
             self._ask("use", method)
         elif method != RESTART:
@@ -307,7 +307,9 @@ class WorkersState(EnvState):
     def ways(env: Any) -> tuple[list[str], str]:
         """Those of the first copy; none if the copies cannot answer."""
         core = layers_of(env)[-1]
-        if not _can_answer(core):
+        if _all_have(core, "state_elsewhere"):
+            return [], str(core.call("get_wrapper_attr", "state_elsewhere")[0])
+        if not _all_have(core, "answer_for_state"):
             return [], ""
         ways: tuple[list[str], str] = core.call("answer_for_state", "ways")[0][0]
         return ways
@@ -340,6 +342,6 @@ class WorkersState(EnvState):
         return [answer for answer, _ in answers]
 
 
-def _can_answer(core: Any) -> bool:
-    """Whether all copies can: a worker that is asked for a method that it lacks is shut down."""
-    return all(core.call("has_wrapper_attr", "answer_for_state"))
+def _all_have(core: Any, name: str) -> bool:
+    """Whether all copies have an attribute: a worker asked for one that it lacks is shut down."""
+    return all(core.call("has_wrapper_attr", name))

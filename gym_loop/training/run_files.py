@@ -1,4 +1,4 @@
-"""One training with all its files: opened, begun or resumed, and finished whatever happens."""
+"""One training with the files of its run: begun or resumed, and finished whatever happens."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gym_loop.checkpoints.seeding import Seeds, capture_global_streams, restore_global_streams
+from gym_loop.checkpoints.seeding import capture_global_streams, restore_global_streams
 from gym_loop.config.run_config import hyperparameters, overrides_of
-from gym_loop.config.run_file import RunConfig
 from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import CheckpointMissingError, GymLoopError, RunError
 from gym_loop.runs import manifest
-from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
-from gym_loop.runs.metrics import Metrics, logger_classes, make_loggers
+from gym_loop.runs.directory import RUN_FILE, RunDirectory
+from gym_loop.runs.metrics import Metrics, make_loggers
 from gym_loop.runs.origin import origin, origin_now
 from gym_loop.runs.results import TrainingResult
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
 from gym_loop.runs.surroundings import Surroundings
-from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.former import explained
 from gym_loop.schema.text import encodable
-from gym_loop.training.building import Experiment, check_saveable, check_visible
+from gym_loop.training.building import Experiment
 from gym_loop.training.changed_parameters import with_new_parameters
 from gym_loop.training.own_code import CodeKeeper
 
@@ -35,81 +32,15 @@ if TYPE_CHECKING:
     from gym_loop.checkpoints.store import Checkpoint
 
 
-# Of a run without checkpoints; its environment need not be proved.
-NOTHING_SAVED = Verdict(False, "restart", "checkpoint_dir is null: nothing is saved", "")
-
-
-def train_prepared(
-    config: RunConfig,
-    directory: RunDirectory | None,
-    console: Console,
-    *,
-    name: str | None = None,
-    changed: Sequence[str] = (),
-    ready: Callable[[Experiment], None] | None = None,
-) -> TrainingResult:
-    """Build, create or reopen the run's files, train, and finish them whatever happens.
+class RunFiles:
+    """The files of one training, from opening to closing.
 
     Args:
-        config: with a seed; its code is in use.
-        directory: of an existing run to resume, locked; None creates one.
-        console: what a person sees.
-        name: id of the new run.
+        experiment: what is trained.
+        verdict: on the state of its environment.
+        directory: of the run, locked.
         changed: keys of the config that differ from those the run was trained with so far.
-        ready: called right before the first step.
     """
-    parameters = config.loop.parameters
-    run = TrainingRun(Seeds(config.seed or 0), console=console)
-    experiment = Experiment(
-        config, run, render=bool(parameters.get("render")), record=bool(parameters.get("record"))
-    )
-    try:
-        # Whatever the user can have got wrong comes first: nothing has been created yet.
-        method = _method_so_far(directory, changed) if directory else None
-        saves = "checkpoint_dir" in directories(parameters)
-        verdict = experiment.keep_environment_state(method) if saves else NOTHING_SAVED
-        _check_pictures(config)
-        logger_classes(parameters.get("loggers", []), config.env.search)
-        resumed = directory is not None
-        if directory is None:
-            check_saveable(experiment)
-            directory = RunDirectory.create(config.stem, directories(parameters), name=name)
-        try:
-            session = _Session(experiment, verdict, directory, changed)
-            try:
-                session.begin(resumed)
-            except BaseException:
-                if not resumed:
-                    directory.discard()
-                raise
-            if ready is not None:
-                ready(experiment)
-            return session.train()
-        finally:
-            directory.unlock()
-    finally:
-        run.close_env(experiment.env)
-
-
-def _method_so_far(directory: RunDirectory, changed: Sequence[str]) -> str | None:
-    """How the run's checkpoints keep the environment; None if it is another environment now."""
-    method = (directory.manifest().get("resume") or {}).get("method")
-    other_env = any(key.startswith("env.") for key in changed)
-    return None if other_env or not isinstance(method, str) else method
-
-
-def _check_pictures(config: RunConfig) -> None:
-    """Find out before the training, not in the middle, whether it can be seen and recorded."""
-    parameters = config.loop.parameters
-    prefixes = ["", "eval_"] if parameters.get("episodes_per_eval") else [""]
-    for prefix in prefixes:
-        render, record = (bool(parameters.get(prefix + name)) for name in ("render", "record"))
-        if render or record:
-            check_visible(config, render=render, record=record, evaluation=prefix == "eval_")
-
-
-class _Session:
-    """The files of one training, from opening to closing."""
 
     def __init__(
         self,
@@ -121,24 +52,18 @@ class _Session:
         self.experiment = experiment
         self.config, self.run, self.loop = experiment.config, experiment.run, experiment.loop
         self.verdict, self.directory, self.changed = verdict, directory, changed
-        path = self.config.path
+        run, parameters, path = self.run, self.config.loop.parameters, self.config.path
         place = path.resolve().parent if path else Path.cwd()
-        self.surroundings = Surroundings(directory, place, self.run.console.warning)
-        self.code = CodeKeeper(self.config, directory, self.run.console)
-        self.run.on_save = self.code.look_again
-        self._open(experiment)
-
-    def _open(self, experiment: Experiment) -> None:
-        """Attach checkpoints and recorders to the run."""
-        run, parameters = self.run, self.config.loop.parameters
-        run.directory = self.directory
+        self.surroundings = Surroundings(directory, place, run.console.warning)
+        self.code = CodeKeeper(self.config, directory, run.console)
+        run.on_save = self.code.look_again
+        run.directory = directory
         if parameters.get("profile"):
             run.stopwatch = Stopwatch()
-        self._saves = "checkpoint_dir" in self.directory.parents
+        self._saves = "checkpoint_dir" in directory.parents
         if self._saves:
-            run.keep_checkpoints(
-                self.directory.path("checkpoint_dir"), parameters.get("keep_checkpoints", 3)
-            )
+            checkpoints = directory.path("checkpoint_dir")
+            run.keep_checkpoints(checkpoints, parameters.get("keep_checkpoints", 3))
         if parameters.get("record"):
             run.record_training(experiment.env, parameters["record"])
         render, record = bool(parameters.get("eval_render")), parameters.get("eval_record", False)
@@ -161,7 +86,7 @@ class _Session:
         if checkpoint is not None:
             self._go_back(checkpoint)
         elif resumed:
-            check_saveable(self.experiment)
+            self.experiment.check_saveable()
         logs = self.directory.logs
         new = logs / f".{RUN_FILE}.{os.getpid()}"
         try:
