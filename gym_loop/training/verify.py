@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,63 +106,51 @@ def verify_resume(
             ) from None
         _child("straight", straight, steps, at)
         _child("resumed", broken, steps)
-        lost, found = _lost_attributes(straight, broken), _differences_of(straight, broken)
+        lost, found = _lost_attributes(straight, broken), _differences(straight, broken)
         lost_anyway, anyway = {}, {}
         if lost or found:
             _child("straight", again, steps, at)
-            lost_anyway = _lost_attributes(straight, again)
-            anyway = _differences_of(straight, again)
+            lost_anyway, anyway = _lost_attributes(straight, again), _differences(straight, again)
         lost = {name: lost[name] for name in lost if name not in lost_anyway}
-        return _judged(lost, found, anyway, steps, _notes(straight, at))
+        return _judged(lost, found, anyway, _said(straight, steps, at))
 
 
 def _judged(
-    lost: dict[str, str],
-    found: dict[str, str],
-    anyway: dict[str, str],
-    steps: int,
-    facts: tuple[str, str, list[str]],
+    lost: dict[str, str], found: dict[str, str], anyway: dict[str, str], said: Verification
 ) -> Verification:
     """The verdict on a resumed run's differences, given those of a second straight one."""
-    verdict, reason, notes = facts
     if unrepeatable := [text for place, text in anyway.items() if place.startswith(_OUTCOMES)]:
         first = f"the same seed does not give the same run, stopped or not: {unrepeatable[0]}"
-        return Verification(steps, verdict, [first], notes, reason)
-    notes += [
+        return replace(said, differences=[first])
+    notes = said.notes + [
         f"not compared, as two runs that were never stopped differ in it too: {place}"
         for place in found
         if place in anyway
     ]
-    differences = _first_of_each_part(
-        {place: text for place, text in found.items() if place not in anyway}
-    )
-    if differences:
-        return Verification(steps, verdict, [*lost.values(), *differences], notes, reason)
-    unimportant = [f"{text} (it made no difference)" for text in lost.values()]
-    return Verification(steps, verdict, [], [*unimportant, *notes], reason)
-
-
-def _first_of_each_part(found: dict[str, str]) -> list[str]:
-    """The first difference of the metrics, of the agent, of the loop, and so on."""
-    firsts: dict[str, str] = {}
+    firsts: dict[str, str] = {}  # of the metrics, of the agent, of the loop, and so on
     for place, text in found.items():
-        firsts.setdefault(place.partition(" ")[0].partition(".")[0], text)
-    return list(firsts.values())
+        if place not in anyway:
+            firsts.setdefault(place.partition(" ")[0].partition(".")[0], text)
+    if firsts:
+        return replace(said, differences=[*lost.values(), *firsts.values()], notes=notes)
+    unimportant = [f"{text} (it made no difference)" for text in lost.values()]
+    return replace(said, notes=[*unimportant, *notes])
 
 
-def _notes(straight: Path, at: int) -> tuple[str, str, list[str]]:
-    """What the run itself says of its resume, why, and what the comparison cannot show."""
+def _said(straight: Path, steps: int, at: int) -> Verification:
+    """What the run itself says of its resume, and what the comparison cannot show."""
     resume = RunDirectory(RUN, {"logdir": straight / "logdir"}).manifest().get("resume", {})
     notes = [
         f"not in the environment's state, being no data: {name}"
         for name in resume.get("left_out", [])
     ]
     evaluates = _load(straight).loop.parameters.get("episodes_per_eval")
-    rows = _rows(straight / "logdir" / RUN / "metrics.csv")
+    rows = _rows(straight)
     if evaluates and not any(int(row["step"]) > at for row in rows if row.get("eval/return_mean")):
         notes.append("no evaluation was due after the resume: more --steps compare them too")
     verdict = str(resume.get("verdict", "?"))
-    return verdict, str(resume.get("reason", "")) if verdict != "exact" else "", notes
+    reason = str(resume.get("reason", "")) if verdict != "exact" else ""
+    return Verification(steps, verdict, [], notes, reason)
 
 
 def _load(directory: Path) -> RunConfig:
@@ -214,27 +202,32 @@ def _child(role: str, directory: Path, steps: int, at: int = -1) -> str:
     raise ContractError(f"the {role} training failed:\n{done.stderr.strip()}")
 
 
-def _differences_of(straight: Path, other: Path) -> dict[str, str]:
+def _differences(straight: Path, other: Path) -> dict[str, str]:
     """What differs, in words by its place, in the order in which to look at it."""
-    logs = {one.name for place in (straight, other) for one in _evaluations(place).glob("*.json")}
+    want, have = _evaluations(straight), _evaluations(other)
     return {
-        **_metric_differences(straight, other),
+        **_metric_differences(_rows(straight), _rows(other)),
         **{
             f"eval_logs {name}": f"the evaluation {name} differs"
-            for name in sorted(logs)
-            if _text(_evaluations(straight) / name) != _text(_evaluations(other) / name)
+            for name in sorted({*want, *have})
+            if want.get(name) != have.get(name)
         },
         **_state_differences(straight, other, "latest", "at the end, "),
         **_state_differences(straight, other, "best", "in the best checkpoint, "),
     }
 
 
-def _evaluations(directory: Path) -> Path:
-    return directory / "eval_logdir" / RUN
+def _evaluations(directory: Path) -> dict[str, str]:
+    files = (directory / "eval_logdir" / RUN).glob("*.json")
+    return {path.name: path.read_text("utf-8") for path in files}
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.is_file() else None
+def _rows(directory: Path) -> list[dict[str, str]]:
+    path = directory / "logdir" / RUN / "metrics.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _store(directory: Path) -> CheckpointStore:
@@ -244,24 +237,24 @@ def _store(directory: Path) -> CheckpointStore:
 def _lost_attributes(straight: Path, broken: Path) -> dict[str, str]:
     """Attributes of the agent that the resume did not put back."""
     try:
-        before = CheckpointStore(straight / "agent").newest()
-        after = CheckpointStore(broken / "agent").newest()
+        want, have = (CheckpointStore(one / "agent").newest().tree for one in (straight, broken))
     except CheckpointMissingError:  # another loop's checkpoints need not come at the same steps
         return {}
+    pairs = {name: (want.get(name), have.get(name)) for name in sorted({*want, *have})}
     return {
-        name: f"right after the resume, the agent's attribute {name} differs:"
-        f" {first_difference(before.tree.get(name), after.tree.get(name), name)}"
+        name: f"right after the resume, the agent's attribute {name} differs: {difference}"
         "; does state_dict() carry it, and load_state_dict() put it back?"
-        for name in sorted({*before.tree, *after.tree})
-        if first_difference(before.tree.get(name), after.tree.get(name))
+        for name, pair in pairs.items()
+        if (difference := first_difference(*pair, name))
     }
 
 
-def _metric_differences(straight: Path, broken: Path) -> dict[str, str]:
+def _metric_differences(
+    straight: list[dict[str, str]], other: list[dict[str, str]]
+) -> dict[str, str]:
     """The first logged value that differs, of each column, times apart."""
-    tables = [_rows(directory / "logdir" / RUN / "metrics.csv") for directory in (straight, broken)]
     found: dict[str, str] = {}
-    for number, (want, have) in enumerate(zip(*tables, strict=False), 2):
+    for number, (want, have) in enumerate(zip(straight, other, strict=False), 2):
         for name in want:
             is_time = name in TIME_COLUMNS or name.startswith(METRICS)
             if not is_time and want[name] != have.get(name):
@@ -270,17 +263,9 @@ def _metric_differences(straight: Path, broken: Path) -> dict[str, str]:
                     f"metrics.csv, line {number}, step {want['step']}: {name} is"
                     f" {have.get(name)} instead of {want[name]}",
                 )
-    if len(tables[0]) != len(tables[1]):
-        text = f"metrics.csv has {len(tables[1])} rows instead of {len(tables[0])}"
-        found["metrics rows"] = text
+    if len(straight) != len(other):
+        found["metrics rows"] = f"metrics.csv has {len(other)} rows instead of {len(straight)}"
     return found
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _state_differences(straight: Path, broken: Path, which: str, when: str) -> dict[str, str]:
