@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gym_loop.runs.directory import MANIFEST, RUN_FILE
+from gym_loop.runs.directory import MANIFEST, RUN_FILE, RunDirectory, run_ids
 from gym_loop.runs.manifest import read_manifest
 
 
@@ -66,6 +66,19 @@ def is_from(facts: Mapping[str, Any], run_file: Path | None, logs: Path) -> bool
     if facts.get("config") == here["config"]:
         return True
     return run_file is not None and facts.get("config_from_logs") == here["config_from_logs"]
+
+
+def runs_from(run_file: Path | None, parents: Mapping[str, Path]) -> Iterator[RunDirectory]:
+    """The runs below a directory of logs that came from a file, the newest first.
+
+    Args:
+        run_file: None for a config that was made in Python.
+        parents: as of `RunDirectory`.
+    """
+    for run_id in reversed(run_ids(parents["logdir"])):
+        run = RunDirectory(run_id, parents)
+        if is_from(run.manifest(), run_file, run.logs):
+            yield run
 
 
 def origin_now(facts: Mapping[str, Any], logs: Path) -> str | None:

@@ -15,7 +15,7 @@ from gym_loop.errors import RunError, UsageError
 from gym_loop.runs import code
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, run_ids
-from gym_loop.runs.origin import is_from, origin, own_run
+from gym_loop.runs.origin import origin, own_run, runs_from
 from gym_loop.schema.class_strings import file_module
 from gym_loop.schema.files import expanded
 from gym_loop.schema.own_files import Copies, Source, source_of, sources_of
@@ -192,13 +192,11 @@ def find_copies(source: Any, overrides: Any, run: str | None, wanted: str | None
         logs = path.parent
     else:
         logdir = _logdir(path, source, overrides)
-        for run_id in reversed(run_ids(logdir)):
-            found = RunDirectory(run_id, {"logdir": logdir})
-            if run_id == run or (run is None and is_from(found.manifest(), path, found.logs)):
-                logs = found.logs
-                break
-        else:
+        newest = next(runs_from(path, {"logdir": logdir}), None) if run is None else None
+        found = newest.run_id if newest else run
+        if found not in run_ids(logdir):
             raise RunError(f"--code run: there is no run {run or f'of {path}'} in {logdir}")
+        logs = logdir / found
     copies = code.read_copies(logs)
     if copies is None:
         raise RunError(f"--code run: {logs.name} has kept no code; it loaded no file of yours")

@@ -12,7 +12,7 @@ from gym_loop.config.contract import learns_nothing
 from gym_loop.config.run_file import RunConfig, flatten, load_config, value_at
 from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories, run_ids
-from gym_loop.runs.origin import is_from
+from gym_loop.runs.origin import runs_from
 from gym_loop.schema.files import expanded
 from gym_loop.schema.yaml_file import canonical, from_json, read_yaml_file
 
@@ -43,12 +43,10 @@ def find_run(config: RunConfig, run_id: str | None) -> RunDirectory:
     path = config.path.resolve() if config.path else None
     if path is not None and path.name == RUN_FILE and path.parent.parent == logdir.resolve():
         return RunDirectory.open(path.parent.name, parents)  # the run's own resolved file
-    ids = run_ids(logdir)
-    for one in reversed(ids):
-        run = RunDirectory(one, {"logdir": logdir})
-        if is_from(run.manifest(), path, run.logs):
-            return RunDirectory.open(one, parents)
-    hint = f", or name one of those there, such as {ids[-1]}" if ids else ""
+    if newest := next(runs_from(path, parents), None):
+        return RunDirectory.open(newest.run_id, parents)
+    others = run_ids(logdir)
+    hint = f", or name one of those there, such as {others[-1]}" if others else ""
     raise RunError(
         f"there is no run of {config.path or 'this config'} in {logdir}; train one first{hint}"
     )

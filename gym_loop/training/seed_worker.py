@@ -20,8 +20,8 @@ from gym_loop.envs.making import EnvSpec, WrapperSpec
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.console import Console
-from gym_loop.runs.directory import RunDirectory, directories, run_ids
-from gym_loop.runs.origin import is_from
+from gym_loop.runs.directory import directories
+from gym_loop.runs.origin import runs_from
 from gym_loop.runs.results import TrainingResult
 from gym_loop.schema.text import short_warning
 from gym_loop.schema.yaml_file import read_yaml
@@ -115,12 +115,8 @@ def described(
 def run_of_seed(config: RunConfig) -> str | None:
     """The newest run of this file that has the config's seed."""
     parents = directories(config.loop.parameters)
-    for run_id in reversed(run_ids(parents["logdir"])):
-        run = RunDirectory(run_id, parents)
-        facts = run.manifest()
-        if facts.get("seed") == config.seed and is_from(facts, config.path, run.logs):
-            return run_id
-    return None
+    runs = runs_from(config.path, parents)
+    return next((run.run_id for run in runs if run.manifest().get("seed") == config.seed), None)
 
 
 def last_evaluation(result: TrainingResult) -> float | None:
