@@ -92,15 +92,8 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
 
         A worker that raises is shut down, and the training with it.
         """
-        answers: dict[str, Callable[..., Any]] = {
-            "ways": lambda: SingleState.ways(self.env),
-            "use": self._use,
-            "left_out": self._left_out,
-            "snapshot": self._snapshot,
-            "restore": self._restore,
-        }
         try:
-            return answers[question](*arguments), ""
+            return getattr(self, f"_{question}")(*arguments), ""
         except StateError as error:
             return None, str(error)
 
@@ -108,6 +101,9 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
     def _kept(self) -> SingleState:
         assert self._keeper is not None
         return self._keeper
+
+    def _ways(self) -> tuple[list[str], str]:
+        return SingleState.ways(self.env)
 
     def _use(self, method: str) -> None:
         self._keeper = SingleState(self.env, method)
