@@ -108,52 +108,30 @@ def prove(
     streams = capture_global_streams()
     try:
         with in_silence():
-            return _Proof(make_env, seed, _Pace(steps, tell, clock)).verdict(method)
+            return _Proof(make_env, seed, steps // 2, tell, clock).verdict(method)
     finally:
         restore_global_streams(streams)
 
 
-class _Pace:
-    """How many steps each part of the proof takes: half of the steps, fewer if they are slow.
+class _Proof:
+    """Fresh copies of one environment, played by seeded random actions.
 
-    The first part finds out how many, and all others take as many, of every method: no method
-    is proved by less than another.
+    The first part that is played finds out how many steps each takes, fewer if they are slow, and
+    all others take as many, of every method: no method is proved by less than another.
     """
 
-    def __init__(self, steps: int, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self._wanted = self._part = steps // 2
-        self._tell, self._clock, self._began = tell, clock, clock()
+    def __init__(
+        self,
+        make_env: Callable[[], Any],
+        seed: int,
+        part: int,
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._make_env, self._seed, self._tell, self._clock = make_env, seed, tell, clock
+        self._wanted = self._part = part
+        self._began = clock()
         self._told = self._measured = False
-
-    def part(self) -> Iterator[None]:
-        """Go once round a loop for each step of a part."""
-        began = self._clock()
-        for number in range(self._part):
-            now = self._clock()
-            if now - self._began > SECONDS_UNTIL_TOLD and not self._told:
-                self._told = True
-                self._tell(
-                    "finding out how the environment's state can be saved; it is slow, so that"
-                    " this takes a while"
-                )
-            slow = now - began > SECONDS_A_PART and number >= LEAST_STEPS_A_PART
-            if slow and not self._measured:
-                self._part = number
-                break
-            yield
-        self._measured = True
-
-    def proved(self) -> str:
-        """How much was compared."""
-        slow = f" ({2 * self._wanted} would take too long)" if self._part < self._wanted else ""
-        return f"{2 * self._part} steps{slow}"
-
-
-class _Proof:
-    """Fresh copies of one environment, played by seeded random actions."""
-
-    def __init__(self, make_env: Callable[[], Any], seed: int, pace: _Pace) -> None:
-        self._make_env, self._seed, self._pace = make_env, seed, pace
         self._by_chance: set[str] = set()  # keys of info that the same seed does not repeat
         self._space: Any = None  # of actions
 
@@ -175,7 +153,8 @@ class _Proof:
             if trial.difference:
                 failures.append(f"{name}: {trial.difference}")
                 continue
-            proved = f"equal for {self._pace.proved()} after a restore by {name}"
+            few = f" ({2 * self._wanted} would take too long)" * (self._part < self._wanted)
+            proved = f"equal for {2 * self._part} steps{few} after a restore by {name}"
             if self._by_chance:
                 chance = ", ".join(sorted(self._by_chance))
                 proved += f"; the same seed does not repeat {chance} in info"
@@ -283,7 +262,19 @@ class _Proof:
 
     def _steps(self, env: Any) -> Iterator[Any]:
         is_vector = isinstance(layers_of(env)[-1], VectorEnv)
-        for _ in self._pace.part():
+        began = self._clock()
+        for number in range(self._part):
+            now = self._clock()
+            if now - self._began > SECONDS_UNTIL_TOLD and not self._told:
+                self._told = True
+                self._tell(
+                    "finding out how the environment's state can be saved; it is slow, so that"
+                    " this takes a while"
+                )
+            slow = now - began > SECONDS_A_PART and number >= LEAST_STEPS_A_PART
+            if slow and not self._measured:
+                self._part = number
+                break
             observation, reward, terminated, truncated, info = env.step(self._space.sample())
             yield _note(observation, info, reward, terminated, truncated)
             if not is_vector:
@@ -293,6 +284,7 @@ class _Proof:
                 over = np.logical_or(terminated, truncated)
                 if over.any():
                     yield _note(*env.reset(options={"reset_mask": over}))
+        self._measured = True
 
 
 @dataclass

@@ -166,9 +166,12 @@ class Recorder(gymnasium.Wrapper):  # type: ignore[misc]
 
     def step(self, action: Any) -> Any:
         """Step, noting the action."""
-        # By itself, as deepcopy() takes ten times as long for an array.
-        plain = type(action) is np.ndarray
-        self.actions.append(action.copy() if plain else copy.deepcopy(action))
+        if type(action) is np.ndarray:  # deepcopy() takes ten times as long
+            self.actions.append(action.copy())
+        elif type(action) is int or isinstance(action, np.generic):
+            self.actions.append(action)
+        else:
+            self.actions.append(copy.deepcopy(action))
         return self.env.step(action)
 
 
