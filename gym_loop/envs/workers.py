@@ -25,6 +25,7 @@ from gym_loop.envs.making import close_quietly
 from gym_loop.envs.state.keeper import SingleState
 from gym_loop.envs.state.layers import Tree
 from gym_loop.errors import EnvError, EnvWorkerError, StateError
+from gym_loop.schema.text import how_ended
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60
@@ -302,15 +303,10 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
         if not dead:
             return f"a worker process of {self._name} closed its connection"
         index, status = dead[0]
-        reason = (
-            f"was killed by {_signal_name(-status)}"
-            if status < 0
-            else f"ended with exit status {status}"
-        )
         hint = " (is the memory used up?)" if status == -signal.SIGKILL else ""
         return (
             f"copy {index} of {self._name} is lost: its worker process"
-            f" {reason}{hint}{self._last_action(index)}"
+            f" {how_ended(status)}{hint}{self._last_action(index)}"
         )
 
     def _last_action(self, index: int) -> str:
@@ -322,13 +318,6 @@ class WorkersEnv(AsyncVectorEnv):  # type: ignore[misc]
         except (IndexError, TypeError, ValueError):
             action = self._actions
         return f"; its last action was {action}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _kill_own(parent: int, processes: Sequence[Any]) -> None:

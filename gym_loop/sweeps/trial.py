@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import SweepError
+from gym_loop.schema.text import how_ended
 from gym_loop.training.many_seeds import THREAD_VARIABLES
 
 # Not -m: that would look for modules in the working directory first, and gym-loop does not.
@@ -375,11 +376,4 @@ def _say(run: Run, word: str) -> None:
 
 
 def _how(status: int | None) -> str:
-    if status is None:
-        return "has gone"
-    if status >= 0:
-        return f"exited with {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
+    return "has gone" if status is None else how_ended(status)

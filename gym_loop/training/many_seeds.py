@@ -24,6 +24,7 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.results import Statistics, TrainingResult
 from gym_loop.runs.signals import stop_signals
+from gym_loop.schema.text import how_ended
 
 MOST_SEEDS = 10_000
 # Each run has a core of its own, so a matrix product that is shared out would only get slower.
@@ -299,10 +300,7 @@ class _Crew:
         if error is None and self.stopped_by is not None and run is None:
             return SeedOutcome(seed)
         if error is None:
-            how = (
-                f"was killed by {_signal_name(-status)}" if status < 0 else f"exited with {status}"
-            )
-            error = f"its process {how}"
+            error = f"its process {how_ended(status)}"
         return SeedOutcome(seed, run, error=error)
 
     def _say_how_it_ended(self, outcome: SeedOutcome) -> None:
@@ -346,10 +344,3 @@ def _close(stream: IO[str]) -> None:
         stream.close()
     except OSError:  # what was still to be written: it has ended
         pass
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
