@@ -23,9 +23,9 @@ from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.runs.code import read_copies
 from gym_loop.runs.origin import follow, own_run
 from gym_loop.schema.class_strings import load_class
-from gym_loop.schema.own_files import Copies
 from gym_loop.schema.files import expanded
 from gym_loop.schema.former import moved
+from gym_loop.schema.own_files import Copies
 from gym_loop.schema.parameters import check_parameters
 from gym_loop.schema.reading import Reader, unshared
 from gym_loop.schema.yaml_file import Document, is_plain, read_yaml_file
