@@ -20,17 +20,17 @@ class QLearning(BaseAgent):
         """What a run file may set.
 
         Parameters:
-            discount (float): What a reward one step later is worth, 0 to 1.
-            epsilon (float): Share of random actions in the first episode.
-            epsilon_episodes (int): Episodes until epsilon has reached final_epsilon.
-            final_epsilon (float): Share of random actions from then on.
+            exploration_episodes (int): Episodes until exploration_final_eps is reached.
+            exploration_final_eps (float): Share of random actions from then on.
+            exploration_initial_eps (float): Share of random actions in the first episode.
+            gamma (float): Discount of a reward one step later, 0 to 1.
             learning_rate (float): How far a value moves towards its target, above 0 to 1.
         """
         return {
-            "discount": 0.99,
-            "epsilon": 1.0,
-            "epsilon_episodes": 1000,
-            "final_epsilon": 0.05,
+            "exploration_episodes": 1000,
+            "exploration_final_eps": 0.05,
+            "exploration_initial_eps": 1.0,
+            "gamma": 0.99,
             "learning_rate": 0.1,
         }
 
@@ -51,8 +51,9 @@ class QLearning(BaseAgent):
         self.td_error = 0.0
 
     def epsilon(self, episode_num: int) -> float:
-        first, last = self.parameters["epsilon"], self.parameters["final_epsilon"]
-        progress = min(1.0, episode_num / max(1, self.parameters["epsilon_episodes"]))
+        p = self.parameters
+        first, last = p["exploration_initial_eps"], p["exploration_final_eps"]
+        progress = min(1.0, episode_num / max(1, p["exploration_episodes"]))
         return float(first + progress * (last - first))
 
     def act(self, state: Any, episode_num: int) -> int:
@@ -77,7 +78,7 @@ class QLearning(BaseAgent):
         # Nothing follows a terminal state; after a time limit life would have gone on.
         future = 0.0 if terminated else self.values[ob - self.first_state].max()
         self.td_error = float(
-            reward + self.parameters["discount"] * future - self.values[state, action]
+            reward + self.parameters["gamma"] * future - self.values[state, action]
         )
         self.values[state, action] += self.parameters["learning_rate"] * self.td_error
 

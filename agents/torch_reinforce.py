@@ -23,12 +23,12 @@ class TorchReinforce(BaseAgent):
         """What a run file may set.
 
         Parameters:
-            discount (float): What a reward one step later is worth, 0 to 1.
             episodes_per_update (int): Episodes between two updates.
+            gamma (float): Discount of a reward one step later, 0 to 1.
             hidden (int): Units of the hidden layer, in the policy and in the baseline.
             learning_rate (float): Step size of Adam.
         """
-        return {"discount": 0.99, "episodes_per_update": 4, "hidden": 64, "learning_rate": 0.01}
+        return {"episodes_per_update": 4, "gamma": 0.99, "hidden": 64, "learning_rate": 0.01}
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)  # self.parameters: the defaults, updated by the run file
@@ -71,7 +71,7 @@ class TorchReinforce(BaseAgent):
             # Nothing follows a terminal state; after a time limit life would have gone on.
             after = 0.0 if terminated else self.baseline(torch.from_numpy(np.float32(ob).ravel()))
             for one_ob, one_action, one_reward in reversed(self.episode):
-                after = float(one_reward + self.parameters["discount"] * after)
+                after = float(one_reward + self.parameters["gamma"] * after)
                 self.batch.append((one_ob, one_action, after))
             self.episode, self.finished = [], self.finished + 1
 

@@ -18,9 +18,9 @@ ENV = "CartPole-v1"
 PPO_OURS = {
     "n_steps": 32,
     "batch_size": 256,
-    "epochs": 20,
-    "discount": 0.98,
-    "gae_decay": 0.8,
+    "n_epochs": 20,
+    "gamma": 0.98,
+    "gae_lambda": 0.8,
 }
 PPO_SB3 = {
     "n_steps": 32,
@@ -38,9 +38,9 @@ DQN_OURS = {
     "batch_size": 64,
     "buffer_size": 100_000,
     "learning_starts": 1_000,
-    "discount": 0.99,
-    "target_every": 10,
-    "train_every": 256,
+    "gamma": 0.99,
+    "target_update_interval": 10,
+    "train_freq": 256,
     "gradient_steps": 128,
     "double": False,
     "network_parameters": {"hidden": [256, 256], "activation": "relu", "init": "uniform"},
@@ -72,8 +72,8 @@ def ppo_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
 
 def dqn_ours(steps: int, seed: int, threads: int, watch: Watch) -> Trained:
     """DQN in a DefaultLoop."""
-    epsilon = {"linear": [1.0, 0.04], "steps": round(0.16 * steps)}
-    parameters = {**DQN_OURS, "epsilon": epsilon}
+    exploration = {"exploration_final_eps": 0.04, "exploration_steps": round(0.16 * steps)}
+    parameters = {**DQN_OURS, **exploration}
     loop = {"max_steps": steps, "max_episodes": None}
     return ours("dqn:DQN", parameters, "default_loop:DefaultLoop", loop, seed, threads, watch)
 

@@ -16,7 +16,7 @@ SAC_MUJOCO = {"learning_starts": 10_000}
 TD3_OURS: dict[str, Any] = {
     "batch_size": 256,
     "buffer_size": 200_000,
-    "discount": 0.98,
+    "gamma": 0.98,
     "learning_starts": 10_000,
     "network_parameters": {"hidden": [400, 300]},
     "noise_std": 0.1,

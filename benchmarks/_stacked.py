@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.nn.initialization import orthogonal
+from gym_loop.nn.networks import orthogonal
 from gym_loop.nn.threads import limit_threads
 
 Array = np.ndarray[Any, Any]
@@ -188,8 +188,8 @@ def _advantages(p: dict[str, Any], values: Array, beyond: Array, rewards: Array,
     advantages, following, ahead = np.empty_like(values), 0.0, beyond
     for step in range(len(rewards) - 1, -1, -1):
         now = values[:, step]
-        delta = rewards[step] + p["discount"] * ahead * (1.0 - terminated[step]) - now
-        following = delta + p["discount"] * p["gae_decay"] * (1.0 - done[step]) * following
+        delta = rewards[step] + p["gamma"] * ahead * (1.0 - terminated[step]) - now
+        following = delta + p["gamma"] * p["gae_lambda"] * (1.0 - done[step]) * following
         advantages[:, step], ahead = following, now
     return advantages.reshape(len(values), -1)
 
@@ -199,7 +199,7 @@ def _learn(
 ) -> None:
     rows, size = np.arange(networks.seeds)[:, None], columns[1].shape[1]
     piece = p["batch_size"]
-    for _ in range(p["epochs"]):
+    for _ in range(p["n_epochs"]):
         whole = size <= piece
         order = None if whole else np.stack([rng.permutation(size) for _ in rows])
         for start in range(0, size, piece):

@@ -27,8 +27,8 @@ from _measure import surroundings, table
 
 SIDES = {"gym-loop": "ours", "stable-baselines3": "sb3"}
 ENVS = 8
-PPO = {"n_steps": 128, "batch_size": 256, "epochs": 4}
-DQN = {"batch_size": 32, "buffer_size": 5_000, "train_every": 64, "gradient_steps": 16}
+PPO = {"n_steps": 128, "batch_size": 256, "n_epochs": 4}
+DQN = {"batch_size": 32, "buffer_size": 5_000, "train_freq": 64 // ENVS, "gradient_steps": 16}
 LEARNING_STARTS = 500
 # Rollouts of PPO, thousands of steps of DQN; a CPU takes a minute for the smaller number.
 LENGTH = {"cuda": 40, "cpu": 4}
@@ -47,7 +47,7 @@ def ours(algorithm: str, device: str, length: int) -> tuple[float, float]:
         "learning_rate": 2.5e-4,
     }
     if algorithm == "ppo":
-        parameters |= {**PPO, "clip_range": 0.1, "entropy_coefficient": 0.01}
+        parameters |= {**PPO, "clip_range": 0.1, "ent_coef": 0.01}
     else:
         parameters |= {**DQN, "double": False, "learning_starts": LEARNING_STARTS}
     config = {
@@ -90,7 +90,7 @@ def sb3(algorithm: str, device: str, length: int) -> tuple[float, float]:
             began = time.perf_counter()
             super().train(*arguments, **keywords)
             if algorithm == "ppo":
-                self.updates += PPO["epochs"] * PPO["n_steps"] * ENVS // PPO["batch_size"]
+                self.updates += PPO["n_epochs"] * PPO["n_steps"] * ENVS // PPO["batch_size"]
             else:
                 self.updates = self._n_updates
             pace.note(began, self.num_timesteps, self.updates)
@@ -100,7 +100,7 @@ def sb3(algorithm: str, device: str, length: int) -> tuple[float, float]:
         keywords |= {
             "n_steps": PPO["n_steps"],
             "batch_size": PPO["batch_size"],
-            "n_epochs": PPO["epochs"],
+            "n_epochs": PPO["n_epochs"],
             "clip_range": 0.1,
             "ent_coef": 0.01,
         }
@@ -108,7 +108,7 @@ def sb3(algorithm: str, device: str, length: int) -> tuple[float, float]:
         keywords |= {
             "batch_size": DQN["batch_size"],
             "buffer_size": DQN["buffer_size"],
-            "train_freq": DQN["train_every"] // ENVS,
+            "train_freq": DQN["train_freq"],
             "gradient_steps": DQN["gradient_steps"],
             "learning_starts": LEARNING_STARTS,
         }

@@ -52,7 +52,7 @@ FALLING: dict[str, dict[str, Any]] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "preset": {},
-    "zoo": {"n_steps": 32, "epochs": 20, "discount": 0.98, "gae_decay": 0.8, **FALLING},
+    "zoo": {"n_steps": 32, "n_epochs": 20, "gamma": 0.98, "gae_lambda": 0.8, **FALLING},
 }
 ALONE = {"one after the other, 1 thread": 1, "one after the other, 2 threads": 2}
 STACKED = "stacked (a limit)"
@@ -155,7 +155,7 @@ def arithmetic(settings: str, steps: int) -> None:
     network = MLP((4,), (2, 1), rng=rng)
     optimizer = Adam(network.parameters)
     batch = rng.standard_normal((p["batch_size"], 4)).astype(np.float32)
-    updates = steps // p["batch_size"] * p["epochs"]
+    updates = steps // p["batch_size"] * p["n_epochs"]
     for _ in range(updates):
         outputs = network.forward(batch)
         network.backward(outputs)

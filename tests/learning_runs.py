@@ -12,27 +12,29 @@ SHARED = {"hidden": [16, 16], "shared": True, "layer_norm": True}
 DQN = {
     "batch_size": 16,
     "buffer_size": 600,  # full, and overwritten, before the end
-    "discount": 0.9,
-    "epsilon": {"linear": [1.0, 0.1], "steps": 1500},
+    "gamma": 0.9,
+    "exploration_initial_eps": 1.0,
+    "exploration_final_eps": 0.1,
+    "exploration_steps": 1500,
     "learning_starts": 100,
     "network_parameters": {"hidden": [16]},
-    "target_every": 50,
+    "target_update_interval": 50,
     "value_range": [0.0, 10.0],
 }
 RAINBOW = {"dueling": True, "noisy": True, "n_steps": 3, "prioritized": True}
-PPO = {"batch_size": 32, "epochs": 3, "n_steps": 40, "network_parameters": {"hidden": [16, 16]}}
+PPO = {"batch_size": 32, "n_epochs": 3, "n_steps": 40, "network_parameters": {"hidden": [16, 16]}}
 AGENTS: dict[str, dict[str, Any]] = {
     "PPO": PPO,
     "PPO with every option": {
         **PPO,
         "clip_range": {"linear": [0.2, 0.0], "steps": 3000},
-        "entropy_coefficient": 0.01,
+        "ent_coef": 0.01,
         "learning_rate": {"linear": [1e-3, 0.0], "steps": 3000},
         "network_parameters": SHARED,
-        "normalize_observations": True,
-        "normalize_rewards": True,
+        "norm_obs": True,
+        "norm_reward": True,
         "target_kl": 0.02,
-        "value_clip_range": 0.2,
+        "clip_range_vf": 0.2,
     },
     "DQN": {**DQN, "double": False},
     "DQN double": DQN,
@@ -42,8 +44,8 @@ AGENTS: dict[str, dict[str, Any]] = {
     "DQN noisy": {**DQN, "noisy": True},
     "DQN categorical": {**DQN, "distribution": "categorical"},
     "DQN quantile": {**DQN, "distribution": "quantile", "atoms": 11},
-    "DQN moving target": {**DQN, "target_every": 1, "target_mix": 0.05},
-    "DQN in blocks": {**DQN, "double": False, "train_every": 20, "gradient_steps": -1},
+    "DQN moving target": {**DQN, "target_update_interval": 1, "tau": 0.05},
+    "DQN in blocks": {**DQN, "double": False, "train_freq": 7, "gradient_steps": -1},
     "DQN all, categorical": {**DQN, **RAINBOW, "distribution": "categorical"},
     "DQN all, quantile": {**DQN, **RAINBOW, "distribution": "quantile", "atoms": 11},
 }
@@ -62,14 +64,15 @@ CONTINUOUS: dict[str, dict[str, Any]] = {
         "critic_parameters": {"hidden": [16, 16], "layer_norm": True},
         "gradient_steps": -1,
         "n_steps": 3,
-        "state_dependent_exploration": 10,
-        "train_every": 16,
+        "sde_sample_freq": 10,
+        "train_freq": 6,
+        "use_sde": True,
     },
     "TD3": CONTINUOUS_RUN,
     "TD3 with every option": {
         **CONTINUOUS_RUN,
         "n_steps": 3,
-        "noise": "ornstein-uhlenbeck",
+        "noise_type": "ornstein-uhlenbeck",
         "noise_std": {"linear": [0.5, 0.1], "steps": 3000},
         "policy_delay": 3,
     },

@@ -103,7 +103,7 @@ def test_it_is_short_and_imports_only_the_public_interface(path):
     ("terminated", "truncated", "target"), [(False, False, 6), (False, True, 6), (True, False, 1)]
 )
 def test_q_learning_bootstraps_unless_the_episode_terminated(terminated, truncated, target):
-    agent = QLearning(**GRID._asdict(), seed=0, learning_rate=0.5, discount=0.5)
+    agent = QLearning(**GRID._asdict(), seed=0, learning_rate=0.5, gamma=0.5)
     agent.values[2] = [10.0, 4.0]
     agent.observe(Transition(5, 2, 1.0, terminated, truncated, 7, {}))
     agent.update(0)
@@ -112,7 +112,8 @@ def test_q_learning_bootstraps_unless_the_episode_terminated(terminated, truncat
 
 
 def test_q_learning_explores_less_and_less_and_never_in_an_evaluation():
-    agent = QLearning(**GRID._asdict(), seed=0, epsilon=1.0, final_epsilon=0.2, epsilon_episodes=4)
+    exploration = {"exploration_final_eps": 0.2, "exploration_episodes": 4}
+    agent = QLearning(**GRID._asdict(), seed=0, **exploration)
     shown = [agent.metrics(episode)["epsilon"] for episode in (0, 2, 4, 100)]
     assert shown == pytest.approx([1.0, 0.6, 0.2, 0.2])
     agent.values[0] = [0.0, 1.0]
@@ -122,7 +123,8 @@ def test_q_learning_explores_less_and_less_and_never_in_an_evaluation():
 
 
 def test_q_learning_breaks_ties_at_random():
-    agent = QLearning(**GRID._asdict(), seed=0, epsilon=0.0, final_epsilon=0.0)
+    exploration = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
+    agent = QLearning(**GRID._asdict(), seed=0, **exploration)
     assert {agent.act(5, 0) for _ in range(50)} == {1, 2}
 
 
@@ -165,7 +167,7 @@ def test_cross_entropy_plays_the_mean_in_an_evaluation():
 
 @pytest.mark.parametrize(("terminated", "after"), [(True, 0.0), (False, 8.0)])
 def test_reinforce_discounts_returns_and_bootstraps_unless_terminated(terminated, after):
-    agent = TorchReinforce(**LINE._asdict(), seed=0, discount=0.5)
+    agent = TorchReinforce(**LINE._asdict(), seed=0, gamma=0.5)
     agent.baseline = lambda ob: 8.0
     ob = np.zeros(2, np.float32)
     agent.observe(Transition(ob, 1, 1.0, False, False, ob, {}))

@@ -2,188 +2,180 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from gymnasium import spaces
+from annotated_types import Ge
+from pydantic import AfterValidator
 
-from gym_loop.agents.acting import ActsInWorkers
-from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.agents.transition import Transition
-from gym_loop.nn.advice import cannot_act
+from gym_loop.agents.distributional import CategoricalReturn, Loss, QuantileReturn, Returns
+from gym_loop.agents.off_policy import GradientSteps, OffPolicyAgent, OffPolicyParameters
+from gym_loop.nn.arrays import Array, namespace_of, scatter, select
 from gym_loop.nn.buffers.prioritized import PrioritizedReplay
-from gym_loop.nn.buffers.replay import Batch, Replay
-from gym_loop.nn.building import make_network
-from gym_loop.nn.losses import Loss, scatter, select
-from gym_loop.nn.namespace import Array
-from gym_loop.nn.noisy import NoisyMLP
+from gym_loop.nn.buffers.replay import Batch
+from gym_loop.nn.networks import Network, make_network
+from gym_loop.nn.noisy import noisy_class
 from gym_loop.nn.optimizers import Adam, clip_by_global_norm
-from gym_loop.nn.protocol import Network
-from gym_loop.nn.q_values import (
-    CategoricalReturn,
-    ExpectedReturn,
-    QuantileReturn,
-    Returns,
-    join_streams,
-    split_gradient,
-)
-from gym_loop.nn.schedules import due_updates, schedule, schedule_problem
-from gym_loop.nn.spaces import ObservationEncoder
+from gym_loop.nn.schedules import FractionSchedule, NonNegativeSchedule, Schedule, schedule
+from gym_loop.nn.spaces import DiscreteActions
 from gym_loop.nn.threads import limit_threads
-from gym_loop.schema.parameters import not_fraction, not_positive, too_small
+from gym_loop.schema.parameters import (
+    Field,
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 # Targets are computed for several batches at once: a product of so many rows runs at full speed
 # and costs Python once; larger ones leave the cache.
 TARGET_ROWS, TARGET_BYTES = 512, 1 << 20
 
+_STEPS = "write exploration_steps, the number of environment steps until exploration_final_eps"
 
-class DQN(ActsInWorkers, BaseAgent):
+
+def _rising(ends: list[Any]) -> list[Any]:
+    numbers = [end for end in ends if type(end) in (int, float)]
+    if len(ends) != 2 or len(numbers) != 2 or not ends[0] < ends[1]:
+        raise ValueError(f"{ends!r} must be two numbers, the smaller one first")
+    return ends
+
+
+class DQNParameters(OffPolicyParameters):
+    """The parameters of a run file."""
+
+    former_names: ClassVar[dict[str, str]] = {
+        "epsilon": "is written in parts now: exploration_initial_eps, exploration_final_eps and"
+        " exploration_steps, the environment steps from the one to the other",
+        "exploration_fraction": f"is not known here, for a fraction of the budget would change when"
+        f" a run is prolonged: {_STEPS} (the fraction times loop.parameters.max_steps)",
+        "max_gradient_norm": "max_grad_norm",
+        "target_every": "target_update_interval",
+    }
+
+    atoms: Annotated[int, Ge(2)] = Field(
+        51, description="Numbers that describe the distribution of the return of an action."
+    )
+    batch_size: PositiveInt = OffPolicyParameters.redefined("batch_size", 64)
+    buffer_size: Annotated[int, Ge(2)] = OffPolicyParameters.redefined("buffer_size", 100_000)
+    distribution: Literal["categorical", "quantile"] | None = Field(
+        None,
+        description="Learn the distribution of the return, by probabilities of fixed values (C51)"
+        " or by its quantiles; null for its mean alone.",
+    )
+    double: bool = Field(
+        True,
+        description="The network that learns chooses the next action, the target network only"
+        " values it.",
+    )
+    dueling: bool = Field(
+        False,
+        description="Two outputs, the value of a state and the advantages of the actions; in the"
+        " MLP each has layers of its own, unless network_parameters says shared.",
+    )
+    exploration_decay: Literal["linear", "exponential"] = Field(
+        "linear", description="How the probability of a random action falls."
+    )
+    exploration_final_eps: Fraction = Field(
+        0.05, description="Probability of a random action at last. With noisy, 0 is usual."
+    )
+    exploration_initial_eps: Fraction = Field(
+        1.0, description="Probability of a random action at first. With noisy, 0 is usual."
+    )
+    exploration_steps: PositiveInt = Field(
+        10_000,
+        description="Environment steps from the first probability of a random action to the last"
+        " one.",
+    )
+    gradient_steps: GradientSteps = OffPolicyParameters.redefined("gradient_steps", 1)
+    learning_rate: NonNegativeSchedule = OffPolicyParameters.redefined("learning_rate", 1e-3)
+    learning_starts: NonNegativeInt = OffPolicyParameters.redefined("learning_starts", 1000)
+    max_grad_norm: PositiveFloat | None = Field(
+        10.0, description="Longer gradients are shortened to this; null for never."
+    )
+    network_parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its parameters; of the MLP: hidden [64, 64], activation tanh or relu, init"
+        " orthogonal or uniform, layer_norm, shared.",
+    )
+    noisy: bool = Field(False, description="Explore by learnt noise in the weights of the MLP.")
+    prioritized: bool = Field(False, description="Replay surprising transitions more often.")
+    priority_correction: FractionSchedule = Field(
+        default_factory=lambda: {"linear": [0.4, 1.0], "steps": 100_000},
+        description="How much of the bias of priorities is undone (beta), from 0 to 1; a number or"
+        " a schedule, {linear: [0.4, 1.0], steps: 100000}.",
+    )
+    priority_exponent: Fraction = Field(
+        0.6, description="0 draws evenly, 1 in proportion to the error (alpha)."
+    )
+    target_update_interval: PositiveInt = Field(
+        500, description="Environment steps from one update of the target network to the next."
+    )
+    tau: Fraction = OffPolicyParameters.redefined("tau", 1.0)
+    train_freq: PositiveInt = OffPolicyParameters.redefined("train_freq", 4)
+    value_range: Annotated[list[Any], AfterValidator(_rising)] = Field(
+        default_factory=lambda: [-10.0, 10.0],
+        description="Least and largest return that categorical atoms stand for.",
+    )
+
+    def problems(self) -> dict[str, str]:
+        """Only numbers above 0 fall exponentially."""
+        if self.exploration_decay == "exponential":
+            for name in ("exploration_initial_eps", "exploration_final_eps"):
+                if not getattr(self, name):
+                    return {name: "0.0 is not reached exponentially; it must be above 0"}
+        return {}
+
+
+class DQN(OffPolicyAgent):
     """Learns the value of each action from a replay of what happened.
 
     Discrete actions; observations are arrays, numbers, or a Dict or Tuple of these. Double,
-    dueling, prioritised, multi-step, noisy and distributional learning are options, alone or
+    dueling, prioritized, multi-step, noisy and distributional learning are options, alone or
     together. Random episodes are learnt from like all others. Pictures are stored once.
 
     Source: Mnih et al. (2015), Human-level control through deep reinforcement learning; Hessel
     et al. (2018), Rainbow: combining improvements in deep reinforcement learning.
     """
 
-    supports_batch = True
-    supports_partial_batch = True
+    Parameters = DQNParameters
     acts_with = ("network", "steps")
-    _fixed = (
-        *BaseAgent._fixed,
-        *("encoder", "learning_rate", "epsilon", "correction", "returns", "ahead"),
-    )
-
-    @staticmethod
-    def get_default_parameters() -> dict[str, Any]:
-        """The parameters of a run file.
-
-        Parameters:
-            atoms (int): Numbers that describe the distribution of the return of an action.
-            batch_size (int): Transitions of one gradient update.
-            buffer_size (int): Transitions that are remembered.
-            device (str): Where a torch network lives: cpu, cuda, cuda:1.
-            discount (float): Worth of a reward one step later (gamma).
-            distribution (null or "categorical" or "quantile"): Learn the distribution of the
-                return, by probabilities of fixed values (C51) or by its quantiles; null for its
-                mean alone.
-            double (bool): The network that learns chooses the next action, the target network
-                only values it.
-            dueling (bool): Two outputs, the value of a state and the advantages of the actions;
-                in the MLP each has layers of its own, unless network_parameters says shared.
-            epsilon (float or dict): Probability of a random action; a number or a schedule,
-                {linear: [1.0, 0.05], steps: 10000}, in environment steps. With noisy, 0 is usual.
-            gradient_steps (int): Updates each time it learns; -1 for as many as environment steps
-                were taken since the last time.
-            learning_rate (float or dict): Step size of the optimiser; a number or a schedule,
-                {linear: [1.0e-3, 0.0], steps: 100000}, in environment steps.
-            learning_starts (int): Environment steps before; all actions are random till then.
-            max_gradient_norm (float or null): Longer gradients are shortened to this; null
-                for never.
-            n_steps (int): Rewards that are summed up before the value of what follows.
-            network (str): Class of the network: the MLP of gym-loop, which takes a Dict of
-                observations as one flat vector, or a torch.nn.Module, which takes the Dict.
-            network_parameters (dict): Its parameters; of the MLP: hidden [64, 64], activation tanh
-                or relu, init orthogonal or uniform, layer_norm, shared.
-            noisy (bool): Explore by learnt noise in the weights of the MLP.
-            prioritized (bool): Replay surprising transitions more often.
-            priority_correction (float or dict): How much of the bias of priorities is undone
-                (beta), from 0 to 1; a number or a schedule, {linear: [0.4, 1.0], steps: 100000}.
-            priority_exponent (float): 0 draws evenly, 1 in proportion to the error (alpha).
-            target_every (int): Environment steps from one update of the target network to the
-                next.
-            target_mix (float): How far it moves to the network that learns; 1 copies it.
-            threads (int or null): Threads of a matrix product; null for the library's choice.
-            train_every (int): Environment steps, those of all copies counted, from one time it
-                learns to the next.
-            value_range (list): Least and largest return that categorical atoms stand for.
-        """
-        return {
-            "atoms": 51,
-            "batch_size": 64,
-            "buffer_size": 100_000,
-            "device": "cpu",
-            "discount": 0.99,
-            "distribution": None,
-            "double": True,
-            "dueling": False,
-            "epsilon": {"linear": [1.0, 0.05], "steps": 10_000},
-            "gradient_steps": 1,
-            "learning_rate": 1e-3,
-            "learning_starts": 1000,
-            "max_gradient_norm": 10.0,
-            "n_steps": 1,
-            "network": "gym_loop.nn.mlp:MLP",
-            "network_parameters": {},
-            "noisy": False,
-            "prioritized": False,
-            "priority_correction": {"linear": [0.4, 1.0], "steps": 100_000},
-            "priority_exponent": 0.6,
-            "target_every": 500,
-            "target_mix": 1.0,
-            "threads": 1,
-            "train_every": 4,
-            "value_range": [-10.0, 10.0],
-        }
-
-    @staticmethod
-    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
-        """Ranges: counts are positive, fractions are from 0 to 1, schedules are well-formed."""
-        problems = {
-            **too_small(parameters, atoms=2, buffer_size=2, learning_starts=0, batch_size=1),
-            **too_small(parameters, n_steps=1, target_every=1, threads=1, train_every=1),
-            **not_positive(parameters, "max_gradient_norm"),
-            **not_fraction(parameters, "discount", "priority_exponent", "target_mix"),
-        }
-        steps = parameters["gradient_steps"]
-        if steps < 1 and steps != -1:
-            problems["gradient_steps"] = (
-                f"{steps} must be at least 1, or -1 for one an environment step"
-            )
-        highest = {"epsilon": 1.0, "priority_correction": 1.0, "learning_rate": np.inf}
-        for name, high in highest.items():
-            if problem := schedule_problem(parameters[name], 0.0, high):
-                problems[name] = problem
-        ends = parameters["value_range"]
-        numbers = [end for end in ends if type(end) in (int, float)]
-        if len(ends) != 2 or len(numbers) != 2 or not ends[0] < ends[1]:
-            problems["value_range"] = f"{ends!r} must be two numbers, the smaller one first"
-        return problems
+    action_codec = DiscreteActions
+    _fixed = (*OffPolicyAgent._fixed, "epsilon", "priority_correction", "returns")
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
         p = self.parameters
-        space = p["action_space"]
-        if not isinstance(space, spaces.Discrete):
-            raise cannot_act("DQN", space, "Discrete actions")
-        self.encoder = ObservationEncoder(p["observation_space"], "DQN")
-        self.learning_rate = schedule(p["learning_rate"], "learning_rate")
-        self.epsilon = schedule(p["epsilon"], "epsilon")
-        self.correction = schedule(p["priority_correction"], "priority_correction")
-        self.network = self._make_network()
+        self.epsilon = Schedule(
+            p["exploration_initial_eps"],
+            p["exploration_final_eps"],
+            p["exploration_steps"],
+            p["exploration_decay"],
+        )
+        self.priority_correction = schedule(p["priority_correction"], "priority_correction")
+        self.network: Any = self._make_network()
         self.target = self.network.clone()
         limit_threads(p["threads"])
         self.returns = self._make_returns()
         self.optimizer = Adam(self.network.parameters)
-        self.replay = self._make_replay()
-        # Batches whose targets may be computed ahead: the target network rests meanwhile, but
-        # priorities and noise do not.
-        size = p["batch_size"]
+        if p["prioritized"]:
+            self.replay = self._make_replay(PrioritizedReplay, exponent=p["priority_exponent"])
+        else:
+            self.replay = self._make_replay()
+        # The target network rests while several batches are learnt; priorities and noise do not.
         rows = min(TARGET_ROWS, TARGET_BYTES // self.encoder.example.nbytes)
-        self.ahead = 1 if p["prioritized"] or p["noisy"] else max(1, rows // size)
-        self.steps = 0  # environment steps observed
-        self.learnt_at = 0  # steps when it learnt last
+        self.batches_at_once = max(1, rows // p["batch_size"])
+        if p["prioritized"] or p["noisy"]:
+            self.batches_at_once = 1
         self.followed_at = 0  # steps when the target network was updated last
-        self.latest: dict[str, Any] = {}  # metrics of the latest update
 
     def _make_network(self) -> Network:
-        p, space = self.parameters, self.parameters["action_space"]
+        p, choices = self.parameters, self.actions.n
         size = p["atoms"] if p["distribution"] else 1
-        outputs = (size, size * int(space.n)) if p["dueling"] else (size * int(space.n),)
-        network = make_network(
-            p["network"],
+        outputs = (size, size * choices) if p["dueling"] else (size * choices,)
+        return make_network(
+            noisy_class(p["network"]) if p["noisy"] else p["network"],
             self.encoder.shapes,
             outputs,
             p["network_parameters"],
@@ -191,7 +183,6 @@ class DQN(ActsInWorkers, BaseAgent):
             device=p["device"],
             rng=self.rng,
         )
-        return NoisyMLP(network) if p["noisy"] else network
 
     def _make_returns(self) -> Returns:
         p = self.parameters
@@ -201,99 +192,78 @@ class DQN(ActsInWorkers, BaseAgent):
             return CategoricalReturn(self.network.asarray(atoms))
         return QuantileReturn(p["atoms"]) if p["distribution"] else ExpectedReturn()
 
-    def _make_replay(self) -> Replay:
-        p, example = self.parameters, self.encoder.example
-        options = {
-            "n_steps": p["n_steps"],
-            "discount": p["discount"],
-            "frames": example.dtype == np.uint8 and example.ndim > 1,
-        }
-        shape = p["buffer_size"], p.get("n_envs", 1), self.encoder.packed, np.zeros((), np.int64)
-        if p["prioritized"]:
-            return PrioritizedReplay(*shape, exponent=p["priority_exponent"], **options)
-        return Replay(*shape, **options)
+    @property
+    def _acting_network(self) -> Network:
+        return self.network
 
     # -- acting ----------------------------------------------------------------------------
-
-    def act(self, state: Any, episode_num: int) -> Any:
-        """The best actions; in training some of them at random."""
-        observations = self.encoder(state)  # [N, ...]
-        actions = self._explore(observations) if self.training else self._greedy(observations)
-        space = self.parameters["action_space"]
-        actions = (actions + space.start).astype(space.dtype, copy=False)
-        return actions[0] if self.encoder.is_single(state) else actions
 
     def _explore(self, observations: Array) -> Array:
         p, count = self.parameters, len(observations)
         chance = 1.0 if self.steps < p["learning_starts"] else self.epsilon(self.steps)
         random = self.rng.random(count) < chance
-        drawn = self.rng.integers(p["action_space"].n, size=count)
-        return drawn if random.all() else np.where(random, drawn, self._greedy(observations))
+        drawn = self.rng.integers(self.actions.n, size=count)
+        if random.all():
+            return drawn
+        self._draw_noise(self.network)
+        return np.where(random, drawn, self._greedy(observations))
+
+    def _best(self, observations: Array) -> Array:
+        if self.parameters["noisy"]:
+            self.network.remove_noise()
+        return self._greedy(observations)
 
     def _greedy(self, observations: Array) -> Array:
         network = self.network
-        if isinstance(network, NoisyMLP):
-            network.draw(self.rng) if self.training else network.settle()
-        outputs = self._predict(network, network.asarray(observations))
+        outputs = self._outputs(network, network.asarray(observations))
         best: Array = network.tonumpy(self.returns.means(outputs)).argmax(axis=1)
         return best
 
-    # -- remembering -----------------------------------------------------------------------
-
-    def observe(self, transition: Transition) -> None:
-        """Put a step into the replay."""
-        last_ob, action, reward, terminated, truncated, ob, _ = transition
-        envs = transition.env_ids  # fewer than N where others were reset instead
-        last, following = self.encoder.pack(last_ob), self.encoder.pack(ob)
-        actions = np.asarray(action) - self.parameters["action_space"].start
-        self.replay.add(last, actions, reward, terminated, truncated, following, envs)
-        self.steps += len(last)
+    def _draw_noise(self, *networks: Any) -> None:
+        if self.parameters["noisy"]:
+            for network in networks:
+                network.draw_noise(self.rng)
 
     # -- learning --------------------------------------------------------------------------
-
-    def update(self, episode_num: int) -> None:
-        """Learn, if it is time."""
-        p = self.parameters
-        if self.steps < p["learning_starts"] or not len(self.replay):
-            return
-        updates, self.learnt_at = due_updates(
-            self.steps, self.learnt_at, p["train_every"], p["gradient_steps"], self.replay.n_envs
-        )
-        if updates:
-            self._learn(updates)
 
     def _learn(self, updates: int) -> None:
         p, size = self.parameters, self.parameters["batch_size"]
         self._move_target()
-        rate = self.learning_rate(self.steps)
+        rate, correction = self.learning_rate(self.steps), self.priority_correction(self.steps)
         while updates > 0:
-            batches = min(updates, self.ahead)
+            batches = min(updates, self.batches_at_once)
             updates -= batches
-            drawn = self._sample(batches * size)
-            if isinstance(self.network, NoisyMLP) and isinstance(self.target, NoisyMLP):
-                self.network.draw(self.rng)
-                self.target.draw(self.rng)
-            following = self._predict(self.target, drawn.next_observations)
-            targets = None if p["double"] else self._targets(drawn, following, following)
+            drawn = self._sample(batches * size, correction)
+            # Rainbow's paper does not say so, but NoisyNet's does: both networks draw anew.
+            self._draw_noise(self.network, self.target)
+            next_outputs = self._outputs(self.target, drawn.next_observations)
+            if not p["double"]:
+                all_targets = self._targets(drawn, next_outputs, next_outputs)
             for start in range(0, batches * size, size):
                 part = slice(start, start + size)
                 batch = drawn.part(part)
-                if targets is None:
-                    own = self._predict(self.network, batch.next_observations)
-                    found = self._step(batch, self._targets(batch, following[part], own), rate)
+                if p["double"]:
+                    chooser = self._outputs(self.network, batch.next_observations)
+                    targets = self._targets(batch, next_outputs[part], chooser)
                 else:
-                    found = self._step(batch, targets[part], rate)
-        self._note(*found, rate)
+                    targets = all_targets[part]
+                loss, predicted = self._step(batch, targets, rate)
+        self.latest = {
+            "loss": loss.value,
+            "q_value": self.returns.means(predicted[:, None]).mean(),
+            "learning_rate": rate,
+            "updates": self.optimizer.updates,
+        }
 
     def _move_target(self) -> None:
         """Catch up with the updates of the target network that were due since the last call.
 
         The network that it follows has not changed meanwhile, so that all of them are one step.
         """
-        every = self.parameters["target_every"]
-        times = self.steps // every - self.followed_at // every
+        interval = self.parameters["target_update_interval"]
+        times = self.steps // interval - self.followed_at // interval
         self.followed_at = self.steps
-        left = (1.0 - self.parameters["target_mix"]) ** times
+        left = (1.0 - self.parameters["tau"]) ** times
         if left == 1.0:
             return
         if left == 0.0:
@@ -303,36 +273,14 @@ class DQN(ActsInWorkers, BaseAgent):
             self.target.parameters += (1.0 - left) * way
         self.target.copy_buffers(self.network)
 
-    def _sample(self, count: int) -> Batch:
-        """Transitions from the replay, as the network wants them."""
-        if isinstance(self.replay, PrioritizedReplay):
-            batch = self.replay.sample(count, self.rng, self.correction(self.steps))
-        else:
-            batch = self.replay.sample(count, self.rng)
-        asarray = self.network.asarray
-        return Batch(
-            asarray(self.encoder.unpack(batch.observations)),
-            asarray(batch.actions),
-            asarray(batch.rewards),
-            asarray(batch.discounts),
-            asarray(self.encoder.unpack(batch.next_observations)),
-            batch.slots,
-            None if batch.weights is None else asarray(batch.weights),
-        )
+    def _targets(self, batch: Batch, next_outputs: Array, chooser: Array) -> Array:
+        """What to learn, where ``chooser`` chooses the next action and ``next_outputs`` values it.
 
-    def _predict(self, network: Network, observations: Array) -> Array:
-        """Outputs ``[B, A, K]`` alone, with nothing kept for a gradient."""
-        if self.parameters["dueling"]:
-            return self._joined(network.predict_all(observations))
-        return self._joined((network.predict(observations),))
-
-    def _joined(self, outputs: Any) -> Array:
-        return join_streams(outputs, int(self.parameters["action_space"].n), self.returns.size)
-
-    def _targets(self, batch: Batch, following: Array, judge: Array) -> Array:
-        """What to learn, where ``judge`` chooses the next action and ``following`` values it."""
-        best = self.returns.means(judge).argmax(1)
-        return self.returns.targets(select(following, best), batch.rewards, batch.discounts)
+        Source: van Hasselt, Guez and Silver (2016), Deep reinforcement learning with double
+        Q-learning, where the two are outputs of different networks.
+        """
+        best = self.returns.means(chooser).argmax(1)
+        return self.returns.targets(select(next_outputs, best), batch.rewards, batch.discounts)
 
     def _step(self, batch: Batch, targets: Array, rate: float) -> tuple[Loss, Array]:
         """One gradient update; the loss, and the outputs that were corrected, ``[B, K]``."""
@@ -342,37 +290,88 @@ class DQN(ActsInWorkers, BaseAgent):
         loss = self.returns.loss(predicted, targets, batch.weights)
         gradient = scatter(loss.gradient, batch.actions, outputs.shape[1])
         network.backward(split_gradient(gradient, 2 if p["dueling"] else 1))
-        if p["max_gradient_norm"] is not None:
-            clip_by_global_norm(network.gradients, p["max_gradient_norm"])
+        if p["max_grad_norm"] is not None:
+            clip_by_global_norm(network.gradients, p["max_grad_norm"])
         self.optimizer.step(network.parameters, network.gradients, rate)
-        if isinstance(self.replay, PrioritizedReplay):
+        if p["prioritized"]:
             self.replay.reprioritize(batch.slots, network.tonumpy(loss.errors))
         return loss, predicted
 
-    def _note(self, loss: Loss, predicted: Array, rate: float) -> None:
-        """What `metrics` will say; nothing is read here, so that nothing waits for a GPU."""
-        self.latest = {
-            "loss": loss.value,
-            "q_value": self.returns.means(predicted[:, None]).mean(),
-            "learning_rate": rate,
-            "updates": self.optimizer.updates,
-        }
+    def _outputs(self, network: Network, observations: Array) -> Array:
+        """Outputs ``[B, A, K]`` alone, with nothing kept for a gradient."""
+        if self.parameters["dueling"]:
+            return self._joined(network.predict_all(observations))
+        return self._joined((network.predict(observations),))
 
-    def _read(self) -> dict[str, float]:
-        self.latest = {name: float(value) for name, value in self.latest.items()}
-        return self.latest
+    def _joined(self, outputs: Sequence[Array]) -> Array:
+        return join_streams(outputs, self.actions.n, self.returns.size)
 
     def metrics(self, episode_num: int) -> dict[str, float]:
         """Of the latest update: the loss and the mean value of the actions taken."""
-        return {
-            **self._read(),
-            "epsilon": self.epsilon(self.steps),
-            "buffer_size": float(len(self.replay)),
-        }
+        return {**super().metrics(episode_num), "epsilon": self.epsilon(self.steps)}
 
-    # -- state -----------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, optimiser, replay, counters and random stream; the replay is not copied."""
-        self._read()
-        return super().state_dict()
+class ExpectedReturn:
+    """The mean return alone, as deep Q-learning has it; see `Returns`, K is 1."""
+
+    size = 1
+
+    def means(self, outputs: Array) -> Array:
+        """Expected returns ``[..., A]`` of outputs ``[..., A, 1]``."""
+        return outputs[..., 0]
+
+    def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
+        """``[B]``, from the outputs for the action that follows, ``[B, 1]``."""
+        return rewards + discounts * next_outputs[:, 0]
+
+    def loss(self, predicted: Array, targets: Array, weights: Array | None) -> Loss:
+        """The loss of outputs ``[B, 1]``, with its gradient ``[B, 1]``."""
+        loss = huber_loss(predicted[:, 0], targets, weights)
+        return loss._replace(gradient=loss.gradient[:, None])
+
+
+def huber_loss(
+    values: Array, targets: Array, weights: Array | None = None, huber: float = 1.0
+) -> Loss:
+    """Weighted Huber loss of temporal-difference errors.
+
+    The paper clips the error term to [-1, 1]; that this means the gradient, which makes the loss
+    Huber's, is how its authors' code has it.
+
+    Args:
+        values: predictions, ``[B]``.
+        targets: ``[B]``.
+        weights: of the samples, ``[B]``; None for 1.
+        huber: error from which the loss grows linearly.
+    """
+    xp = namespace_of(values)
+    errors = values - targets
+    slopes = xp.clip(errors, -huber, huber)
+    losses = slopes * (errors - 0.5 * slopes)
+    if weights is not None:
+        losses, slopes = losses * weights, slopes * weights
+    return Loss(losses, slopes / len(values), xp.abs(errors))
+
+
+def join_streams(outputs: Sequence[Array], actions: int, size: int) -> Array:
+    """Outputs of a network, ``(A * K,)`` or dueling ``(K, A * K)``, as ``[B, A, K]``.
+
+    Of the two ways that the paper has to tell value from advantages, this is the one that it
+    found the more stable: the mean advantage is taken away, not the largest.
+
+    Source: Wang et al. (2016), Dueling network architectures for deep reinforcement learning.
+    """
+    last = outputs[-1]
+    joined = last.reshape(len(last), actions, size)
+    if len(outputs) == 1:
+        return joined
+    return joined - joined.mean(1)[:, None] + outputs[0][:, None]
+
+
+def split_gradient(gradient: Array, streams: int) -> tuple[Array, ...]:
+    """The gradient by each of the network's outputs, from that by what `join_streams` gave."""
+    batch = len(gradient)
+    if streams == 1:
+        return (gradient.reshape(batch, -1),)
+    centred = gradient - gradient.mean(1)[:, None]
+    return gradient.sum(1), centred.reshape(batch, -1)

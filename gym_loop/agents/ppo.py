@@ -1,34 +1,107 @@
-"""Proximal policy optimisation."""
+"""Proximal policy optimization."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
+from gym_loop.nn.arrays import Array, namespace_of
 from gym_loop.nn.buffers.rollout import RolloutBuffer
-from gym_loop.nn.building import make_network
-from gym_loop.nn.losses import (
-    approximate_kl,
-    clip_fraction,
-    clipped_policy_loss,
-    value_loss,
-)
-from gym_loop.nn.namespace import Array
+from gym_loop.nn.networks import make_network
 from gym_loop.nn.normalization import ObservationNormalizer, RewardNormalizer
 from gym_loop.nn.optimizers import Adam, clip_by_global_norm
-from gym_loop.nn.schedules import schedule, schedule_problem
+from gym_loop.nn.schedules import NonNegativeSchedule, schedule
 from gym_loop.nn.spaces import ActionCodec, ObservationEncoder
 from gym_loop.nn.threads import limit_threads
-from gym_loop.schema.parameters import not_fraction, not_positive, too_small
+from gym_loop.schema.parameters import (
+    Field,
+    Fraction,
+    NonNegativeFloat,
+    Parameters,
+    PositiveFloat,
+    PositiveInt,
+)
 
 POLICY, VALUE = 0, 1  # the network's outputs
-WATCHED = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
-KL = WATCHED.index("approximate_kl")
+MEASURES = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction")
+KL = MEASURES.index("approximate_kl")
+
+
+class PPOParameters(Parameters):
+    """The parameters of a run file."""
+
+    former_names: ClassVar[dict[str, str]] = {
+        "discount": "gamma", "entropy_coefficient": "ent_coef", "epochs": "n_epochs",
+        "gae_decay": "gae_lambda", "log_std": "log_std_init", "max_gradient_norm": "max_grad_norm",
+        "normalize_advantages": "normalize_advantage", "normalize_observations": "norm_obs",
+        "normalize_rewards": "norm_reward", "value_clip_range": "clip_range_vf",
+        "value_coefficient": "vf_coef",
+    }  # fmt: skip
+
+    batch_size: PositiveInt | None = Field(
+        256, description="Steps of one gradient update; null for the whole rollout."
+    )
+    clip_range: NonNegativeSchedule = Field(
+        0.2,
+        description="How far the probability of an action may move from that of the policy that"
+        " acted, as a ratio; a number or a schedule, as learning_rate.",
+    )
+    clip_range_vf: NonNegativeSchedule | None = Field(
+        None,
+        description="How far a value may move from that of the last rollout; a number or a"
+        " schedule, as learning_rate; null for no limit.",
+    )
+    device: str = Field("cpu", description="Where a torch network lives: cpu, cuda, cuda:1.")
+    ent_coef: NonNegativeFloat = Field(0.0, description="Weight of the policy's entropy.")
+    gae_lambda: Fraction = Field(
+        0.95, description="Of the advantage estimates: 0 trusts the value function, 1 the returns."
+    )
+    gamma: Fraction = Field(0.99, description="Discount of a reward one step later.")
+    learning_rate: NonNegativeSchedule = Field(
+        1e-3,
+        description="Step size of the optimizer; a number or a schedule, {linear: [1.0e-3, 0.0],"
+        " steps: 100000}, in environment steps.",
+    )
+    log_std_init: float = Field(
+        0.0, description="First logarithm of the standard deviation of continuous actions."
+    )
+    max_grad_norm: PositiveFloat | None = Field(
+        0.5, description="Longer gradients are shortened to this; null for never."
+    )
+    n_epochs: PositiveInt = Field(10, description="Passes over each rollout.")
+    n_steps: PositiveInt = Field(128, description="Steps of each environment in a rollout.")
+    network: str = Field(
+        "gym_loop.nn.mlp:MLP",
+        description="Class of the network: the MLP of gym-loop, which takes a Dict of observations"
+        " as one flat vector, or a torch.nn.Module, which takes the Dict.",
+    )
+    network_parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its parameters; of the MLP: hidden [64, 64], activation tanh or relu, init"
+        " orthogonal or uniform, layer_norm, shared (one trunk for policy and value).",
+    )
+    norm_obs: bool = Field(
+        False, description="Bring observations to mean 0 and deviation 1, as seen in training."
+    )
+    norm_reward: bool = Field(
+        False,
+        description="Divide rewards by the deviation of the discounted return, but report them as"
+        " they are.",
+    )
+    normalize_advantage: bool = Field(
+        True, description="Bring the advantages of each batch to mean 0 and deviation 1."
+    )
+    target_kl: PositiveFloat | None = Field(
+        None, description="End the epochs once the policy has moved so far; null for never."
+    )
+    threads: PositiveInt | None = Field(
+        1, description="Threads of a matrix product; null for the library's choice."
+    )
+    vf_coef: NonNegativeFloat = Field(0.5, description="Weight of the value loss.")
 
 
 class Batch(NamedTuple):
@@ -46,15 +119,7 @@ class Batch(NamedTuple):
         return Batch(*(column[rows] for column in self))
 
 
-class Pace(NamedTuple):
-    """The values of the schedules for one rollout."""
-
-    learning_rate: float
-    clip_range: float
-    value_clip_range: float | None
-
-
-class PPO(ActsInWorkers, BaseAgent):
+class PPO(BaseAgent):
     """Collects a rollout, then climbs the clipped objective on it for a few epochs.
 
     Discrete, multi-discrete, multi-binary and continuous (Box) actions; any observation that
@@ -64,103 +129,27 @@ class PPO(ActsInWorkers, BaseAgent):
     Source: Schulman et al. (2017), Proximal policy optimization algorithms.
     """
 
+    Parameters = PPOParameters
     supports_batch = True
     supports_partial_batch = True
     acts_with = ("network", "observation_normalizer")
     _fixed = (
         *BaseAgent._fixed,
-        *("n_envs", "encoder", "codec", "learning_rate", "clip_range", "value_clip_range"),
+        *("n_envs", "encoder", "actions", "learning_rate", "clip_range", "clip_range_vf"),
     )
     on_policy_parameter = "n_steps"
-
-    @staticmethod
-    def get_default_parameters() -> dict[str, Any]:
-        """The parameters of a run file.
-
-        Parameters:
-            batch_size (int or null): Steps of one gradient update; null for the whole rollout.
-            clip_range (float or dict): How far the probability of an action may move from that
-                of the policy that acted, as a ratio; a number or a schedule,
-                {linear: [0.2, 0.0], steps: 100000}, in environment steps.
-            device (str): Where a torch network lives: cpu, cuda, cuda:1.
-            discount (float): Worth of a reward one step later (gamma).
-            entropy_coefficient (float): Weight of the policy's entropy.
-            epochs (int): Passes over each rollout.
-            gae_decay (float): Decay of the advantage estimates (lambda): 0 trusts the value
-                function, 1 the returns.
-            learning_rate (float or dict): Step size of the optimiser; a number or a schedule,
-                {linear: [1.0e-3, 0.0], steps: 100000}, in environment steps.
-            log_std (float): First logarithm of the standard deviation of continuous actions.
-            max_gradient_norm (float or null): Longer gradients are shortened to this; null
-                for never.
-            n_steps (int): Steps of each environment in a rollout.
-            network (str): Class of the network: the MLP of gym-loop, which takes a Dict of
-                observations as one flat vector, or a torch.nn.Module, which takes the Dict.
-            network_parameters (dict): Its parameters; of the MLP: hidden [64, 64], activation tanh
-                or relu, init orthogonal or uniform, layer_norm, shared (one trunk for policy and
-                value).
-            normalize_advantages (bool): Bring the advantages of each batch to mean 0 and
-                deviation 1.
-            normalize_observations (bool): Bring observations to mean 0 and deviation 1, by what
-                was seen in training.
-            normalize_rewards (bool): Divide rewards by the deviation of the discounted return;
-                returns are reported as they are.
-            target_kl (float or null): End the epochs once the policy has moved so far from the
-                one that acted; null for never.
-            threads (int or null): Threads of a matrix product; null for the library's choice.
-            value_clip_range (float or dict or null): How far a value may move from that of the
-                last rollout; a number or a schedule, as clip_range; null for no limit.
-            value_coefficient (float): Weight of the value loss.
-        """
-        return {
-            "batch_size": 256,
-            "clip_range": 0.2,
-            "device": "cpu",
-            "discount": 0.99,
-            "entropy_coefficient": 0.0,
-            "epochs": 10,
-            "gae_decay": 0.95,
-            "learning_rate": 1e-3,
-            "log_std": 0.0,
-            "max_gradient_norm": 0.5,
-            "n_steps": 128,
-            "network": "gym_loop.nn.mlp:MLP",
-            "network_parameters": {},
-            "normalize_advantages": True,
-            "normalize_observations": False,
-            "normalize_rewards": False,
-            "target_kl": None,
-            "threads": 1,
-            "value_clip_range": None,
-            "value_coefficient": 0.5,
-        }
-
-    @staticmethod
-    def check_parameters(parameters: dict[str, Any]) -> dict[str, str]:
-        """Ranges: counts are positive, fractions are from 0 to 1, schedules are well-formed."""
-        problems = {
-            **too_small(parameters, batch_size=1, epochs=1, n_steps=1, threads=1),
-            **too_small(parameters, entropy_coefficient=0, value_coefficient=0),
-            **not_positive(parameters, "max_gradient_norm", "target_kl"),
-            **not_fraction(parameters, "discount", "gae_decay"),
-        }
-        for name in ("clip_range", "learning_rate", "value_clip_range"):
-            problem = "" if parameters[name] is None else schedule_problem(parameters[name], 0.0)
-            if problem:
-                problems[name] = problem
-        return problems
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
         p = self.parameters
         self.n_envs = p.get("n_envs", 1)
         self.encoder = ObservationEncoder(p["observation_space"], "PPO")
-        self.codec = ActionCodec(p["action_space"], "PPO")
+        self.actions = ActionCodec(p["action_space"], "PPO")
         self.learning_rate = schedule(p["learning_rate"], "learning_rate")
         self.clip_range = schedule(p["clip_range"], "clip_range")
-        limit = p["value_clip_range"]
-        self.value_clip_range = None if limit is None else schedule(limit, "value_clip_range")
-        distribution = self.codec.distribution
+        limit = p["clip_range_vf"]
+        self.clip_range_vf = None if limit is None else schedule(limit, "clip_range_vf")
+        distribution = self.actions.distribution
         self.network = make_network(
             p["network"],
             self.encoder.shapes,
@@ -172,17 +161,18 @@ class PPO(ActsInWorkers, BaseAgent):
             rng=self.rng,
         )
         limit_threads(p["threads"])
-        self.network.extra[:] = p["log_std"]
+        self.network.extra[:] = p["log_std_init"]
+        # The epsilon of the authors' code; Adam's paper suggests 1e-8.
         self.optimizer = Adam(self.network.parameters, epsilon=1e-5)
         example = self.encoder.example
         self.observation_normalizer: ObservationNormalizer | None = None
-        if p["normalize_observations"]:
+        if p["norm_obs"]:
             self.observation_normalizer = ObservationNormalizer(example.shape)
             example = example.astype(np.float32)
         self.reward_normalizer: RewardNormalizer | None = None
-        if p["normalize_rewards"]:
-            self.reward_normalizer = RewardNormalizer(self.n_envs, p["discount"])
-        self.rollout = RolloutBuffer(p["n_steps"], self.n_envs, example, self.codec.example)
+        if p["norm_reward"]:
+            self.reward_normalizer = RewardNormalizer(self.n_envs, p["gamma"])
+        self.rollout = RolloutBuffer(p["n_steps"], self.n_envs, example, self.actions.example)
         self.steps = 0  # environment steps observed
         self.latest: dict[str, float] = {}  # metrics of the latest rollout
 
@@ -191,17 +181,17 @@ class PPO(ActsInWorkers, BaseAgent):
     def act(self, state: Any, episode_num: int) -> Any:
         """Draw actions from the policy; in evaluation take the likeliest ones."""
         observations = self._encode(state, learn=self.training)  # [N, ...]
-        network, distribution = self.network, self.codec.distribution
+        network, distribution = self.network, self.actions.distribution
         outputs = network.tonumpy(network.predict(network.asarray(observations), POLICY))
         if not self.training:
             drawn = distribution.mode(outputs)
         else:
             drawn = distribution.sample(outputs, network.tonumpy(network.extra), self.rng)
             self.rollout.begin(observations, drawn)
-        return self.codec.single(drawn) if self.encoder.is_single(state) else self.codec(drawn)
+        return self.actions.single(drawn) if self.encoder.is_single(state) else self.actions(drawn)
 
     def acted_state(self) -> tuple[Array, ...]:
-        """The observations as they were normalised, and what was drawn for them."""
+        """The observations as they were normalized, and what was drawn for them."""
         step = self.rollout.step
         return self.rollout.observations[step], self.rollout.actions[step]
 
@@ -236,9 +226,10 @@ class PPO(ActsInWorkers, BaseAgent):
         rows = transition.env_ids  # fewer than N where others were reset instead
         if rows is None or len(rows) == self.n_envs:
             rows = None
-        # The policy stays the same to the end of the rollout, so values beyond may be had now.
-        beyond = self._values(transition.ob) if np.count_nonzero(truncated) else 0.0
-        rollout.finish(transition.reward, terminated, truncated, beyond, rows)
+        # The policy stays the same to the end of the rollout, so what the values of true final
+        # observations will be may be asked now.
+        final_values = self._values(transition.ob) if np.count_nonzero(truncated) else 0.0
+        rollout.finish(transition.reward, terminated, truncated, final_values, rows)
         self.steps += self.n_envs if rows is None else len(rows)
         if rollout.full:
             rollout.last_values[slice(None) if rows is None else rows] = self._values(transition.ob)
@@ -256,37 +247,34 @@ class PPO(ActsInWorkers, BaseAgent):
         batch_size = min(p["batch_size"] or size, size)
         rollout = self._rollout_batch(batch_size)
         begun = self.steps - len(rollout.values)  # so that schedules begin with their first value
-        limit = self.value_clip_range
-        pace = Pace(
-            self.learning_rate(begun),
-            self.clip_range(begun),
-            None if limit is None else limit(begun),
-        )
         if len(rollout.values) <= batch_size:  # one piece, the same in every epoch
             rollout = self._normalized(rollout)
-        for epoch in range(p["epochs"]):
-            watch = epoch == p["epochs"] - 1 or p["target_kl"] is not None
-            watched, far = self._epoch(rollout, batch_size, pace, watch)
-            if far:
+        for epoch in range(p["n_epochs"]):
+            measure = epoch == p["n_epochs"] - 1 or p["target_kl"] is not None
+            measured, too_far = self._epoch(rollout, batch_size, begun, measure)
+            if too_far:
                 break
-        self._note(rollout, watched, pace)
+        means = [sum(map(float, column)) / len(column) for column in zip(*measured, strict=True)]
+        self._note(rollout, begun, dict(zip(MEASURES, means, strict=True)))
 
     def _epoch(
-        self, rollout: Batch, batch_size: int, pace: Pace, watch: bool
+        self, rollout: Batch, batch_size: int, begun: int, measure: bool
     ) -> tuple[list[tuple[Array, ...]], bool]:
-        """One pass over the rollout: what was watched, and whether the policy moved far enough."""
-        p, network = self.parameters, self.network
-        watched = []
+        """One pass over the rollout: what was measured, and whether the policy moved too far."""
+        p, network, rate = self.parameters, self.network, self.learning_rate(begun)
+        measured = []
         for batch in self._minibatches(rollout, batch_size):
-            found = self._gradients(batch, pace, watch)
-            if watch:
-                watched.append(found)
-                if p["target_kl"] is not None and found[KL] > 1.5 * p["target_kl"]:
-                    return watched, True
-            if p["max_gradient_norm"] is not None:
-                clip_by_global_norm(network.gradients, p["max_gradient_norm"])
-            self.optimizer.step(network.parameters, network.gradients, pace.learning_rate)
-        return watched, False
+            values = self._gradients(batch, begun, measure)
+            if measure:
+                measured.append(values)
+                # The factor is that of OpenAI's Spinning Up, which stops early by the KL too; the
+                # paper does not stop.
+                if p["target_kl"] is not None and values[KL] > 1.5 * p["target_kl"]:
+                    return measured, True
+            if p["max_grad_norm"] is not None:
+                clip_by_global_norm(network.gradients, p["max_grad_norm"])
+            self.optimizer.step(network.parameters, network.gradients, rate)
+        return measured, False
 
     def _rollout_batch(self, piece: int) -> Batch:
         """All steps of the rollout, ``B <= T * N``, with what the policy that acted thought."""
@@ -301,24 +289,24 @@ class PPO(ActsInWorkers, BaseAgent):
             part = slice(start, start + piece)
             # As in acting: without dropout, and by the running statistics of a batch norm.
             outputs, value = network.predict_all(observations[part])
-            judged = self.codec.distribution.evaluate(outputs, network.extra, actions[part])
+            evaluation = self.actions.distribution.evaluate(outputs, network.extra, actions[part])
             values[part] = network.tonumpy(value)[:, 0]
-            log_probs[part] = network.tonumpy(judged.log_probs)
+            log_probs[part] = network.tonumpy(evaluation.log_probs)
         rewards = rollout.rewards
         if self.reward_normalizer is not None:
-            self.reward_normalizer.update(rewards, rollout.dones, rollout.held)
+            self.reward_normalizer.update(rewards, rollout.dones, rollout.taken)
             rewards = self.reward_normalizer(rewards)
         advantages = rollout.advantages(
-            values.reshape(shape), rewards, p["discount"], p["gae_decay"]
+            values.reshape(shape), rewards, p["gamma"], p["gae_lambda"]
         ).reshape(size)
         columns = (log_probs, values, advantages, advantages + values)
         batch = Batch(observations, actions, *map(network.asarray, columns))
-        if rollout.held.all():
+        if rollout.taken.all():
             return batch
-        return batch.take(network.asarray(rollout.held.reshape(size).nonzero()[0]))
+        return batch.take(network.asarray(rollout.taken.reshape(size).nonzero()[0]))
 
     def _minibatches(self, rollout: Batch, size: int) -> Iterator[Batch]:
-        """The rollout in random pieces, normalised; as it is, unshuffled, where it is one piece."""
+        """The rollout in random pieces, normalized; as it is, unshuffled, where it is one piece."""
         total = len(rollout.values)
         if total <= size:
             yield rollout
@@ -328,50 +316,113 @@ class PPO(ActsInWorkers, BaseAgent):
             yield self._normalized(rollout.take(order[start : start + size]))
 
     def _normalized(self, batch: Batch) -> Batch:
-        if not self.parameters["normalize_advantages"]:
+        if not self.parameters["normalize_advantage"]:
             return batch
+        # Each minibatch by itself, as the common implementations do; the paper does not say.
         centred = batch.advantages - batch.advantages.mean()
         deviation = (centred @ centred / len(centred)) ** 0.5
         return batch._replace(advantages=centred / (deviation + 1e-8))
 
-    def _gradients(self, batch: Batch, pace: Pace, watch: bool) -> tuple[Array, ...]:
-        """Fill the network's gradients; give the values of `WATCHED` if asked."""
-        p, network, distribution = self.parameters, self.network, self.codec.distribution
+    def _gradients(self, batch: Batch, begun: int, measure: bool) -> tuple[Array, ...]:
+        """Fill the network's gradients; give the values of `MEASURES` if asked."""
+        p, network, distribution = self.parameters, self.network, self.actions.distribution
         outputs, values = network.forward(batch.observations)
-        judged = distribution.evaluate(outputs, network.extra, batch.actions)
-        policy = clipped_policy_loss(
-            judged.log_probs, batch.log_probs, batch.advantages, pace.clip_range
+        evaluation = distribution.evaluate(outputs, network.extra, batch.actions)
+        clip_range = self.clip_range(begun)
+        policy_losses, by_log_probs, ratios = clipped_policy_loss(
+            evaluation.log_probs, batch.log_probs, batch.advantages, clip_range
         )
-        value = value_loss(values[:, 0], batch.returns, batch.values, pace.value_clip_range)
-        by_entropy = -p["entropy_coefficient"] / len(batch.values)
-        by_outputs, by_extra = distribution.gradient(judged, policy.gradient, by_entropy)
-        network.backward((by_outputs, p["value_coefficient"] * value.gradient[:, None]))
+        limit = None if self.clip_range_vf is None else self.clip_range_vf(begun)
+        value_losses, by_values = value_loss(values[:, 0], batch.returns, batch.values, limit)
+        by_entropy = -p["ent_coef"] / len(batch.values)
+        by_outputs, by_extra = distribution.gradient(evaluation, by_log_probs, by_entropy)
+        network.backward((by_outputs, p["vf_coef"] * by_values[:, None]))
         if by_extra is not None:
             network.extra_gradient[:] = by_extra
-        if not watch:
+        if not measure:
             return ()
-        entropy, ratios = distribution.entropies(judged).mean(), policy.ratios
-        distance, clipped = approximate_kl(ratios), clip_fraction(ratios, pace.clip_range)
-        return policy.value, value.value, entropy, distance, clipped
+        entropy = distribution.entropies(evaluation).mean()
+        kl, clipped = approximate_kl(ratios), clip_fraction(ratios, clip_range)
+        return policy_losses.mean(), value_losses.mean(), entropy, kl, clipped
 
-    def _note(self, rollout: Batch, watched: list[tuple[Array, ...]], pace: Pace) -> None:
+    def _note(self, rollout: Batch, begun: int, measures: dict[str, float]) -> None:
         """What `metrics` will say."""
-        means = [sum(map(float, column)) / len(column) for column in zip(*watched, strict=True)]
         returns, values = map(self.network.tonumpy, (rollout.returns, rollout.values))
         spread = float(returns.var())
-        explained = 1.0 - float((returns - values).var()) / spread if spread > 0 else 0.0
         self.latest = {
-            **dict(zip(WATCHED, means, strict=True)),
-            "explained_variance": explained,
-            "learning_rate": pace.learning_rate,
-            "clip_range": pace.clip_range,
+            **measures,
+            "explained_variance": 1 - float((returns - values).var()) / spread if spread else 0.0,
+            "learning_rate": self.learning_rate(begun),
+            "clip_range": self.clip_range(begun),
             "updates": float(self.optimizer.updates),
         }
         if len(self.network.extra):
-            self.latest["standard_deviation"] = float(
-                np.exp(self.network.tonumpy(self.network.extra)).mean()
-            )
+            log_std = self.network.tonumpy(self.network.extra)
+            self.latest["standard_deviation"] = float(np.exp(log_std).mean())
 
     def metrics(self, episode_num: int) -> dict[str, float]:
         """Of the latest rollout: losses and what the policy did (means of the last epoch)."""
         return dict(self.latest)
+
+
+def clipped_policy_loss(
+    log_probs: Array, old_log_probs: Array, advantages: Array, clip_range: float
+) -> tuple[Array, Array, Array]:
+    """The negative clipped surrogate objective, equation 7 of the paper.
+
+    Args:
+        log_probs: of the actions taken, under the policy that learns, ``[B]``.
+        old_log_probs: under the policy that acted, ``[B]``.
+        advantages: ``[B]``.
+        clip_range: how far from 1 the ratio of probabilities earns anything.
+
+    Returns:
+        The losses, the gradient of their mean by the log-probabilities, and the ratios, ``[B]``.
+    """
+    xp = namespace_of(log_probs)
+    ratios = xp.exp(log_probs - old_log_probs)
+    plain = ratios * advantages
+    clipped = xp.clip(ratios, 1.0 - clip_range, 1.0 + clip_range) * advantages
+    scale = -1.0 / len(log_probs)
+    # The ratio's derivative by its logarithm is the ratio; where clipping won, it is a constant.
+    return -xp.minimum(plain, clipped), plain * (plain <= clipped) * scale, ratios
+
+
+def approximate_kl(ratios: Array) -> Array:
+    """Mean divergence of the acting from the learning policy; never negative.
+
+    Source: Schulman (2020), Approximating KL divergence (the estimator k3).
+    """
+    xp = namespace_of(ratios)
+    return xp.sum((ratios - 1.0) - xp.log(ratios)) / len(ratios)
+
+
+def clip_fraction(ratios: Array, clip_range: float) -> Array:
+    """The part of the samples whose ratio is outside the clip range."""
+    xp = namespace_of(ratios)
+    return xp.sum(xp.abs(ratios - 1.0) > clip_range) / len(ratios)
+
+
+def value_loss(
+    values: Array, returns: Array, old_values: Array, clip_range: float | None = None
+) -> tuple[Array, Array]:
+    """Squared errors of the values ``[B]``, and the gradient of their mean.
+
+    Args:
+        values: predictions, ``[B]``.
+        returns: targets, ``[B]``.
+        old_values: predictions before the update, ``[B]``.
+        clip_range: a prediction gains nothing by moving farther than this from the old one; None
+            for no limit. The paper has none. The larger of both errors counts, as in the authors'
+            code; stable-baselines3 counts that of the limited prediction alone.
+    """
+    xp, count = namespace_of(values), len(values)
+    errors = values - returns
+    squares = errors * errors
+    if clip_range is None:
+        return squares, errors * (2.0 / count)
+    moved = values - old_values
+    limited = old_values + xp.clip(moved, -clip_range, clip_range) - returns
+    limited_squares = limited * limited
+    active = (squares >= limited_squares) | (xp.abs(moved) <= clip_range)
+    return xp.maximum(squares, limited_squares), errors * active * (2.0 / count)

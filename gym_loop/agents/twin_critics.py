@@ -1,11 +1,32 @@
-"""Two critics of continuous actions, in one network, with targets that follow them slowly."""
+"""The networks of SAC and TD3: an actor, and two critics of its actions with slow targets."""
 
 from __future__ import annotations
 
-from gym_loop.nn.losses import smaller_of, td_loss
-from gym_loop.nn.namespace import Array, namespace_of
-from gym_loop.nn.optimizers import Adam, follow
-from gym_loop.nn.protocol import Network
+from typing import Any
+
+from gym_loop.agents.off_policy import OffPolicyAgent
+from gym_loop.nn.arrays import Array, namespace_of
+from gym_loop.nn.networks import Network, make_network
+from gym_loop.nn.optimizers import Adam, polyak_update
+from gym_loop.nn.threads import limit_threads
+from gym_loop.schema.parameters import Field, Parameters
+
+MLP = "gym_loop.nn.mlp:MLP"
+# The layers that SAC and TD3 are known with; a run file names what differs.
+MLP_PARAMETERS = {"hidden": [256, 256], "activation": "relu", "init": "uniform"}
+
+
+class CriticParameters(Parameters):
+    """The parameters of the critics."""
+
+    critic_network: str | None = Field(
+        None,
+        description="Class of the critics' network, where it is another one; it takes observation"
+        " and action: a torch.nn.Module a dictionary of both.",
+    )
+    critic_parameters: dict[str, Any] | None = Field(
+        None, description="Its parameters, where they are not those of network."
+    )
 
 
 class TwinCritics:
@@ -35,32 +56,74 @@ class TwinCritics:
         """One gradient update towards ``targets``; losses and the first values, ``[B]`` all."""
         network = self.network
         first, second = network.forward(join(observations, actions))
-        one = td_loss(first[:, 0], targets, huber=None)
-        two = td_loss(second[:, 0], targets, huber=None)
-        network.backward((one.gradient[:, None], two.gradient[:, None]))
+        # Half the squared error of each, as SAC's paper has it; TD3's leaves out the half.
+        errors, other_errors = first[:, 0] - targets, second[:, 0] - targets
+        count = len(targets)
+        network.backward(((errors / count)[:, None], (other_errors / count)[:, None]))
         self.optimizer.step(network.parameters, network.gradients, learning_rate)
-        return one.losses + two.losses, first[:, 0]
+        return 0.5 * errors * errors + 0.5 * other_errors * other_errors, first[:, 0]
 
-    def judge(self, observations: Array, actions: Array) -> tuple[Array, Array]:
+    def smaller_value(self, observations: Array, actions: Array) -> tuple[Array, Array]:
         """The smaller value ``[B]``, and the gradient by the actions of its negative mean."""
-        first, second = self.network.forward(join(observations, actions))
-        values, chosen = smaller_of(first[:, 0], second[:, 0])
-        scale = -1.0 / len(values)
-        to_first = chosen * scale
+        first, second = (one[:, 0] for one in self.network.forward(join(observations, actions)))
+        xp, scale = namespace_of(first), -1.0 / len(first)
+        to_first = xp.asarray(first <= second, dtype=first.dtype) * scale
         gradients = to_first[:, None], (scale - to_first)[:, None]
-        return values, self.network.input_gradient(gradients)[:, -self.size :]
+        return xp.minimum(first, second), self.network.input_gradient(gradients)[:, -self.size :]
 
-    def judge_by_first(self, observations: Array, actions: Array) -> tuple[Array, Array]:
+    def first_value(self, observations: Array, actions: Array) -> tuple[Array, Array]:
         """The same by the first critic alone."""
         (values,) = self.network.forward(join(observations, actions), 0)
         gradient = namespace_of(values).full_like(values, -1.0 / len(values))
         return values[:, 0], self.network.input_gradient((gradient,))[:, -self.size :]
 
-    def follow(self, mix: float) -> None:
-        """Move the targets."""
-        network, scratch = self.network, self.optimizer.scratch
-        follow(self.target.parameters, network.parameters, mix, scratch)
+    def move_target(self, tau: float) -> None:
+        """Move the target network to the one that learns."""
+        network = self.network
+        polyak_update(self.target.parameters, network.parameters, tau, self.optimizer.scratch)
         self.target.copy_buffers(network)
+
+
+def make_actor_and_critics(
+    agent: OffPolicyAgent, outputs: int, extra: int = 0
+) -> tuple[Network, TwinCritics]:
+    """The networks that the parameters of an agent name.
+
+    Args:
+        agent: whose actions are bounded.
+        outputs: of the actor.
+        extra: number of the actor's parameters besides; see `Network`.
+    """
+    p, shapes, size = agent.parameters, agent.encoder.shapes, agent.actions.size
+    actor = make_network(
+        p["network"],
+        shapes,
+        (outputs,),
+        _known_parameters(p["network"]) | p["network_parameters"],
+        output_gains=(0.01,),  # actions in the middle at first
+        extra=extra,
+        device=p["device"],
+        rng=agent.rng,
+    )
+    parameters = p["critic_parameters"]
+    if parameters is None:
+        parameters = {} if p["critic_network"] else p["network_parameters"]
+    class_string = p["critic_network"] or p["network"]
+    critics = make_network(
+        class_string,
+        {"observation": shapes, "action": (size,)},
+        (1, 1),
+        _known_parameters(class_string) | parameters,
+        output_gains=(1.0, 1.0),
+        device=p["device"],
+        rng=agent.rng,
+    )
+    limit_threads(p["threads"])
+    return actor, TwinCritics(critics, size)
+
+
+def _known_parameters(class_string: str) -> dict[str, Any]:
+    return MLP_PARAMETERS if class_string == MLP else {}
 
 
 def join(observations: Array, actions: Array) -> Array:

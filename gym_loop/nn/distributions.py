@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gym_loop.nn.namespace import Array, namespace_of, one_hot
+from gym_loop.nn.arrays import Array, namespace_of, one_hot
 
 
 class Evaluation(NamedTuple):

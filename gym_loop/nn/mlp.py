@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import ConfigError, StateError
-from gym_loop.nn.initialization import orthogonal, uniform
+from gym_loop.nn.networks import orthogonal, uniform
 from gym_loop.nn.workspace import Layout, Weights, Workspace
 from gym_loop.schema.class_strings import did_you_mean
 
@@ -118,18 +118,12 @@ class MLP:
         work.forward(self._last_weights)
         return work.results
 
-    def backward(self, gradients: Sequence[Array], *, to_inputs: bool = False) -> Array | None:
-        """Write `gradients` from those by the outputs of the last `forward`.
-
-        Args:
-            gradients: ``[B, out]`` for each output.
-            to_inputs: return the gradient by the inputs ``[B, inputs]`` as well.
-        """
+    def backward(self, gradients: Sequence[Array]) -> None:
+        """Write `gradients` from those by the outputs ``[B, out]`` of the last `forward`."""
         work = self._last
         assert work is not None, "backward() follows forward()"
         assert self._last_weights is self._weights, "backward() follows forward() of all outputs"
         work.backward(self._weights, self._weight_gradients, gradients)
-        return work.input_gradient(self._weights, gradients) if to_inputs else None
 
     def input_gradient(self, gradients: Sequence[Array]) -> Array:
         """The gradient by the inputs ``[B, inputs]`` alone, from those by the last outputs."""
@@ -172,7 +166,7 @@ class MLP:
     def clone(self) -> MLP:
         """An equal network that shares nothing with this one."""
         layout = self.layout
-        twin = MLP(
+        twin = type(self)(
             (layout.inputs,),
             layout.outputs,
             hidden=layout.hidden,
@@ -199,7 +193,13 @@ class MLP:
         Raises:
             StateError: they are of another network.
         """
-        put_back(self.parameters, state["parameters"])
+        saved = state["parameters"]
+        if saved.shape != self.parameters.shape:
+            raise StateError(
+                f"the network has {self.parameters.size} parameters now, but had {saved.size} when"
+                " it was saved; give it the layers of then"
+            )
+        self.parameters[:] = saved
 
 
 def _shapes(layout: Layout, extra: int) -> dict[str, tuple[int, ...]]:
@@ -235,17 +235,3 @@ def _check(hidden: Sequence[int], activation: str, init: str) -> None:
         raise ConfigError(
             f"the network's hidden {hidden!r} must be a list of positive integers, [64, 64] say"
         )
-
-
-def put_back(parameters: Any, saved: Any) -> None:
-    """Copy saved parameters into those of a network, where its views see them.
-
-    Raises:
-        StateError: they are of another network.
-    """
-    if saved.shape != parameters.shape:
-        raise StateError(
-            f"the network has {parameters.size} parameters now, but had {saved.size} when it was"
-            " saved; give it the layers of then"
-        )
-    parameters[:] = saved

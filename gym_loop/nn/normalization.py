@@ -70,30 +70,30 @@ class RewardNormalizer:
 
     Args:
         n_envs: number of environments N.
-        discount: of the return.
+        gamma: discount of the return.
         clip: largest absolute value that comes out.
     """
 
-    def __init__(self, n_envs: int, discount: float, clip: float = 10.0) -> None:
+    def __init__(self, n_envs: int, gamma: float, clip: float = 10.0) -> None:
         self.moments = RunningMoments()
         self.returns = np.zeros(n_envs)
-        self.discount, self.clip = discount, clip
+        self.gamma, self.clip = gamma, clip
 
-    def update(self, rewards: Array, dones: Array, held: Array) -> None:
+    def update(self, rewards: Array, dones: Array, taken: Array) -> None:
         """Take in steps, ``[T, N]`` each.
 
         Args:
             rewards: 0 where there was no step.
             dones: ends of episodes.
-            held: where there was a step.
+            taken: where there was a step.
         """
         totals = np.empty(rewards.shape)
         for step, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
-            self.returns *= self.discount
+            self.returns *= self.gamma
             self.returns += reward
             totals[step] = self.returns
             self.returns[done] = 0.0
-        self.moments.update(totals[held])
+        self.moments.update(totals[taken])
 
     def __call__(self, rewards: Array) -> Array:
         """Scale rewards; float32."""

@@ -122,34 +122,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _within(low: float, high: float) -> AfterValidator:
-    def checked(value: Any) -> Any:
+    def check(value: Any) -> Any:
         if problem := schedule_problem(value, low, high):
             raise ValueError(problem)
         return value
 
-    return AfterValidator(checked)
+    return AfterValidator(check)
 
 
-# The types of parameters that take a number or a schedule of numbers.
+# The types of parameters: a number or a schedule as a run file writes it.
 NonNegativeSchedule = Annotated[float | dict[str, Any], _within(0.0, math.inf)]
 FractionSchedule = Annotated[float | dict[str, Any], _within(0.0, 1.0)]
-
-
-def due_updates(
-    steps: int, learnt_at: int, every: int, updates: int, copies: int
-) -> tuple[int, int]:
-    """How many gradient updates are due, and the step up to which they make up for steps.
-
-    Args:
-        steps: environment steps so far.
-        learnt_at: what the last call returned as the second; 0 at first.
-        every: environment steps from one time of learning to the next.
-        updates: at each of these times; -1 for as many as steps were taken.
-        copies: that step at once.
-    """
-    # What was observed without a call (random episodes) is not caught up with.
-    behind = min(steps - learnt_at, every + copies - 1)
-    times, rest = divmod(behind, every)
-    if not times:
-        return 0, learnt_at
-    return times * (every if updates == -1 else updates), steps - rest

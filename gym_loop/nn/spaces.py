@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.spaces.utils import flatten_space
 
 from gym_loop.errors import SpaceError
-from gym_loop.nn.advice import action_advice, cannot_act, observation_advice
 from gym_loop.nn.distributions import (
     Bernoulli,
     Categorical,
@@ -17,7 +18,7 @@ from gym_loop.nn.distributions import (
     Distribution,
     MultiCategorical,
 )
-from gym_loop.nn.nesting import Shapes
+from gym_loop.nn.networks import Shapes
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +40,7 @@ class ObservationEncoder:
 
     Attributes:
         shape: of an encoded observation.
-        shapes: the same, or those of the parts; see `gym_loop.nn.nesting`.
+        shapes: the same, or those of the parts; see `gym_loop.nn.networks`.
         packed: an example of a packed observation.
 
     Raises:
@@ -147,6 +148,42 @@ def _flat(parts: list[Array]) -> Array:
     return np.concatenate([row * pixel if row.dtype == np.uint8 else row for row in rows], axis=1)
 
 
+class DiscreteActions:
+    """Discrete actions as numbers from 0, ``[N]``, and back.
+
+    Args:
+        space: action space of one environment.
+        agent: name of the agent, for messages.
+
+    Attributes:
+        n: number of choices.
+        example: of what the agent chooses and a replay stores.
+
+    Raises:
+        SpaceError: a space of another kind.
+    """
+
+    def __init__(self, space: Any, agent: str) -> None:
+        if not isinstance(space, spaces.Discrete):
+            raise cannot_act(agent, space, "Discrete actions")
+        self.n, self.start, self.dtype = int(space.n), space.start, space.dtype
+        self.example = np.zeros((), np.int64)
+
+    def __call__(self, numbers: Array) -> Array:
+        """Actions ``[N]`` from numbers ``[N]``."""
+        actions: Array = (numbers + self.start).astype(self.dtype, copy=False)
+        return actions
+
+    def single(self, numbers: Array) -> Any:
+        """The action of a single environment, without an axis."""
+        return self(numbers)[0]
+
+    def stored(self, actions: Any) -> Array:
+        """Numbers ``[N]`` from one action or N of them."""
+        numbers: Array = np.asarray(actions) - self.start
+        return numbers
+
+
 class BoundedActions:
     """Continuous actions as numbers from -1 to 1, ``[N, A]``, and back to their bounds.
 
@@ -156,6 +193,7 @@ class BoundedActions:
 
     Attributes:
         size: number of dimensions A.
+        example: of what the agent chooses and a replay stores.
 
     Raises:
         SpaceError: a space of another kind, or one without finite bounds.
@@ -175,22 +213,27 @@ class BoundedActions:
             )
         self.shape, self.dtype = space.shape, space.dtype
         self.size = math.prod(space.shape)
+        self.example = np.zeros(self.size, np.float32)
         self.low, self.high = space.low, space.high
         self.half = self.high / 2 - self.low / 2
         self.middle = self.high / 2 + self.low / 2
         # Where both bounds are the same number, there is nothing to choose.
         self.inverse = np.divide(1.0, self.half, where=self.half > 0, out=np.zeros_like(self.half))
 
-    def __call__(self, units: Array) -> Array:
+    def __call__(self, numbers: Array) -> Array:
         """Actions ``[N, *shape]`` from numbers ``[N, A]``."""
-        actions = units.reshape(-1, *self.shape) * self.half + self.middle
+        actions = numbers.reshape(-1, *self.shape) * self.half + self.middle
         clipped: Array = np.clip(actions, self.low, self.high).astype(self.dtype, copy=False)
         return clipped
 
-    def units(self, actions: Any) -> Array:
+    def single(self, numbers: Array) -> Any:
+        """The action of a single environment, an array without an axis of environments."""
+        return self(numbers)[0, ...]
+
+    def stored(self, actions: Any) -> Array:
         """Numbers ``[N, A]`` from one action or N of them."""
-        found: Array = (np.asarray(actions) - self.middle) * self.inverse
-        return found.reshape(-1, self.size).astype(np.float32, copy=False)
+        numbers: Array = (np.asarray(actions) - self.middle) * self.inverse
+        return numbers.reshape(-1, self.size).astype(np.float32, copy=False)
 
 
 class ActionCodec:
@@ -256,3 +299,62 @@ class ActionCodec:
             actions = np.clip(actions, -1.0, 1.0) * half + middle
         clipped: Array = np.clip(actions, *self.clip).astype(self.dtype, copy=False)
         return clipped
+
+
+# -- what to change where an agent cannot use a space; each piece of advice works --------------
+
+_OWN = "name a wrapper of your own in the run file (env.wrappers: [{class: my_wrappers.py:Mine}])"
+
+
+def observation_advice(space: Any, is_usable: Callable[[Any], bool]) -> str:
+    """How the observations of an environment become some that a network can learn from.
+
+    Args:
+        space: of the whole observations.
+        is_usable: whether a network can learn from a space.
+    """
+    own = f"{_OWN}, a gymnasium.ObservationWrapper that makes a Box of them"
+    if isinstance(space, spaces.Dict):
+        usable = [str(key) for key, part in space.spaces.items() if is_usable(part)]
+        if usable:
+            keys = ", ".join(map(repr, usable))
+            return (
+                "leave that part out with a wrapper in the run file (env.wrappers: [{class:"
+                " gymnasium.wrappers:FilterObservation, parameters: {filter_keys: "
+                f"[{keys}]}}}}]); or {own}"
+            )
+    try:
+        flat = flatten_space(space)
+    except (NotImplementedError, ValueError):  # a kind that Gymnasium can't flatten
+        return own
+    if isinstance(flat, spaces.Box) and math.prod(flat.shape):
+        return (
+            "flatten them with a wrapper in the run file (env.wrappers:"
+            f" [{{class: gymnasium.wrappers:FlattenObservation}}]); or {own}"
+        )
+    return own
+
+
+def action_advice(space: Any, *, refused_by: str) -> str:
+    """Which of our agents take an action space; else how it becomes one that they take."""
+    agents = [name for name in _agents_for(space) if name != refused_by]
+    if agents:
+        names = " or ".join(f"gym_loop.agents.{name.lower()}:{name}" for name in agents)
+        return f"use another agent, {names}"
+    return f"{_OWN}, a gymnasium.wrappers.TransformAction with such an action_space"
+
+
+def _agents_for(space: Any) -> list[str]:
+    if isinstance(space, spaces.Discrete):
+        return ["PPO", "DQN"]
+    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)):
+        return ["PPO"]
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+        return []
+    return ["PPO", "SAC", "TD3"] if space.is_bounded() else ["PPO"]
+
+
+def cannot_act(agent: str, space: Any, needs: str) -> SpaceError:
+    """The error of an agent for an action space that it does not take."""
+    advice = action_advice(space, refused_by=agent)
+    return SpaceError(f"{agent} cannot act in {space}: it needs {needs}; {advice}")

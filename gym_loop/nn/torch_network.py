@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import ConfigError, SpaceError
-from gym_loop.nn.initialization import orthogonal
-from gym_loop.nn.nesting import Shapes, split
+from gym_loop.nn.networks import Shapes, orthogonal, split
 
 Tensor = Any
 
@@ -22,7 +21,7 @@ class TorchNetwork:
     Args:
         module: takes ``[B, *input_shape]``, returns one tensor ``[B, out]`` or a tuple of them.
         shapes: of the parts of an input, where the module takes a dictionary or tuple of them;
-            this network takes them flat, see `gym_loop.nn.nesting`.
+            this network takes them flat, see `gym_loop.nn.networks`.
         outputs: sizes that the module's outputs must have, checked at its first batch; empty for
             no check.
         extra: number of parameters besides, 0 at first; see `Network`.
@@ -80,22 +79,14 @@ class TorchNetwork:
             self._outputs = (self._outputs[output],)
         return tuple(one.detach() for one in self._outputs)
 
-    def backward(self, gradients: Sequence[Tensor], *, to_inputs: bool = False) -> Tensor | None:
-        """Write `gradients` from those by the outputs of the last `forward`.
-
-        Args:
-            gradients: ``[B, out]`` for each output.
-            to_inputs: return the gradient by the inputs as well.
-        """
+    def backward(self, gradients: Sequence[Tensor]) -> None:
+        """Write `gradients` from those by the outputs ``[B, out]`` of the last `forward`."""
         import torch
 
         self._module_gradients.zero_()
-        self._inputs.grad = None
         # Without a list of what is wanted, the gradient by the inputs would be computed as well.
-        wanted = None if to_inputs else self._trained
-        torch.autograd.backward(self._outputs, tuple(gradients), inputs=wanted)
+        torch.autograd.backward(self._outputs, tuple(gradients), inputs=self._trained)
         self._outputs = ()
-        return self._inputs.grad if to_inputs else None
 
     def input_gradient(self, gradients: Sequence[Tensor]) -> Tensor:
         """The gradient by the inputs alone; `gradients` stay as they are."""

@@ -6,11 +6,14 @@ import pytest
 
 QUICK = {
     "batch_size": 32,
-    "discount": 0.5,
-    "epsilon": {"linear": [1.0, 0.1], "steps": 1000},
+    "gamma": 0.5,
+    "exploration_initial_eps": 1.0,
+    "exploration_final_eps": 0.1,
+    "exploration_steps": 1000,
     "learning_rate": 3e-3,
     "learning_starts": 50,
-    "target_every": 50,
+    "target_update_interval": 50,
+    "train_freq": 1,
     "value_range": [-1.0, 3.0],
 }
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -20,11 +23,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dueling on one trunk": {"dueling": True, "network_parameters": {"shared": True}},
     "prioritized": {"prioritized": True},
     "n_steps": {"n_steps": 3},
-    "noisy": {"noisy": True, "epsilon": 0.0},
+    "noisy": {"noisy": True, "exploration_initial_eps": 0.0, "exploration_final_eps": 0.0},
     "categorical": {"distribution": "categorical"},
     "quantile": {"distribution": "quantile", "atoms": 11},
-    "polyak": {"target_every": 1, "target_mix": 0.05},
-    "blocks": {"double": False, "train_every": 20, "gradient_steps": -1, "batch_size": 100},
+    "polyak": {"target_update_interval": 1, "tau": 0.05},
+    "blocks": {"double": False, "train_freq": 5, "gradient_steps": -1, "batch_size": 100},
 }
 RAINBOW = {
     "double": True,
@@ -32,7 +35,8 @@ RAINBOW = {
     "prioritized": True,
     "n_steps": 3,
     "noisy": True,
-    "epsilon": 0.05,
+    "exploration_initial_eps": 0.05,
+    "exploration_final_eps": 0.05,
     "network_parameters": {"hidden": [64], "activation": "relu"},
 }
 OPTIONS["all, categorical"] = {**RAINBOW, "distribution": "categorical"}

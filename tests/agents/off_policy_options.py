@@ -21,20 +21,20 @@ SMALL = {"hidden": [32, 32]}
 QUICK = {
     "batch_size": 64,
     "buffer_size": 5000,
-    "discount": 0.5,
+    "gamma": 0.5,
     "learning_rate": 3e-3,
     "learning_starts": 100,
     "network_parameters": SMALL,
-    "target_mix": 0.05,
+    "tau": 0.05,
 }
 OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
     "SAC": (SAC, {}),
-    "SAC fixed": (SAC, {"temperature": 0.05}),
-    "SAC gSDE": (SAC, {"state_dependent_exploration": 8}),
+    "SAC fixed": (SAC, {"ent_coef": 0.05}),
+    "SAC gSDE": (SAC, {"use_sde": True, "sde_sample_freq": 8}),
     "SAC n_steps": (SAC, {"n_steps": 3}),
-    "SAC blocks": (SAC, {"train_every": 16, "gradient_steps": -1}),
+    "SAC blocks": (SAC, {"train_freq": 4, "gradient_steps": -1}),
     "TD3": (TD3, {}),
-    "TD3 wandering": (TD3, {"noise": "ornstein-uhlenbeck", "noise_std": 0.3}),
+    "TD3 wandering": (TD3, {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.3}),
     "TD3 n_steps": (TD3, {"n_steps": 3, "policy_delay": 1}),
 }
 BOXES = {

@@ -28,15 +28,15 @@ class Rollouts(PPO):
         super().observe(transition)
         rollout, step = self.rollout, self.rollout.step - 1
         for row, copy in enumerate(transition.env_ids.tolist()):
-            assert rollout.held[step, copy]
+            assert rollout.taken[step, copy]
             if transition.truncated[row]:
-                assert rollout.bootstraps[step, copy] == values[row]
+                assert rollout.final_values[step, copy] == values[row]
             if rollout.full:
                 assert rollout.last_values[copy] == values[row]
 
     def _learn(self) -> None:
         rollout = self.rollout
-        for step, copy in zip(*rollout.held.nonzero(), strict=True):
+        for step, copy in zip(*rollout.taken.nonzero(), strict=True):
             names = ("observations", "actions", "rewards", "terminated", "truncated")
             self.noted[copy].append(
                 {name: np.array(getattr(rollout, name)[step, copy]) for name in names}
@@ -72,7 +72,7 @@ def scripted(copy: int, count: int) -> list[tuple[int, int, bool, bool]]:
 @pytest.mark.parametrize("n_steps", [5, 6])
 def test_rollouts(mode: AutoresetMode, n_steps: int) -> None:
     env = make_copies("sync", mode)
-    agent = made(Rollouts, env, n_steps=n_steps, batch_size=6, epochs=1)
+    agent = made(Rollouts, env, n_steps=n_steps, batch_size=6, n_epochs=1)
     VectorLoop(agent, env, max_steps=150).train()
     env.close()
     for copy, noted in enumerate(agent.noted):
@@ -88,11 +88,11 @@ def test_rollouts(mode: AutoresetMode, n_steps: int) -> None:
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_replay(mode: AutoresetMode, n_steps: int) -> None:
     env = make_copies("sync", mode)
-    agent = made(DQN, env, n_steps=n_steps, discount=0.5, buffer_size=600, learning_starts=10**6)
+    agent = made(DQN, env, n_steps=n_steps, gamma=0.5, buffer_size=600, learning_starts=10**6)
     VectorLoop(agent, env, max_steps=150).train()
     env.close()
     replay = agent.replay
-    slots = replay.held[: replay.filled].nonzero()[0]
+    slots = replay.valid[: replay.filled].nonzero()[0]
     batch = replay.batch(slots)
     for copy in range(3):
         rows = slots % 3 == copy

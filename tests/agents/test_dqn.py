@@ -15,13 +15,15 @@ from gym_loop.nn.noisy import NoisyMLP
 from tests.agents.batch_games import Identity, Salary, each_rhythm, make, play
 from tests.agents.dqn_options import OPTIONS, QUICK
 
+GREEDY = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
+
 
 @each_rhythm
 def test_how_often_it_learns(
-    train_every: int, gradient_steps: int, n_envs: int, updates: int
+    train_freq: int, gradient_steps: int, n_envs: int, updates: int
 ) -> None:
     game = Identity(spaces.Discrete(2), n_envs)
-    parameters = {"train_every": train_every, "gradient_steps": gradient_steps}
+    parameters = {"train_freq": train_freq, "gradient_steps": gradient_steps}
     agent = make(DQN, game, **QUICK | parameters)
     play(agent, game, 100 if n_envs == 1 else 62)
     assert agent.optimizer.updates == updates
@@ -29,7 +31,7 @@ def test_how_often_it_learns(
 
 def test_random_episodes_are_learnt_from_but_not_caught_up_with() -> None:
     game = Identity(spaces.Discrete(2), 1)
-    agent = make(DQN, game, **QUICK | {"train_every": 1})
+    agent = make(DQN, game, **QUICK | {"train_freq": 1})
     for _ in range(500):
         agent.observe(Transition(game.seen[0], 0, 1.0, False, False, game.seen[0], {}))
     assert len(agent.replay) == 500
@@ -41,7 +43,7 @@ def test_random_episodes_are_learnt_from_but_not_caught_up_with() -> None:
 
 def test_all_actions_are_random_until_it_learns() -> None:
     game = Identity(spaces.Discrete(3), 1)
-    agent = make(DQN, game, **QUICK | {"epsilon": 0.0, "learning_starts": 90})
+    agent = make(DQN, game, **QUICK | GREEDY | {"learning_starts": 90})
     drawn = play(agent, game, 90)
     assert np.bincount(drawn[:, 0]).min() > 15
     assert agent.optimizer.updates == 1
@@ -52,7 +54,7 @@ def test_all_actions_are_random_until_it_learns() -> None:
 @pytest.mark.parametrize(("mix", "every"), [(1.0, 30), (0.1, 1), (0.5, 7)])
 def test_the_target_network_follows(mix: float, every: int) -> None:
     game = Identity(spaces.Discrete(2), 1)
-    parameters = {"target_mix": mix, "target_every": every, "train_every": 5}
+    parameters = {"tau": mix, "target_update_interval": every, "train_freq": 5}
     agent = make(DQN, game, **QUICK | parameters)
     expected = agent.target.parameters.copy()
     for step in range(1, 101):
@@ -80,14 +82,14 @@ def test_targets_by_hand() -> None:
 
 def test_targets_computed_ahead_are_those_of_each_batch(monkeypatch: Any) -> None:
     game = Identity(spaces.Discrete(4), 1)
-    options = OPTIONS["plain"] | {"train_every": 16, "gradient_steps": 9}
+    options = OPTIONS["plain"] | {"train_freq": 16, "gradient_steps": 9}
     agents = [make(DQN, game, **QUICK | options) for _ in range(2)]
-    assert agents[0].ahead == 16
-    agents[1]._sample = lambda count: agents[0].drawn
+    assert agents[0].batches_at_once == 16
+    agents[1]._sample = lambda count, correction: agents[0].drawn
     original = DQN._sample
 
-    def sample(count: int) -> Any:
-        agents[0].drawn = original(agents[0], count)
+    def sample(count: int, correction: float) -> Any:
+        agents[0].drawn = original(agents[0], count, correction)
         return agents[0].drawn
 
     agents[0]._sample = sample
@@ -99,8 +101,8 @@ def test_targets_computed_ahead_are_those_of_each_batch(monkeypatch: Any) -> Non
     batch = agents[0].drawn
     for start in range(0, len(batch.rewards), 32):
         part = batch.part(slice(start, start + 32))
-        following = agents[1]._predict(agents[1].target, part.next_observations)
-        agents[1]._step(part, agents[1]._targets(part, following, following), 3e-3)
+        next_outputs = agents[1]._outputs(agents[1].target, part.next_observations)
+        agents[1]._step(part, agents[1]._targets(part, next_outputs, next_outputs), 3e-3)
     np.testing.assert_allclose(
         agents[0].network.parameters, agents[1].network.parameters, atol=1e-5
     )
@@ -108,7 +110,7 @@ def test_targets_computed_ahead_are_those_of_each_batch(monkeypatch: Any) -> Non
 
 def test_noise_is_drawn_for_every_action_and_never_in_evaluation() -> None:
     game = Identity(spaces.Discrete(8), 1)
-    agent = make(DQN, game, **QUICK | {"noisy": True, "epsilon": 0.0, "learning_starts": 0})
+    agent = make(DQN, game, **QUICK | GREEDY | {"noisy": True, "learning_starts": 0})
     ob = np.array([3])
     assert len({int(agent.act(ob, 0)[0]) for _ in range(50)}) > 1
     with agent.evaluating():
@@ -170,6 +172,6 @@ def test_the_parts_that_the_options_name() -> None:
     agent = make(DQN, game, **OPTIONS["all, categorical"])
     assert isinstance(agent.replay, PrioritizedReplay)
     assert isinstance(agent.network, NoisyMLP)
-    assert agent.network.network.layout.outputs == (51, 4 * 51)
+    assert agent.network.layout.outputs == (51, 4 * 51)
     assert agent.replay.n_steps == 3
-    assert agent.ahead == 1
+    assert agent.batches_at_once == 1

@@ -17,7 +17,7 @@ from tests.agents.dqn_options import QUICK, RAINBOW, each_option
 
 @each_option
 def test_keeps_the_contract(options: dict) -> None:
-    quick = {"batch_size": 8, "learning_starts": 20, "target_every": 30}
+    quick = {"batch_size": 8, "learning_starts": 20, "target_update_interval": 30}
     check_agent(DQN, "CartPole-v1", {**quick, **options}, steps=120)
 
 
@@ -49,7 +49,7 @@ def test_a_resumed_run_may_change_what_a_parameter_says() -> None:
     game = Identity(spaces.Discrete(4), 3)
     agent = make(DQN, game, **QUICK)
     play(agent, game, 40)
-    other = make(DQN, game, **QUICK | {"learning_rate": 0.5, "epsilon": 0.25})
+    other = make(DQN, game, **QUICK | {"learning_rate": 0.5, "exploration_initial_eps": 0.25})
     other.load_state_dict(restore(None, capture(agent.state_dict())))
     assert other.learning_rate(0) == 0.5
     assert other.epsilon(0) == 0.25
@@ -73,20 +73,21 @@ def test_every_parameter_is_documented_and_its_default_is_right() -> None:
     [
         ("batch_size", 0, "0 is too small; it must be at least 1"),
         ("n_steps", 0, "at least 1"),
-        ("target_every", 0, "at least 1"),
+        ("target_update_interval", 0, "at least 1"),
         ("threads", 0, "at least 1"),
-        ("train_every", 0, "at least 1"),
+        ("train_freq", 0, "at least 1"),
         ("atoms", 1, "at least 2"),
         ("buffer_size", 1, "at least 2"),
         ("learning_starts", -1, "at least 0"),
         ("gradient_steps", 0, "0 must be at least 1, or -1"),
         ("gradient_steps", -2, "or -1 for one an environment step"),
-        ("discount", 1.5, "1.5 must be from 0 to 1"),
+        ("gamma", 1.5, "1.5 must be from 0 to 1"),
         ("priority_exponent", -0.1, "must be from 0 to 1"),
-        ("target_mix", 1.1, "must be from 0 to 1"),
-        ("max_gradient_norm", 0, "must be above 0"),
-        ("epsilon", 1.5, "1.5 must be from 0.0 to 1.0"),
-        ("epsilon", {"linear": [2.0, 0.0], "steps": 9}, "2.0 must be from 0.0 to 1.0"),
+        ("tau", 1.1, "must be from 0 to 1"),
+        ("max_grad_norm", 0, "must be above 0"),
+        ("exploration_initial_eps", 1.5, "1.5 must be from 0 to 1"),
+        ("exploration_final_eps", -0.5, "-0.5 must be from 0 to 1"),
+        ("exploration_steps", 0, "at least 1"),
         ("priority_correction", -1.0, "must be from 0.0 to 1.0"),
         ("learning_rate", -1.0, "at least 0"),
         ("value_range", [1.0, 1.0], "must be two numbers, the smaller one first"),

@@ -35,7 +35,7 @@ def test_learns_with_a_module_of_the_users(workdir: Path, distribution: str | No
     (workdir / "net.py").write_text(TORCH_NET)
     game = Identity(spaces.Discrete(3), 4)
     torch_network = {"network": "net.py:Net", "network_parameters": {"width": 32}}
-    options = RAINBOW | {"noisy": False, "epsilon": 0.2, "distribution": distribution}
+    options = RAINBOW | {"noisy": False, "exploration_final_eps": 0.2, "distribution": distribution}
     agent = make(DQN, game, **QUICK | options | torch_network)
     play(agent, game, 300)
     assert reward_in_evaluation(agent, game) > 0.9
@@ -70,8 +70,8 @@ def value(agent: DQN, observations: Any) -> float:
     """The mean over observations of the best action's value."""
     network = agent.network
     if isinstance(network, NoisyMLP):
-        network.settle()
-    outputs = agent._predict(network, agent.encoder(observations))
+        network.remove_noise()
+    outputs = agent._outputs(network, agent.encoder(observations))
     return float(agent.returns.means(outputs).max(axis=1).mean())
 
 
@@ -86,9 +86,14 @@ def value(agent: DQN, observations: Any) -> float:
     ids=str,
 )
 def test_value_of_endless_work_that_is_only_truncated(options: dict) -> None:
-    learn = {**QUICK, "target_every": 20, "network_parameters": {"hidden": [8]}, **options}
+    learn = {
+        **QUICK,
+        "target_update_interval": 20,
+        "network_parameters": {"hidden": [8]},
+        **options,
+    }
     game = Salary(4, 5, terminates=False)
-    agent = make(DQN, game, **learn | {"discount": 0.9})
+    agent = make(DQN, game, **learn | {"gamma": 0.9})
     play(agent, game, 2500)
     assert value(agent, game.seen) == pytest.approx(1 / (1 - 0.9), rel=0.05)
 

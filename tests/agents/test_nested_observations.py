@@ -17,14 +17,16 @@ from gym_loop.testing import check_agent
 from tests.agents.batch_games import make, play, reward_in_evaluation
 
 QUICK: dict[Any, dict[str, Any]] = {
-    PPO: {"n_steps": 16, "batch_size": 64, "epochs": 4, "discount": 0.5, "learning_rate": 3e-3},
+    PPO: {"n_steps": 16, "batch_size": 64, "n_epochs": 4, "gamma": 0.5, "learning_rate": 3e-3},
     DQN: {
         "batch_size": 32,
-        "discount": 0.5,
-        "epsilon": {"linear": [1.0, 0.1], "steps": 1000},
+        "gamma": 0.5,
+        "exploration_initial_eps": 1.0,
+        "exploration_final_eps": 0.1,
+        "exploration_steps": 1000,
         "learning_rate": 3e-3,
         "learning_starts": 50,
-        "target_every": 50,
+        "target_update_interval": 50,
     },
 }
 each_agent = pytest.mark.parametrize("agent_class", [PPO, DQN])
@@ -115,7 +117,7 @@ def test_learns_with_a_module_that_takes_a_dictionary(workdir: Path, agent_class
 
 @pytest.mark.parametrize(
     ("agent_class", "options"),
-    [(PPO, {}), (PPO, {"normalize_observations": True}), (DQN, {}), (DQN, {"n_steps": 3})],
+    [(PPO, {}), (PPO, {"norm_obs": True}), (DQN, {}), (DQN, {"n_steps": 3})],
 )
 def test_keeps_the_contract(agent_class: type, options: dict) -> None:
     check_agent(agent_class, Signpost(), QUICK[agent_class] | options)

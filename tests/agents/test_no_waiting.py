@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
-from gym_loop.agents.ppo import PPO, Pace
+from gym_loop.agents.ppo import PPO, Scheduled
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
 from gym_loop.nn.torch_network import TorchNetwork
@@ -60,13 +60,13 @@ def test_reading_is_noticed() -> None:
         {"dueling": True, "n_steps": 3},
         {"distribution": "categorical"},
         {"distribution": "quantile", "atoms": 5},
-        {"max_gradient_norm": None, "target_mix": 0.5},
+        {"max_grad_norm": None, "tau": 0.5},
     ],
     ids=str,
 )
 def test_dqn(options: dict[str, Any]) -> None:
     game = pictures()
-    later = {"batch_size": 8, "learning_starts": 20, "train_every": 10**6}
+    later = {"batch_size": 8, "learning_starts": 20, "train_freq": 10**6}
     agent = make(DQN, game, **later, **NATURE, **options)
     play(agent, game, 10)
     with reading_refused():
@@ -98,8 +98,8 @@ class Critic(nn.Module):
     ("agent_class", "options"),
     [
         (SAC, {}),
-        (SAC, {"temperature": 0.1, "n_steps": 3}),
-        (SAC, {"state_dependent_exploration": 8}),
+        (SAC, {"ent_coef": 0.1, "n_steps": 3}),
+        (SAC, {"use_sde": True, "sde_sample_freq": 8}),
         (TD3, {}),
     ],
     ids=str,
@@ -108,7 +108,7 @@ def test_continuous_actions(agent_class: Any, options: dict[str, Any], workdir: 
     (workdir / "nets.py").write_text(NETS)
     game = Identity(spaces.Box(-1, 1, (1,)), 4)
     nets = {"network": "nets.py:Actor", "critic_network": "nets.py:Critic"}
-    later = {"batch_size": 8, "learning_starts": 20, "train_every": 10**6}
+    later = {"batch_size": 8, "learning_starts": 20, "train_freq": 10**6}
     agent = make(agent_class, game, **later, **nets, **options)
     play(agent, game, 10)
     with reading_refused():
@@ -117,16 +117,15 @@ def test_continuous_actions(agent_class: Any, options: dict[str, Any], workdir: 
     assert agent.metrics(0)["critic_loss"] > 0.0
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"entropy_coefficient": 0.01, "value_clip_range": 0.2}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"ent_coef": 0.01, "clip_range_vf": 0.2}], ids=str)
 def test_ppo(options: dict[str, Any]) -> None:
     game = pictures()
-    agent = make(PPO, game, n_steps=8, batch_size=8, epochs=1, **NATURE, **options)
+    agent = make(PPO, game, n_steps=8, batch_size=8, n_epochs=1, **NATURE, **options)
     play(agent, game, 7)
     agent.update = lambda episode: None
     play(agent, game, 1)
-    rollout, pace = agent._rollout_batch(8), Pace(1e-3, 0.2, options.get("value_clip_range"))
+    rollout = agent._rollout_batch(8)
+    scheduled = Scheduled(1e-3, 0.2, options.get("clip_range_vf"))
     with reading_refused():
-        agent._epoch(rollout, 8, pace, watch=False)
+        agent._epoch(rollout, 8, scheduled, measure=False)
     assert agent.optimizer.updates == 4

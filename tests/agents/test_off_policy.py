@@ -16,10 +16,10 @@ from tests.agents.off_policy_options import BOXES, QUICK, Wage, each_agent, each
 
 @each_rhythm
 def test_how_often_it_learns(
-    train_every: int, gradient_steps: int, n_envs: int, updates: int
+    train_freq: int, gradient_steps: int, n_envs: int, updates: int
 ) -> None:
     game = Identity(deepcopy(BOXES["one"]), n_envs)
-    parameters = {"train_every": train_every, "gradient_steps": gradient_steps}
+    parameters = {"train_freq": train_freq, "gradient_steps": gradient_steps}
     agent = make(SAC, game, **QUICK | {"learning_starts": 50, "batch_size": 8} | parameters)
     play(agent, game, 100 if n_envs == 1 else 62)
     assert agent.critics.optimizer.updates == updates
@@ -34,7 +34,7 @@ def test_batches_drawn_ahead_are_those_of_each_update(agent_class: Any) -> None:
         play(agent, game, 120)
         del agent._learn
         agent.rng = np.random.default_rng(5)
-    assert agents[0].ahead > 9
+    assert agents[0].batches_at_once > 9
     drawn = agents[1]._sample(9 * 64)
     agents[0]._sample = lambda count: drawn.part(slice(count))
     agents[0].rng, agents[1].rng = (np.random.default_rng(5) for _ in range(2))
@@ -62,7 +62,7 @@ def test_actions_are_remembered_as_they_were_taken(agent_class: Any) -> None:
     agent = make(agent_class, game, **QUICK)
     drawn = play(agent, game, 30)
     np.testing.assert_allclose(
-        agent.bounds(agent.replay.actions[:60]), drawn.reshape(60, 2), atol=1e-6
+        agent.actions(agent.replay.actions[:60]), drawn.reshape(60, 2), atol=1e-6
     )
 
 

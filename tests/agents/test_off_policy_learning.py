@@ -51,11 +51,11 @@ def test_learns_with_a_single_environment_without_an_axis(agent_class: Any) -> N
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_value_of_endless_work_that_is_only_truncated(agent_class: Any, n_steps: int) -> None:
     options: dict[str, Any] = {**QUICK, "network_parameters": {"hidden": [8]}, "n_steps": n_steps}
-    options |= {"temperature": 0.0} if agent_class is SAC else {"target_noise": 0.1}
+    options |= {"ent_coef": 0.0} if agent_class is SAC else {"target_policy_noise": 0.1}
 
-    def value(terminates: bool, discount: float, steps: int) -> float:
+    def value(terminates: bool, gamma: float, steps: int) -> float:
         game = Wage(4, 5, terminates=terminates)
-        agent = make(agent_class, game, **options | {"discount": discount})
+        agent = make(agent_class, game, **options | {"gamma": gamma})
         play(agent, game, steps)
         units = np.zeros((4, 1), np.float32)
         return float(agent.critics.target_values(game.seen, units).mean())

@@ -27,9 +27,9 @@ from tests.agents.batch_games import (
 QUICK: dict[str, Any] = {
     "n_steps": 32,
     "batch_size": 64,
-    "epochs": 4,
+    "n_epochs": 4,
     "learning_rate": 3e-3,
-    "discount": 0.5,
+    "gamma": 0.5,
 }
 SPACES = [
     spaces.Discrete(4, start=-1),
@@ -39,13 +39,13 @@ SPACES = [
 ]
 ALL_OPTIONS = {
     "clip_range": {"linear": [0.3, 0.1], "steps": 5000},
-    "entropy_coefficient": 0.01,
+    "ent_coef": 0.01,
     "learning_rate": {"exponential": [3e-3, 1e-3], "steps": 5000},
     "network_parameters": {"hidden": [32], "activation": "relu", "shared": True},
-    "normalize_observations": True,
-    "normalize_rewards": True,
+    "norm_obs": True,
+    "norm_reward": True,
     "target_kl": 0.1,
-    "value_clip_range": 0.5,
+    "clip_range_vf": 0.5,
 }
 
 
@@ -105,7 +105,7 @@ def test_plays_images_with_the_convolutional_network() -> None:
 
 
 def test_value_of_endless_work_that_is_only_truncated() -> None:
-    learn = {**QUICK, "discount": 0.9, "learning_rate": 3e-3, "network_parameters": {"hidden": [8]}}
+    learn = {**QUICK, "gamma": 0.9, "learning_rate": 3e-3, "network_parameters": {"hidden": [8]}}
     values = []
     for terminates in (False, True):
         game = Salary(8, 5, terminates=terminates)
@@ -119,7 +119,7 @@ def test_value_of_endless_work_that_is_only_truncated() -> None:
 
 def test_copies_that_are_reset_in_place_of_a_step_leave_gaps() -> None:
     game = Salary(8, 5, terminates=False)
-    agent = make(PPO, game, **{**QUICK, "discount": 0.9, "normalize_rewards": True})
+    agent = make(PPO, game, **{**QUICK, "gamma": 0.9, "norm_reward": True})
     ages, told = game.ages, 0
     for _ in range(64):
         rows = (ages >= 0).nonzero()[0]
@@ -139,7 +139,7 @@ def test_copies_that_are_reset_in_place_of_a_step_leave_gaps() -> None:
     assert agent.reward_normalizer.moments.count == told
     # of each copy, 4 to 6 of 32 steps were resets: four epochs of batches of 64
     assert agent.optimizer.updates == 2 * 4 * 4
-    assert agent._rollout_batch(64).values.shape == (int(agent.rollout.held.sum()),)
+    assert agent._rollout_batch(64).values.shape == (int(agent.rollout.taken.sum()),)
 
 
 def test_cartpole_within_50000_steps_as_it_comes() -> None:
@@ -173,7 +173,7 @@ def test_cartpole_within_50000_steps_as_it_comes() -> None:
 
 def test_the_first_update_starts_from_the_policy_that_acted() -> None:
     game = Identity(SPACES[0], 4)
-    agent = make(PPO, game, **{**QUICK, "epochs": 1, "batch_size": None})
+    agent = make(PPO, game, **{**QUICK, "n_epochs": 1, "batch_size": None})
     play(agent, game, QUICK["n_steps"])
     found = agent.metrics(0)
     assert found["approximate_kl"] == pytest.approx(0.0, abs=1e-7)
@@ -190,8 +190,8 @@ def test_target_kl_ends_the_epochs() -> None:
         play(agent, game, QUICK["n_steps"])
         return agent.metrics(0)["updates"]
 
-    assert updates(None) == QUICK["epochs"] * 2
-    assert 1 <= updates(0.001) < QUICK["epochs"] * 2
+    assert updates(None) == QUICK["n_epochs"] * 2
+    assert 1 <= updates(0.001) < QUICK["n_epochs"] * 2
 
 
 def test_schedules_follow_the_steps() -> None:
@@ -209,7 +209,7 @@ def test_schedules_follow_the_steps() -> None:
 def test_smaller_last_batches_and_whole_rollouts() -> None:
     for batch_size, updates in ((50, 3), (128, 1), (1000, 1), (None, 1)):
         game = Identity(SPACES[0], 4)
-        agent = make(PPO, game, **{**QUICK, "epochs": 1, "batch_size": batch_size})
+        agent = make(PPO, game, **{**QUICK, "n_epochs": 1, "batch_size": batch_size})
         play(agent, game, QUICK["n_steps"])
         assert agent.optimizer.updates == updates
 
@@ -268,7 +268,7 @@ def test_metrics_are_what_people_look_at() -> None:
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"])
 @pytest.mark.parametrize("options", [{}, ALL_OPTIONS], ids=["plain", "all options"])
 def test_keeps_the_contract(env: str, options: dict) -> None:
-    check_agent(PPO, env, {"n_steps": 40, "batch_size": 20, "epochs": 2, **options})
+    check_agent(PPO, env, {"n_steps": 40, "batch_size": 20, "n_epochs": 2, **options})
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -315,18 +315,18 @@ def test_every_parameter_is_documented_and_its_default_is_right() -> None:
     [
         ("n_steps", 0, "0 is too small; it must be at least 1"),
         ("batch_size", 0, "at least 1"),
-        ("epochs", 0, "at least 1"),
+        ("n_epochs", 0, "at least 1"),
         ("threads", 0, "at least 1"),
-        ("discount", 1.5, "1.5 must be from 0 to 1"),
-        ("gae_decay", -0.1, "must be from 0 to 1"),
-        ("max_gradient_norm", 0, "must be above 0"),
+        ("gamma", 1.5, "1.5 must be from 0 to 1"),
+        ("gae_lambda", -0.1, "must be from 0 to 1"),
+        ("max_grad_norm", 0, "must be above 0"),
         ("target_kl", -1.0, "must be above 0"),
-        ("entropy_coefficient", -1.0, "-1.0 is too small; it must be at least 0"),
-        ("value_coefficient", -1.0, "-1.0 is too small; it must be at least 0"),
+        ("ent_coef", -1.0, "-1.0 is too small; it must be at least 0"),
+        ("vf_coef", -1.0, "-1.0 is too small; it must be at least 0"),
         ("learning_rate", -1.0, "at least 0"),
         ("learning_rate", {"linear": [1e-3, 0.0]}, "needs steps"),
         ("clip_range", {"linaer": [1e-3, 0.0], "steps": 9}, "did you mean linear"),
-        ("value_clip_range", -0.2, "at least 0"),
+        ("clip_range_vf", -0.2, "at least 0"),
     ],
 )
 def test_values_out_of_range_are_named(name: str, value: Any, message: str) -> None:

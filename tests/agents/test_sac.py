@@ -7,27 +7,28 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gym_loop.agents.sac import SAC
-from gym_loop.nn.squashed import TanhStateGaussian
+from gym_loop.agents.sac import SAC, TanhStateGaussian
 from gym_loop.schema.parameters import check_parameters
 from tests.agents.batch_games import Identity, make, play
 
 QUICK = {
     "batch_size": 32,
     "buffer_size": 2000,
-    "discount": 0.5,
+    "gamma": 0.5,
     "learning_rate": 1e-2,
     "learning_starts": 30,
     "network_parameters": {"hidden": [16, 16]},
 }
+
+SDE = {"use_sde": True, "sde_sample_freq": 4}
 
 
 def game(n_envs: int = 4, size: int = 2) -> Identity:
     return Identity(spaces.Box(-1, 1, (size,)), n_envs)
 
 
-@pytest.mark.parametrize("target", [None, -0.5, 0.5])
-def test_the_temperature_leads_to_the_wanted_entropy(target: float | None) -> None:
+@pytest.mark.parametrize("target", ["auto", -0.5, 0.5])
+def test_the_temperature_leads_to_the_wanted_entropy(target: float | str) -> None:
     played = game()
     agent = make(SAC, played, **QUICK | {"target_entropy": target})
     play(agent, played, 500)
@@ -35,41 +36,41 @@ def test_the_temperature_leads_to_the_wanted_entropy(target: float | None) -> No
     for _ in range(50):
         play(agent, played, 1)
         entropies.append(agent.metrics(0)["entropy"])
-    assert np.mean(entropies) == pytest.approx(-2.0 if target is None else target, abs=0.4)
-    assert agent.metrics(0)["temperature"] != 1.0
+    assert np.mean(entropies) == pytest.approx(-2.0 if target == "auto" else target, abs=0.4)
+    assert agent.metrics(0)["ent_coef"] != 1.0
 
 
 def test_the_temperature_follows_its_loss() -> None:
     """A policy that is not random enough makes it grow, one too random makes it shrink."""
     for target, grows in ((5.0, True), (-20.0, False)):
         played = game()
-        options = {"target_entropy": target, "first_temperature": 0.5}
+        options = {"target_entropy": target, "ent_coef": "auto_0.5"}
         agent = make(SAC, played, **QUICK | options)
-        assert float(agent._temperature()[0]) == pytest.approx(0.5)
+        assert float(agent._coefficient()[0]) == pytest.approx(0.5)
         play(agent, played, 30)
-        assert (float(agent._temperature()[0]) > 0.5) is grows
+        assert (float(agent._coefficient()[0]) > 0.5) is grows
 
 
 def test_a_fixed_temperature_stays() -> None:
     played = game()
-    agent = make(SAC, played, **QUICK | {"temperature": 0.3})
+    agent = make(SAC, played, **QUICK | {"ent_coef": 0.3})
     play(agent, played, 60)
-    assert agent.metrics(0)["temperature"] == 0.3
+    assert agent.metrics(0)["ent_coef"] == 0.3
     assert agent.actor.extra.tolist() == [0.0]
 
 
 def test_a_temperature_may_follow_a_schedule() -> None:
     played = game()
-    agent = make(SAC, played, **QUICK | {"temperature": {"linear": [0.4, 0.2], "steps": 1000}})
+    agent = make(SAC, played, **QUICK | {"ent_coef": {"linear": [0.4, 0.2], "steps": 1000}})
     play(agent, played, 60)
-    early = agent.metrics(0)["temperature"]
+    early = agent.metrics(0)["ent_coef"]
     assert 0.2 < early < 0.4
     assert early == pytest.approx(0.4 - 0.2 * agent.steps / 1000, abs=0.01)
 
 
 def test_targets_by_hand(monkeypatch: Any) -> None:
     played = game()
-    agent = make(SAC, played, **QUICK | {"temperature": 0.3})
+    agent = make(SAC, played, **QUICK | {"ent_coef": 0.3})
     play(agent, played, 20)
     batch = agent._sample(5)._replace(rewards=np.arange(5.0), discounts=np.full(5, 0.25))
     monkeypatch.setattr(agent.critics, "target_values", lambda *_: np.full(5, 4.0))
@@ -80,10 +81,10 @@ def test_targets_by_hand(monkeypatch: Any) -> None:
     assert rate == 0.125
 
 
-@pytest.mark.parametrize("options", [{}, {"state_dependent_exploration": 4}], ids=str)
+@pytest.mark.parametrize("options", [{}, SDE], ids=str)
 def test_the_actors_gradient_by_differences(options: dict) -> None:
     played = game()
-    agent = make(SAC, played, **QUICK | {"temperature": 0.3} | options)
+    agent = make(SAC, played, **QUICK | {"ent_coef": 0.3} | options)
     play(agent, played, 40)
     actor, noise = agent.actor, agent.policy.noise(6, np.random.default_rng(0))
     observations = np.random.default_rng(1).standard_normal((6, 2)).astype(np.float32)
@@ -108,7 +109,7 @@ def test_the_actors_gradient_by_differences(options: dict) -> None:
 
 def test_state_dependent_noise_is_held_for_some_steps() -> None:
     played = game(n_envs=3)
-    agent = make(SAC, played, **QUICK | {"state_dependent_exploration": 4, "learning_starts": 0})
+    agent = make(SAC, played, **QUICK | SDE | {"learning_starts": 0})
     assert isinstance(agent.policy, TanhStateGaussian)
     assert agent.actor.extra[:-1].tolist() == [-3.0] * (64 * 2)
     seen = np.full((3, 2), 0.5, np.float32)
@@ -119,7 +120,7 @@ def test_state_dependent_noise_is_held_for_some_steps() -> None:
     agent.steps = 10**6
     with agent.evaluating():
         agent.act(seen[:2], 0)
-    np.testing.assert_array_equal(agent.held.shape, (3, 64, 2))
+    np.testing.assert_array_equal(agent.sde_noise.shape, (3, 64, 2))
 
 
 def test_metrics_are_what_people_look_at() -> None:
@@ -130,7 +131,7 @@ def test_metrics_are_what_people_look_at() -> None:
     found = agent.metrics(0)
     assert set(found) == {
         "actor_loss", "buffer_size", "critic_loss", "entropy", "learning_rate", "q_value",
-        "temperature", "updates",
+        "ent_coef", "updates",
     }  # fmt: skip
     assert all(type(one) is float and math.isfinite(one) for one in found.values())
     assert found["buffer_size"] == 400.0
@@ -141,11 +142,14 @@ def test_metrics_are_what_people_look_at() -> None:
 @pytest.mark.parametrize(
     ("name", "bad", "message"),
     [
-        ("first_temperature", 0, "must be above 0"),
-        ("temperature", -0.1, "-0.1"),
-        ("temperature", {"linear": [0.1, -0.1], "steps": 9}, "-0.1"),
-        ("state_dependent_exploration", 0, "at least 1"),
-        ("discount", 2.0, "from 0 to 1"),
+        ("ent_coef", "auto_0", "'auto_0' must be auto, auto_0.1 (which starts at 0.1), a number"),
+        ("ent_coef", "auto_x", "'auto_x' must be auto"),
+        ("ent_coef", "atuo", "'atuo' must be auto"),
+        ("ent_coef", -0.1, "-0.1"),
+        ("ent_coef", {"linear": [0.1, -0.1], "steps": 9}, "-0.1"),
+        ("sde_sample_freq", 0, "0 must be at least 1, or -1 for train_freq"),
+        ("target_entropy", "atuo", "did you mean auto"),
+        ("gamma", 2.0, "from 0 to 1"),
     ],
 )
 def test_values_out_of_range_are_named(name: str, bad: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from tests.agents.batch_games import Identity, make, play
 QUICK = {
     "batch_size": 32,
     "buffer_size": 2000,
-    "discount": 0.5,
+    "gamma": 0.5,
     "learning_rate": 1e-2,
     "learning_starts": 30,
     "network_parameters": {"hidden": [16, 16]},
@@ -43,15 +43,15 @@ def test_the_policy_and_the_targets_are_delayed(delay: int) -> None:
 
 def test_the_next_actions_are_those_of_the_target_with_limited_noise() -> None:
     played = game()
-    agent = make(TD3, played, **QUICK | {"target_noise": 0.2, "target_noise_clip": 0.3})
+    agent = make(TD3, played, **QUICK | {"target_policy_noise": 0.2, "target_noise_clip": 0.3})
     agent.actor_target.parameters[:] = 0.0
     observations = np.zeros((3000, 2), np.float32)
-    found = agent._following(observations)
+    found = agent._next_actions(observations)
     assert np.abs(found).max() == pytest.approx(0.3)
     assert found[np.abs(found) < 0.29].std() == pytest.approx(0.2 * 0.74, rel=0.2)
     agent.actor_target.parameters[-2:] = 0.0
     agent.actor_target.named_parameters["output.0"][:, -1] = 9.0
-    found = agent._following(observations)
+    found = agent._next_actions(observations)
     assert found.max() == 1.0
     assert found.min() == pytest.approx(0.7, abs=1e-3)
 
@@ -97,7 +97,7 @@ def test_the_actors_gradient_by_differences() -> None:
         assert gradients[at] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.05)
 
 
-def test_gaussian_noise_is_drawn_anew_by_its_schedule() -> None:
+def test_normal_noise_is_drawn_anew_by_its_schedule() -> None:
     played = game(n_envs=500)
     schedule = {"linear": [0.2, 0.0], "steps": 1000}
     agent = make(TD3, played, **QUICK | {"noise_std": schedule, "learning_starts": 0})
@@ -111,13 +111,13 @@ def test_gaussian_noise_is_drawn_anew_by_its_schedule() -> None:
 
 def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_next() -> None:
     played = game(n_envs=3)
-    parameters = {"noise": "ornstein-uhlenbeck", "learning_starts": 0, "buffer_size": 60_000}
+    parameters = {"noise_type": "ornstein-uhlenbeck", "learning_starts": 0, "buffer_size": 60_000}
     agent = make(TD3, played, **QUICK | parameters)
     agent._learn = lambda updates: None
     path = []
     for _ in range(4000):
         agent.act(played.seen, 0)
-        path.append(agent.wandering.copy())
+        path.append(agent.ou_noise.copy())
     steps = np.diff(path, axis=0)
     assert steps.std() == pytest.approx(0.1, rel=0.05)
     assert np.std(path) == pytest.approx(1.0 / math.sqrt(2 * 0.15), rel=0.5)
@@ -127,7 +127,7 @@ def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_nex
         agent.act(played.seen, 0)
         seen = played.seen
         agent.observe(Transition(seen, seen, never * 1.0, terminated, truncated, seen, {}))
-        assert (agent.wandering == 0.0).all(axis=1).tolist() == ends.tolist()
+        assert (agent.ou_noise == 0.0).all(axis=1).tolist() == ends.tolist()
     agent.act(played.seen, 0)
     rows = np.array([0, 2])  # copy 1 was reset instead
     last = np.array([False, True])
@@ -135,7 +135,7 @@ def test_wandering_noise_goes_on_through_an_episode_and_begins_anew_with_the_nex
     agent.observe(
         VectorTransition(seen, seen, last * 1.0, last, never[rows], seen, {"env_ids": rows})
     )
-    assert (agent.wandering == 0.0).all(axis=1).tolist() == [False, False, True]
+    assert (agent.ou_noise == 0.0).all(axis=1).tolist() == [False, False, True]
 
 
 def test_metrics_are_what_people_look_at() -> None:
@@ -155,11 +155,11 @@ def test_metrics_are_what_people_look_at() -> None:
     ("name", "bad", "message"),
     [
         ("policy_delay", 0, "at least 1"),
-        ("target_noise", -0.1, "-0.1 is too small; it must be at least 0"),
+        ("target_policy_noise", -0.1, "-0.1 is too small; it must be at least 0"),
         ("target_noise_clip", -0.1, "at least 0"),
         ("noise_std", {"linear": [0.1, -0.1], "steps": 9}, "at least 0"),
-        ("noise", "gausian", "did you mean gaussian"),
-        ("discount", 2.0, "from 0 to 1"),
+        ("noise_type", "norml", "did you mean normal"),
+        ("gamma", 2.0, "from 0 to 1"),
     ],
 )
 def test_values_out_of_range_are_named(name: str, bad: Any, message: str) -> None:

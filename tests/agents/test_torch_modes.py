@@ -62,8 +62,8 @@ class AroundFive(Salary):
 
 FEW, BOX = spaces.Discrete(4), spaces.Box(-1, 1, (2,))
 OFF_POLICY: dict[str, tuple[Any, spaces.Space, dict[str, Any]]] = {
-    "DQN mixes": (DQN, FEW, {"target_mix": 0.5, "target_every": 1, "train_every": 1}),
-    "DQN copies": (DQN, FEW, {"target_every": 10, "train_every": 1}),
+    "DQN mixes": (DQN, FEW, {"tau": 0.5, "target_update_interval": 1, "train_freq": 1}),
+    "DQN copies": (DQN, FEW, {"target_update_interval": 10, "train_freq": 1}),
     "SAC": (SAC, BOX, {}),
     "TD3": (TD3, BOX, {}),
 }
@@ -88,7 +88,7 @@ def test_targets_have_the_buffers_of_what_learns(
         agent._move_target()
         pairs = [(agent.target, agent.network)]
     else:
-        agent.critics.follow(0.5)
+        agent.critics.move_target(0.5)
         pairs = [(agent.critics.target, agent.critics.network)]
     if agent_class is TD3:
         pairs.append((agent.actor_target, agent.actor))
@@ -133,7 +133,7 @@ def test_ppo_judges_as_the_policy_that_acted(
     agent = make(PPO, game, **options, network_parameters=network)
     play(agent, game, 32)  # two rollouts learnt from
     acted: list[Any] = []
-    distribution, module = agent.codec.distribution, agent.network.module
+    distribution, module = agent.actions.distribution, agent.network.module
     for _ in range(16):
         before = game.seen
         action = agent.act(before, 0)

@@ -32,13 +32,13 @@ def test_critics_and_their_gradients_by_differences(layer_norm: bool) -> None:
             found[at] = (ends[0] - ends[1]) / (2 * step)
         return found
 
-    values, by_actions = critics.judge(observations, actions)
+    values, by_actions = critics.smaller_value(observations, actions)
     first, second = critics.network.predict_all(join(observations, actions))
     assert 0 < (first < second).sum() < 9
     np.testing.assert_allclose(values, np.minimum(first, second)[:, 0])
     wanted = numeric(lambda one, two: -np.minimum(one, two).mean())
     np.testing.assert_allclose(by_actions, wanted, atol=1e-8)
-    values, by_actions = critics.judge_by_first(observations, actions)
+    values, by_actions = critics.first_value(observations, actions)
     np.testing.assert_allclose(values, first[:, 0])
     np.testing.assert_allclose(by_actions, numeric(lambda one, two: -one.mean()), atol=1e-8)
 
@@ -51,10 +51,10 @@ def test_critics_learn_apart_and_their_targets_follow() -> None:
     losses = [critics.learn(observations, actions, targets, 1e-2)[0].mean() for _ in range(300)]
     assert losses[-1] < 0.05 * losses[0]
     before = critics.target.parameters.copy()
-    critics.follow(0.25)
+    critics.move_target(0.25)
     wanted = before + 0.25 * (critics.network.parameters - before)
     np.testing.assert_allclose(critics.target.parameters, wanted)
-    critics.follow(1.0)
+    critics.move_target(1.0)
     for_both = critics.network.predict_all(join(observations, actions))
     np.testing.assert_allclose(
         critics.target_values(observations, actions), np.minimum(*for_both)[:, 0]

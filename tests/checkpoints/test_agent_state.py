@@ -137,12 +137,12 @@ class TestParametersThatAResumeChanges:
         content["env"]["name"] = "Pendulum-v1"
         path = write_run_file(tmp_path, content)
         gym_loop.train(path)
-        with pytest.raises(ConfigError, match=r"log_std: .* effect on agent\.network"):
-            self.resumed(path, log_std=-1.0)
-        agent = self.resumed(path, normalize_observations=True, learning_rate=1e-4)
+        with pytest.raises(ConfigError, match=r"log_std_init: .* effect on agent\.network"):
+            self.resumed(path, log_std_init=-1.0)
+        agent = self.resumed(path, norm_obs=True, learning_rate=1e-4)
         assert agent["observation_normalizer"]["attributes"]["moments"]["attributes"]["count"] > 0
         with pytest.raises(ConfigError, match=r"agent\.observation_normalizer"):
-            self.resumed(path, normalize_observations=False)
+            self.resumed(path, norm_obs=False)
         assert gym_loop.evaluate(path, episodes=1).run == "run-1"
 
 

@@ -50,7 +50,7 @@ def run_file(vectorization: str) -> dict[str, Any]:
     return {
         "agent": {
             "class": "gym_loop.agents.ppo:PPO",
-            "parameters": {"n_steps": 16, "batch_size": 32, "epochs": 2},
+            "parameters": {"n_steps": 16, "batch_size": 32, "n_epochs": 2},
         },
         "env": {"name": "CartPole-v1"},
         "loop": {

@@ -30,7 +30,7 @@ from tests.loops.local_ray import LocalRay
 from tests.scripted_copies import BatchJournal, ScriptedCopy, expected
 
 LOOP = "gym_loop.loops.vector_loop:VectorLoop"
-PPO_SMALL = {"n_steps": 16, "batch_size": 32, "epochs": 2}
+PPO_SMALL = {"n_steps": 16, "batch_size": 32, "n_epochs": 2}
 SMALL = {"learning_starts": 50, "batch_size": 16, "network_parameters": {"hidden": [16]}}
 
 
@@ -146,10 +146,10 @@ class TestAgents:
     @pytest.mark.parametrize(
         ("agent", "parameters", "loop"),
         [
-            ("ppo", {**PPO_SMALL, "normalize_observations": True}, {"random_episodes": 3}),
+            ("ppo", {**PPO_SMALL, "norm_obs": True}, {"random_episodes": 3}),
             ("dqn", {**SMALL, "noisy": True}, {}),
-            ("td3", {**SMALL, "noise": "ornstein-uhlenbeck"}, {}),
-            ("sac", {**SMALL, "state_dependent_exploration": 4}, {}),
+            ("td3", {**SMALL, "noise_type": "ornstein-uhlenbeck"}, {}),
+            ("sac", {**SMALL, "use_sde": True, "sde_sample_freq": 4}, {}),
             ("gym_loop.agents.random_agent:RandomAgent", {}, {}),
         ],
         ids=lambda one: one if isinstance(one, str) else "",
@@ -238,7 +238,7 @@ class TestAgents:
             "observation_space": gymnasium.spaces.Box(-1, 1, (3,)),
             "action_space": gymnasium.spaces.Box(-1, 1, (2,)),
         }
-        options = {"n_envs": 1, "seed": 4, "n_steps": 2, "normalize_observations": True, **spaces}
+        options = {"n_envs": 1, "seed": 4, "n_steps": 2, "norm_obs": True, **spaces}
         here, copy, learner = PPO(**options), PPO(**options), PPO(**options)
         copy.load_acting_state(learner.acting_state())
         ob = np.array([[0.5, 0.1, -0.7]], np.float32)

@@ -4,12 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from gym_loop.errors import ConfigError, StateError
 from gym_loop.nn.mlp import MLP
-from gym_loop.nn.noisy import NoisyMLP
-from gym_loop.nn.torch_network import TorchNetwork
+from gym_loop.nn.noisy import NoisyMLP, noisy_class
 
 KINDS = [
     {"hidden": [8, 5], "activation": "tanh"},
@@ -20,7 +18,7 @@ KINDS = [
 
 def make(**arguments: Any) -> NoisyMLP:
     rng = np.random.default_rng(1)
-    return NoisyMLP(MLP((4,), (3, 2), rng=rng, dtype=np.float64, **arguments))
+    return NoisyMLP((4,), (3, 2), rng=rng, dtype=np.float64, **arguments)
 
 
 def outputs(network: NoisyMLP | MLP, x: np.ndarray) -> list[np.ndarray]:
@@ -34,7 +32,7 @@ def test_gradients_of_means_and_spreads_are_slopes(arguments: dict) -> None:
     x, by = rng.standard_normal((6, 4)), [rng.standard_normal((6, size)) for size in (3, 2)]
 
     def loss() -> float:
-        network.draw(np.random.default_rng(3))
+        network.draw_noise(np.random.default_rng(3))
         return sum(
             float((one * out).sum()) for one, out in zip(by, network.forward(x), strict=True)
         )
@@ -55,7 +53,7 @@ def test_gradients_of_means_and_spreads_are_slopes(arguments: dict) -> None:
 @pytest.mark.parametrize("arguments", KINDS, ids=str)
 def test_outputs_are_those_of_a_plain_network_with_these_weights(arguments: dict) -> None:
     network = make(**arguments)
-    network.draw(np.random.default_rng(0))
+    network.draw_noise(np.random.default_rng(0))
     size = network.means.size
     weights = network.means + network.spreads * network.noise
     plain = MLP((4,), (3, 2), dtype=np.float64, **arguments)
@@ -68,10 +66,10 @@ def test_outputs_are_those_of_a_plain_network_with_these_weights(arguments: dict
 
 
 def test_noise_is_factorised_with_the_moments_of_the_paper() -> None:
-    network = NoisyMLP(MLP((40,), (50,), hidden=[], rng=np.random.default_rng(0)))
+    network = NoisyMLP((40,), (50,), hidden=[], rng=np.random.default_rng(0))
     rng, samples = np.random.default_rng(1), []
     for _ in range(400):
-        network.draw(rng)
+        network.draw_noise(rng)
         samples.append(network.noise.reshape(50, 41).copy())
     drawn = np.array(samples)
     singular = np.linalg.svd(drawn[0], compute_uv=False)
@@ -86,10 +84,10 @@ def test_noise_is_factorised_with_the_moments_of_the_paper() -> None:
 
 def test_each_tower_has_noise_of_its_own_and_norms_have_none() -> None:
     network = make(hidden=[5], layer_norm=True)
-    network.draw(np.random.default_rng(0))
+    network.draw_noise(np.random.default_rng(0))
     noise = {}
     start = 0
-    for name, array in network.network.named_parameters.items():
+    for name, array in network.named_parameters.items():
         noise[name] = network.noise[start : start + array.size].reshape(array.shape)
         start += array.size
     assert (noise["hidden.0"][0] != noise["hidden.0"][1]).all()
@@ -100,16 +98,16 @@ def test_settled_it_is_the_plain_network() -> None:
     network = make(hidden=[8])
     x = np.ones((2, 4))
     first = outputs(network, x)
-    network.draw(np.random.default_rng(0))
+    network.draw_noise(np.random.default_rng(0))
     assert (outputs(network, x)[0] != first[0]).all()
-    network.settle()
+    network.remove_noise()
     np.testing.assert_array_equal(outputs(network, x)[0], first[0])
-    network.backward([np.ones((2, 3)), np.ones((2, 2))], to_inputs=True)
+    network.backward([np.ones((2, 3)), np.ones((2, 2))])
 
 
 def test_all_outputs_at_once_have_the_noise_of_each() -> None:
-    noisy = NoisyMLP(MLP((4,), (3, 2), rng=np.random.default_rng(1)))
-    noisy.draw(np.random.default_rng(2))
+    noisy = NoisyMLP((4,), (3, 2), rng=np.random.default_rng(1))
+    noisy.draw_noise(np.random.default_rng(2))
     x = np.random.default_rng(3).standard_normal((5, 4)).astype(np.float32)
     for index, output in enumerate(noisy.predict_all(x)):
         np.testing.assert_allclose(output, noisy.predict(x, index), rtol=1e-5)
@@ -122,7 +120,7 @@ def test_copies_and_states() -> None:
     other.load_state_dict(network.state_dict())
     x = np.ones((2, 4))
     for one in (network, twin, other):
-        one.draw(np.random.default_rng(4))
+        one.draw_noise(np.random.default_rng(4))
     for one in (twin, other):
         np.testing.assert_array_equal(outputs(one, x)[1], outputs(network, x)[1])
         assert not np.shares_memory(one.parameters, network.parameters)
@@ -131,17 +129,20 @@ def test_copies_and_states() -> None:
 
 
 def test_other_networks_are_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"needs the network .*:MLP, not Linear"):
-        NoisyMLP(TorchNetwork(torch.nn.Linear(2, 2)))
+    assert noisy_class("gym_loop.nn.mlp:MLP") == "gym_loop.nn.noisy:NoisyMLP"
+    with pytest.raises(ConfigError, match=r"needs the network .*:MLP, not .*NatureCNN"):
+        noisy_class("gym_loop.nn.torch_network:NatureCNN")
 
 
-def test_the_gradient_by_inputs_alone_is_that_of_the_noisy_weights() -> None:
-    noisy = NoisyMLP(MLP((4,), (3, 2), dtype=np.float64, rng=np.random.default_rng(0)))
-    noisy.draw(np.random.default_rng(1))
+def test_the_gradient_by_inputs_is_that_of_the_noisy_weights() -> None:
+    noisy = NoisyMLP((4,), (3, 2), dtype=np.float64, rng=np.random.default_rng(0))
+    noisy.draw_noise(np.random.default_rng(1))
+    plain = MLP((4,), (3, 2), dtype=np.float64)
+    plain.parameters[:] = noisy.weights
     x, by = np.ones((2, 4)), [np.ones((2, 3)), np.zeros((2, 2))]
-    noisy.forward(x)
-    wanted = np.array(noisy.backward(by, to_inputs=True))
-    noisy.forward(x)
-    np.testing.assert_allclose(noisy.input_gradient(by), wanted)
-    noisy.forward(x, 0)
-    np.testing.assert_allclose(noisy.input_gradient(by[:1]), wanted)
+    for output, gradients in ((None, by), (0, by[:1])):
+        found = []
+        for network in (noisy, plain):
+            network.forward(x, output)
+            found.append(network.input_gradient(gradients))
+        np.testing.assert_allclose(*found)

@@ -1,9 +1,9 @@
-"""Schedules of values over steps, and of updates."""
+"""Schedules of values over steps."""
 
 import pytest
 
 from gym_loop.errors import ConfigError
-from gym_loop.nn.schedules import due_updates, schedule, schedule_problem
+from gym_loop.nn.schedules import schedule, schedule_problem
 
 
 def test_a_number_stays() -> None:
@@ -59,20 +59,3 @@ def test_ranges() -> None:
     assert schedule_problem(-0.5, 0.0) == "-0.5 is too small; it must be at least 0.0"
     problem = schedule_problem({"linear": [0.5, 2.0], "steps": 5}, 0.0, 1.0)
     assert problem == "2.0 must be from 0.0 to 1.0"
-
-
-@pytest.mark.parametrize(
-    ("steps", "learnt_at", "every", "updates", "copies", "expected"),
-    [
-        (3, 0, 4, 1, 1, (0, 0)),
-        (4, 0, 4, 1, 1, (1, 4)),
-        (4, 0, 4, -1, 1, (4, 4)),
-        (13, 8, 4, 2, 8, (2, 12)),  # 5 steps: one time, and 1 step left
-        (16, 8, 4, 1, 8, (2, 16)),
-        (500, 0, 4, 1, 1, (1, 500)),  # nobody called for long
-    ],
-)
-def test_updates_that_are_due(
-    steps: int, learnt_at: int, every: int, updates: int, copies: int, expected: tuple[int, int]
-) -> None:
-    assert due_updates(steps, learnt_at, every, updates, copies) == expected

@@ -185,14 +185,14 @@ def test_bounded_actions_go_there_and_back(space: spaces.Box) -> None:
     space.seed(0)
     for _ in range(20):
         action = space.sample()
-        units = bounds.units(action)
+        units = bounds.stored(action)
         assert units.shape == (1, bounds.size)
         assert units.dtype == np.float32
         back = bounds(units)[0, ...]
         assert space.contains(back)
         np.testing.assert_allclose(back, action, atol=1e-6)
     many = np.stack([space.sample() for _ in range(4)])
-    np.testing.assert_allclose(bounds(bounds.units(many)), many, atol=1e-6)
+    np.testing.assert_allclose(bounds(bounds.stored(many)), many, atol=1e-6)
 
 
 @pytest.mark.parametrize(

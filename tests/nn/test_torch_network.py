@@ -39,16 +39,16 @@ def test_gradients_are_those_of_the_module() -> None:
     assert not x.requires_grad
 
 
-@pytest.mark.parametrize("to_inputs", [False, True])
-def test_the_gradient_by_inputs_is_computed_when_it_is_wanted(to_inputs: bool) -> None:
+def test_the_gradient_by_inputs_is_computed_when_it_is_wanted() -> None:
     network = TorchNetwork(module().eval())
     network.module.train = lambda mode: network.module  # dropout stays off
     x = torch.randn(6, 4)
     network.forward(x)
-    found = network.backward((torch.ones(6, 3),), to_inputs=to_inputs)
-    assert (found is not None) is to_inputs
-    assert (network._inputs.grad is not None) is to_inputs
+    network.backward((torch.ones(6, 3),))
+    assert network._inputs.grad is None
     assert network.gradients.any()
+    network.forward(x)
+    assert network.input_gradient((torch.ones(6, 3),)).shape == x.shape
 
 
 def test_all_outputs_come_from_one_run_of_the_module() -> None:
@@ -128,7 +128,7 @@ def test_one_output_and_the_gradient_by_inputs_alone() -> None:
     network, x = TorchNetwork(Twins()), torch.randn(6, 4)
     ones = torch.ones(6, 1)
     network.forward(x)
-    wanted = torch.clone(network.backward((ones, 0.0 * ones), to_inputs=True))
+    wanted = network.input_gradient((ones, 0.0 * ones))
     network.gradients[:] = 7.0
     (found,) = network.forward(x, 0)
     assert torch.equal(found, network.predict(x, 0))

@@ -10,7 +10,7 @@ import gym_loop
 from tests.serve.live import live
 from tests.serve.remote_worlds import IDS, OLD
 
-QUICK = {"batch_size": 32, "epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
+QUICK = {"batch_size": 32, "n_epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
 
 
 def run_file(protocol: str, address: str, agent: dict[str, Any], **loop: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tests.waiting import wait_for
 LEARNING = {
     "agent": {
         "class": "gym_loop.agents.ppo:PPO",
-        "parameters": {"n_steps": 16, "batch_size": 32, "epochs": 2},
+        "parameters": {"n_steps": 16, "batch_size": 32, "n_epochs": 2},
     },
     "env": {"name": "CartPole-v1"},
     "loop": {

@@ -85,7 +85,7 @@ class PrioritizedReplay(Replay):
         observation: see `Replay`.
         action: see `Replay`.
         exponent: of the error (alpha): 0 draws evenly, 1 in proportion to the error.
-        **options: ``n_steps``, ``discount`` and ``frames`` of `Replay`.
+        **options: ``n_steps``, ``gamma`` and ``frames`` of `Replay`.
 
     Source: Schaul et al. (2016), Prioritized experience replay (the proportional variant).
     """

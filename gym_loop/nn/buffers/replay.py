@@ -103,7 +103,7 @@ class Replay:
         action: an example of one action.
         n_steps: how many steps a drawn transition spans at most; it never goes across the end
             of an episode, nor past the latest step.
-        discount: gamma.
+        gamma: discount of a reward one step later.
         frames: observations are pictures or stacks of them; see `FrameStore`.
     """
 
@@ -115,10 +115,10 @@ class Replay:
         action: Array,
         *,
         n_steps: int = 1,
-        discount: float = 0.99,
+        gamma: float = 0.99,
         frames: bool = False,
     ) -> None:
-        self.n_envs, self.n_steps, self.discount = n_envs, n_steps, discount
+        self.n_envs, self.n_steps, self.gamma = n_envs, n_steps, gamma
         self.rows = max(2, -(-capacity // n_envs))
         slots = self.slots = self.rows * n_envs
         self.row = 0  # the next one to write
@@ -130,9 +130,9 @@ class Replay:
         self.actions = np.zeros((slots, *action.shape), action.dtype)
         self.rewards = np.zeros(slots, np.float32)
         self.terminated = np.zeros(slots, bool)
-        self.held = np.zeros(slots, bool)
+        self.valid = np.zeros(slots, bool)
         self.continues = np.zeros(slots, bool)  # the environment's next slot is its next step
-        self.going = np.zeros(n_envs, bool)  # the latest step did not end the episode
+        self.ongoing = np.zeros(n_envs, bool)  # the latest step did not end the episode
         self.compares = frames or n_steps > 1  # else nobody asks what continues
         kept = n_envs if self.compares else 0
         self.newest = np.zeros((kept, *observation.shape), observation.dtype)
@@ -171,10 +171,10 @@ class Replay:
         if self.compares:
             before = (row - 1) % self.rows * n
             same = (self.newest[rows] == last).all(axis=tuple(range(1, last.ndim)))
-            follows = self.continues[before : before + n][rows] = self.going[rows] & same
+            follows = self.continues[before : before + n][rows] = self.ongoing[rows] & same
             self.newest[rows] = obs
         else:
-            follows = self.going[rows]
+            follows = self.ongoing[rows]
         if envs is not None:
             self.store.skip(whole)
         self.store.write(at, rows, last, obs, follows)
@@ -182,7 +182,7 @@ class Replay:
         self.rewards[at] = rewards
         self.terminated[at] = terminated
         self.continues[whole] = False
-        self.going[rows] = np.logical_not(np.logical_or(terminated, truncated))
+        self.ongoing[rows] = np.logical_not(np.logical_or(terminated, truncated))
         self._hold(at, len(last))
         self.row = (row + 1) % self.rows
         self.filled = max(self.filled, whole.stop)
@@ -191,35 +191,39 @@ class Replay:
             self._forget(lost)
 
     def _hold(self, at: Any, count: int) -> None:
-        self.held[at] = True
+        self.valid[at] = True
         self.count += count
 
     def _forget(self, at: Any) -> None:
-        self.count -= int(np.count_nonzero(self.held[at]))
-        self.held[at] = False
+        self.count -= int(np.count_nonzero(self.valid[at]))
+        self.valid[at] = False
 
-    def sample(self, count: int, rng: np.random.Generator) -> Batch:
+    def sample(self, count: int, rng: np.random.Generator, correction: float = 1.0) -> Batch:
         """Draw transitions, each with the same probability, with replacement.
 
         Args:
             count: B.
             rng: where to draw from.
+            correction: of the bias of priorities, which are none here.
         """
         slots = rng.integers(self.filled, size=count)
         if self.count < self.filled:
-            while len(empty := (~self.held[slots]).nonzero()[0]):
+            while len(empty := (~self.valid[slots]).nonzero()[0]):
                 slots[empty] = rng.integers(self.filled, size=len(empty))
         return self.batch(slots)
+
+    def reprioritize(self, slots: Array, errors: Array) -> None:
+        """All transitions stay equally likely; see `PrioritizedReplay`."""
 
     def batch(self, slots: Array) -> Batch:
         """The transitions that begin in these slots."""
         rewards, last = self.rewards.take(slots), slots
-        discounts: Any = self.discount
+        discounts: Any = self.gamma
         for step in range(1, self.n_steps):
             on = self.continues.take(last)  # where it is False once, `last` stays, and so does it
             last = np.where(on, (last + self.n_envs) % self.slots, last)
-            rewards += np.where(on, self.discount**step * self.rewards.take(last), 0.0)
-            discounts = np.where(on, self.discount ** (step + 1), discounts)
+            rewards += np.where(on, self.gamma**step * self.rewards.take(last), 0.0)
+            discounts = np.where(on, self.gamma ** (step + 1), discounts)
         return Batch(
             self.store.take(slots),
             self.actions.take(slots, axis=0),
@@ -234,7 +238,8 @@ class Replay:
         return {
             "slots": self.slots,
             "n_envs": self.n_envs,
-            **{name: getattr(self, name) for name in ("row", "filled", "count", "going", "newest")},
+            **{name: getattr(self, name) for name in ("row", "filled", "count")},
+            **{name: getattr(self, name) for name in ("ongoing", "newest")},
             **{name: getattr(self, name)[: self.filled] for name in _COLUMNS},
             "store": self.store.state_dict(self.filled),
         }
@@ -253,12 +258,12 @@ class Replay:
                     "give it the capacity and the number of environments of then"
                 )
         self.row, self.filled, self.count = state["row"], state["filled"], state["count"]
-        self.held[:] = False
-        self.going[:] = state["going"]
+        self.valid[:] = False
+        self.ongoing[:] = state["ongoing"]
         self.newest[: len(state["newest"])] = state["newest"][: len(self.newest)]
         for name in _COLUMNS:
             getattr(self, name)[: self.filled] = state[name]
         self.store.load_state_dict(state["store"])
 
 
-_COLUMNS = ("actions", "rewards", "terminated", "held", "continues")
+_COLUMNS = ("actions", "rewards", "terminated", "valid", "continues")

@@ -28,11 +28,11 @@ class RolloutBuffer:
         self.pending = False  # `begin` was called for the next one
         self.observations = np.zeros((*shape, *observation.shape), observation.dtype)
         self.actions = np.zeros((*shape, *action.shape), action.dtype)
-        self.held = np.zeros(shape, bool)  # False where a copy was reset in place of a step
+        self.taken = np.zeros(shape, bool)  # False where a copy was reset in place of a step
         self.rewards = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
-        self.bootstraps = np.zeros(shape, np.float32)
+        self.final_values = np.zeros(shape, np.float32)
         self.last_values = np.zeros(n_envs, np.float32)
 
     @property
@@ -63,7 +63,7 @@ class RolloutBuffer:
         rewards: Any,
         terminated: Any,
         truncated: Any,
-        bootstraps: Any = 0.0,
+        final_values: Any = 0.0,
         rows: Array | None = None,
     ) -> None:
         """Note what came of it, one value an environment.
@@ -72,18 +72,18 @@ class RolloutBuffer:
             rewards: of the step.
             terminated: the task ended.
             truncated: the episode was cut.
-            bootstraps: value of the true final observation, read where ``truncated``.
+            final_values: of the true final observation, read where ``truncated``.
             rows: the environments that took the step; the others, whose episodes had ended
                 before, were reset in its place. None for all.
         """
-        columns = self.held, self.rewards, self.terminated, self.truncated, self.bootstraps
+        columns = self.taken, self.rewards, self.terminated, self.truncated, self.final_values
         at: Any = self.step
         if rows is not None:
             for column in columns:
                 column[at] = 0
             at = at, rows
         for column, value in zip(
-            columns, (True, rewards, terminated, truncated, bootstraps), strict=True
+            columns, (True, rewards, terminated, truncated, final_values), strict=True
         ):
             column[at] = value
         self.step += 1
@@ -94,7 +94,7 @@ class RolloutBuffer:
         self.step = 0
         self.pending = False
 
-    def advantages(self, values: Array, rewards: Array, discount: float, decay: float) -> Array:
+    def advantages(self, values: Array, rewards: Array, gamma: float, gae_lambda: float) -> Array:
         """Generalised advantage estimates ``[T, N]`` of a full rollout.
 
         The estimate of a step never looks past the end of its episode. Where the episode
@@ -104,28 +104,28 @@ class RolloutBuffer:
         Args:
             values: of the observations, ``[T, N]``.
             rewards: ``self.rewards``, or the same normalised, ``[T, N]``.
-            discount: gamma.
-            decay: lambda.
+            gamma: discount of a reward one step later.
+            gae_lambda: 0 trusts the value function, 1 the returns.
 
         Source: Schulman et al. (2016), High-dimensional continuous control using generalized
         advantage estimation.
         """
-        following = np.concatenate([values[1:], self.last_values[None]])
-        following[self.truncated] = self.bootstraps[self.truncated]
-        following[self.terminated] = 0.0
-        result = following
-        result *= discount
+        next_values = np.concatenate([values[1:], self.last_values[None]])
+        next_values[self.truncated] = self.final_values[self.truncated]
+        next_values[self.terminated] = 0.0
+        result = next_values
+        result *= gamma
         result += rewards
         result -= values  # the one-step errors; summed from the back, in place
-        carry = np.where(self.dones, 0.0, discount * decay).astype(result.dtype)
+        carry = np.where(self.dones, 0.0, gamma * gae_lambda).astype(result.dtype)
         for step in range(self.n_steps - 2, -1, -1):
             result[step] += carry[step] * result[step + 1]
         return result
 
     def state_dict(self) -> dict[str, Any]:
         """The steps held so far."""
-        held = {name: getattr(self, name)[: self.step] for name in _COLUMNS}
-        return {"step": self.step, "last_values": self.last_values, **held}
+        steps = {name: getattr(self, name)[: self.step] for name in _COLUMNS}
+        return {"step": self.step, "last_values": self.last_values, **steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put them back."""
@@ -135,4 +135,5 @@ class RolloutBuffer:
             getattr(self, name)[: self.step] = state[name]
 
 
-_COLUMNS = ("observations", "actions", "held", "rewards", "terminated", "truncated", "bootstraps")
+_STEPS = ("taken", "rewards", "terminated", "truncated", "final_values")
+_COLUMNS = ("observations", "actions", *_STEPS)

@@ -15,7 +15,7 @@ GAMMA = 0.5
 
 def make(capacity: int = 8, n_envs: int = 1, **options: Any) -> Replay:
     example = np.zeros(1, np.float32), np.zeros((), np.int64)
-    return Replay(capacity, n_envs, *example, discount=GAMMA, **options)
+    return Replay(capacity, n_envs, *example, gamma=GAMMA, **options)
 
 
 def add(replay: Replay, number: float, end: str = "", *, last: float | None = None) -> None:
@@ -28,7 +28,7 @@ def add(replay: Replay, number: float, end: str = "", *, last: float | None = No
 
 def by_observation(replay: Replay) -> dict[float, Any]:
     """Reward, discount and next observation of each transition held."""
-    batch = replay.batch(replay.held.nonzero()[0])
+    batch = replay.batch(replay.valid.nonzero()[0])
     columns = batch.observations, batch.rewards, batch.discounts, batch.next_observations
     rows = zip(*map(np.ravel, columns), strict=True)
     return {float(ob): tuple(map(float, rest)) for ob, *rest in rows}
@@ -55,7 +55,7 @@ def test_observations_and_actions_come_back_as_they_were() -> None:
     assert batch.actions.tolist() == [[1, -1], [3, -3]]
     assert batch.actions.dtype == batch.rewards.dtype == batch.discounts.dtype == np.float32
     assert replay.rewards.dtype == np.float32  # what there are many of is small
-    assert replay.terminated.dtype == replay.continues.dtype == replay.held.dtype == bool
+    assert replay.terminated.dtype == replay.continues.dtype == replay.valid.dtype == bool
     assert len(replay.newest) == 0  # one-step returns ask for no latest observation
     assert batch.observations.dtype == batch.next_observations.dtype == np.int16
     np.testing.assert_array_equal(batch.observations, [example + 1, example + 3])

@@ -60,7 +60,7 @@ class Stacks:
 
     def agrees(self, replay: Replay) -> bool:
         """Whether every transition that the replay holds is as it was shown."""
-        slots = replay.held.nonzero()[0]
+        slots = replay.valid.nonzero()[0]
         batch = replay.batch(slots)
         laps = (len(self.shown) - 1 - slots) // replay.slots
         shown = [
@@ -90,7 +90,7 @@ def test_what_was_shown_comes_back(
     replay = make(game, 30)
     for _ in range(10):
         game.play(replay, 7, episode)
-        assert replay.count == replay.held.sum() > 0
+        assert replay.count == replay.valid.sum() > 0
         assert game.agrees(replay)
     least = {1: 0.3, 4: 0.6, 1000: 0.85}[episode]  # of episodes' first frames there are more
     assert len(replay) >= least * 30
@@ -161,7 +161,7 @@ def test_copies_that_are_reset_in_place_of_a_step() -> None:
         seen.update(zip(marks, zip(before, after, strict=True), strict=True))
         over = np.full(len(envs), step % 5 == 4)
         replay.add(before, envs, marks, over, over, after, None if len(envs) == 2 else envs)
-        for slot in replay.held.nonzero()[0]:
+        for slot in replay.valid.nonzero()[0]:
             found = replay.store.take(np.array([slot]))[0]
             np.testing.assert_array_equal(found, seen[replay.rewards[slot]][0])
             found = replay.store.take_next(np.array([slot]))[0]
@@ -176,7 +176,7 @@ def test_a_copy_that_is_left_out_for_long() -> None:
         before = game.see()[:1]
         game.windows[0] = np.stack([*game.windows[0][1:], game.frame()])
         replay.add(before, ACTION, 0.0, False, False, game.see()[:1], np.array([0]))
-    assert replay.held.nonzero()[0].tolist() == [0, 2, 4, 6, 8, 10]
+    assert replay.valid.nonzero()[0].tolist() == [0, 2, 4, 6, 8, 10]
     game.play(replay, 6)
     assert len(replay) == 12
 
@@ -187,7 +187,7 @@ def test_what_was_lost_is_never_drawn_by_priority() -> None:
     game.play(replay, 100, 3)
     assert len(replay) < 30
     drawn = replay.sample(500, np.random.default_rng(0))
-    assert set(drawn.slots) == set(replay.held.nonzero()[0])
+    assert set(drawn.slots) == set(replay.valid.nonzero()[0])
 
 
 @pytest.mark.parametrize("steps", [0, 5, 75])

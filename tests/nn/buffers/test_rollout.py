@@ -54,9 +54,9 @@ def test_memory_is_that_of_the_examples_and_of_single_precision() -> None:
     rollout = RolloutBuffer(3, 2, np.zeros(4, np.uint8), np.zeros(2, np.int64))
     assert (rollout.observations.dtype, rollout.observations.shape) == (np.uint8, (3, 2, 4))
     assert (rollout.actions.dtype, rollout.actions.shape) == (np.int64, (3, 2, 2))
-    for column in (rollout.rewards, rollout.bootstraps, rollout.last_values):
+    for column in (rollout.rewards, rollout.final_values, rollout.last_values):
         assert column.dtype == np.float32
-    for flags in (rollout.held, rollout.terminated, rollout.truncated):
+    for flags in (rollout.taken, rollout.terminated, rollout.truncated):
         assert flags.dtype == bool
 
 
@@ -112,7 +112,7 @@ def test_keeps_what_was_seen_and_knows_when_it_is_full() -> None:
     rollout.finish(1.0, False, True)  # cut, and nobody says what would have followed
     pending.append(rollout.pending)
     assert pending == [False, True, False]
-    assert rollout.bootstraps[0] == 0.0
+    assert rollout.final_values[0] == 0.0
     rollout.begin(np.ones((1, 2)), np.array([4]))
     rollout.clear()
     assert not rollout.pending
@@ -129,7 +129,7 @@ def test_keeps_what_was_seen_and_knows_when_it_is_full() -> None:
 
 def test_a_reset_in_place_of_a_step_changes_nothing_for_the_steps() -> None:
     rollout = make(3, 2)
-    rollout.rewards[:] = rollout.bootstraps[:] = 99.0  # of an earlier rollout
+    rollout.rewards[:] = rollout.final_values[:] = 99.0  # of an earlier rollout
     rollout.truncated[:] = True
     ob, action = np.zeros((2, 2), np.float32), np.zeros(2, np.int64)
     rollout.begin(ob, action)
@@ -138,7 +138,7 @@ def test_a_reset_in_place_of_a_step_changes_nothing_for_the_steps() -> None:
     rollout.finish(np.array([3.0]), np.array([False]), np.array([False]), 0.0, np.array([1]))
     rollout.begin(ob, action)
     rollout.finish(np.array([4.0, 5.0]), np.zeros(2, bool), np.zeros(2, bool))
-    assert rollout.held.tolist() == [[True, True], [False, True], [True, True]]
+    assert rollout.taken.tolist() == [[True, True], [False, True], [True, True]]
     assert rollout.rewards.tolist() == [[1, 2], [0, 3], [4, 5]]
     assert not rollout.dones[1].any()
     rollout.last_values[:] = [10.0, 20.0]
@@ -164,5 +164,5 @@ def test_continues_from_its_state() -> None:
     for one in (first, second):
         one.begin(np.ones((1, 2)), np.array([1]))
         one.finish(5.0, False, False)
-    for name in ("observations", "actions", "rewards", "terminated", "truncated", "bootstraps"):
+    for name in ("observations", "actions", "rewards", "terminated", "truncated", "final_values"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

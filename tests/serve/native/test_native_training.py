@@ -21,7 +21,7 @@ from tests.serve import bad_envs
 from tests.serve.native.native_serving import native
 
 REMOTE = "gym_loop/Remote-v0"
-QUICK = {"batch_size": 32, "epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
+QUICK = {"batch_size": 32, "n_epochs": 2, "n_steps": 40, "network_parameters": {"hidden": [16]}}
 VECTOR, DEFAULT = "gym_loop.loops.vector_loop:VectorLoop", "gym_loop.loops.default_loop:DefaultLoop"
 SERVE = (
     "import gym_loop, sys\n"

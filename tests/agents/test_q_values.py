@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gym_loop.nn.q_values import (
-    CategoricalReturn,
-    ExpectedReturn,
-    QuantileReturn,
-    join_streams,
-    split_gradient,
-)
+from gym_loop.agents.distributional import CategoricalReturn, QuantileReturn
+from gym_loop.agents.dqn import ExpectedReturn, join_streams, split_gradient
 
 ATOMS = np.linspace(-1.0, 1.0, 5)
 KINDS = [ExpectedReturn(), CategoricalReturn(ATOMS), QuantileReturn(4)]

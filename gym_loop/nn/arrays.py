@@ -28,6 +28,18 @@ def arange(count: int, like: Array) -> Array:
     return np.arange(count) if xp is np else xp.arange(count, device=like.device)
 
 
+def select(outputs: Array, actions: Array) -> Array:
+    """The outputs ``[B, ...]`` of the actions taken, from ``[B, A, ...]``."""
+    return outputs[arange(len(actions), actions), actions]
+
+
+def scatter(gradient: Array, actions: Array, choices: int) -> Array:
+    """Gradient by all outputs ``[B, A, ...]`` from that by the selected ones ``[B, ...]``."""
+    chosen = one_hot(actions, choices)
+    behind = (..., *[None] * (len(gradient.shape) - 1))
+    return chosen[behind] * gradient[:, None]
+
+
 def one_hot(indices: Array, count: int) -> Array:
     """Boolean ``[B, count]``, True at each index of ``[B]``; laid out like a network's outputs."""
     return (arange(count, indices)[:, None] == indices).T

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gym_loop.nn import losses
+from gym_loop.agents.distributional import (
+    CategoricalReturn,
+    Loss,
+    project_atoms,
+    quantile_huber_loss,
+)
+from gym_loop.agents.dqn import huber_loss
+from gym_loop.agents.ppo import approximate_kl, clip_fraction, clipped_policy_loss, value_loss
+from gym_loop.nn.arrays import scatter, select
 
 B = 40
 RNG = np.random.default_rng(0)
@@ -42,18 +50,18 @@ def test_clipped_policy_loss() -> None:
         ratio, weight = (leaf - torch.tensor(old)).exp(), torch.tensor(advantages)
         return -torch.min(ratio * weight, ratio.clamp(0.8, 1.2) * weight).mean()
 
-    found = check(losses.clipped_policy_loss, theirs, logs, old, advantages, 0.2)
+    found = check(clipped_policy_loss, theirs, logs, old, advantages, 0.2)
     np.testing.assert_allclose(found.ratios, np.exp(logs - old))
     outside = (np.abs(found.ratios - 1) > 0.2).mean()
     assert 0 < outside < 1
-    assert losses.clip_fraction(found.ratios, 0.2) == pytest.approx(outside)
+    assert clip_fraction(found.ratios, 0.2) == pytest.approx(outside)
     exact = (found.ratios - 1 - np.log(found.ratios)).mean()
-    assert losses.approximate_kl(found.ratios) == pytest.approx(exact)
+    assert approximate_kl(found.ratios) == pytest.approx(exact)
     assert exact > 0
 
 
 def test_a_ratio_at_the_limit_is_not_outside() -> None:
-    assert losses.clip_fraction(np.array([0.5, 1.0, 1.5, 1.75]), 0.5) == 0.25
+    assert clip_fraction(np.array([0.5, 1.0, 1.5, 1.75]), 0.5) == 0.25
 
 
 @pytest.mark.parametrize("limit", [None, 0.3])
@@ -67,29 +75,29 @@ def test_value_loss(limit: float | None) -> None:
         moved = torch.tensor(old) + (leaf - torch.tensor(old)).clamp(-limit, limit)
         return torch.max(plain, (moved - torch.tensor(returns)) ** 2).mean()
 
-    found = check(losses.value_loss, theirs, values, returns, old, limit)
-    np.testing.assert_array_equal(found.errors, values - returns)
+    def ours(*arguments: Any) -> Loss:
+        losses, gradient = value_loss(*arguments)
+        return Loss(losses, gradient, losses)
+
+    check(ours, theirs, values, returns, old, limit)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("huber", [None, 0.7])
-def test_td_loss(weighted: bool, huber: float | None) -> None:
+@pytest.mark.parametrize("huber", [1.0, 0.7])
+def test_huber_loss(weighted: bool, huber: float) -> None:
     values, targets = 2 * RNG.standard_normal(B), RNG.standard_normal(B)
     weights = RNG.random(B) if weighted else None
 
     def theirs(leaf: torch.Tensor) -> torch.Tensor:
         goal = torch.tensor(targets)
-        if huber is None:
-            each = 0.5 * functional.mse_loss(leaf, goal, reduction="none")
-        else:
-            each = functional.huber_loss(leaf, goal, reduction="none", delta=huber)
+        each = functional.huber_loss(leaf, goal, reduction="none", delta=huber)
         return (each if weights is None else each * torch.tensor(weights)).mean()
 
-    found = check(losses.td_loss, theirs, values, targets, weights, huber)
+    found = check(huber_loss, theirs, values, targets, weights, huber)
     np.testing.assert_allclose(found.errors, np.abs(values - targets))
 
 
-@pytest.mark.parametrize("loss", [losses.td_loss, losses.quantile_huber_loss])
+@pytest.mark.parametrize("loss", [huber_loss, quantile_huber_loss])
 def test_losses_are_linear_from_an_error_of_1_on(loss: Callable[..., Any]) -> None:
     one, five = np.array([[1.0]]), np.array([[5.0]])
     np.testing.assert_allclose(loss(five, 0 * five).gradient, loss(one, 0 * one).gradient)
@@ -97,7 +105,7 @@ def test_losses_are_linear_from_an_error_of_1_on(loss: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_categorical_td_loss(weighted: bool) -> None:
+def test_categorical_loss(weighted: bool) -> None:
     logits = RNG.standard_normal((B, 11))
     targets = RNG.dirichlet(np.ones(11), B) * RNG.random((B, 1))  # no need to sum to 1
     weights = RNG.random(B) if weighted else None
@@ -106,7 +114,7 @@ def test_categorical_td_loss(weighted: bool) -> None:
         each = functional.cross_entropy(leaf, torch.tensor(targets), reduction="none")
         return (each if weights is None else each * torch.tensor(weights)).mean()
 
-    found = check(losses.categorical_td_loss, theirs, logits, targets, weights)
+    found = check(CategoricalReturn(np.zeros(11)).loss, theirs, logits, targets, weights)
     assert found.errors.shape == (B,)
 
 
@@ -126,7 +134,7 @@ def test_quantile_huber_loss(weighted: bool, huber: float) -> None:
         each = (tilt * size / huber).sum(1).mean(1)
         return (each if weights is None else each * torch.tensor(weights)).mean()
 
-    found = check(losses.quantile_huber_loss, theirs, quantiles, targets, weights, huber)
+    found = check(quantile_huber_loss, theirs, quantiles, targets, weights, huber)
     sizes = np.abs(targets[:, None, :] - quantiles[:, :, None]).mean(axis=(1, 2))
     np.testing.assert_allclose(found.errors, sizes)
 
@@ -135,7 +143,7 @@ def test_quantile_huber_loss(weighted: bool, huber: float) -> None:
 def test_quantiles_of_single_precision_are_not_widened(library: str) -> None:
     arrays = RNG.standard_normal((2, B, 5)).astype(np.float32)
     quantiles, targets = arrays if library == "numpy" else torch.tensor(arrays)
-    found = losses.quantile_huber_loss(quantiles, targets)
+    found = quantile_huber_loss(quantiles, targets)
     assert {found.gradient.dtype, found.value.dtype, found.errors.dtype} == {quantiles.dtype}
 
 
@@ -146,7 +154,7 @@ def test_returns_outside_the_atoms_count_for_the_nearest(
 ) -> None:
     atoms, probs = np.linspace(-2.0, 3.0, 5), np.full((2, 5), 0.2)
     arrays = probs, np.full(2, reward), np.zeros(2), atoms
-    found = losses.project_atoms(*map(convert, arrays))
+    found = project_atoms(*map(convert, arrays))
     np.testing.assert_allclose(found, np.eye(5)[[atom, atom]])
 
 
@@ -166,12 +174,12 @@ def test_atoms_are_projected_one_by_one() -> None:
                 wanted[row, low] += prob * (high - place)
                 wanted[row, high] += prob * (place - low)
     arguments = (probs, rewards, discounts, atoms)
-    found = losses.project_atoms(*arguments)
+    found = project_atoms(*arguments)
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     np.testing.assert_allclose(found.sum(1), 1.0)
-    as_tensors = losses.project_atoms(*map(torch.tensor, arguments))
+    as_tensors = project_atoms(*map(torch.tensor, arguments))
     np.testing.assert_allclose(as_tensors.numpy(), wanted, atol=1e-9)
-    assert losses.project_atoms(*(one.astype(np.float32) for one in arguments)).dtype == np.float32
+    assert project_atoms(*(one.astype(np.float32) for one in arguments)).dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(B, 3), (B, 3, 4)], ids=str)
@@ -179,20 +187,11 @@ def test_select_and_scatter_are_each_others_gradient(shape: tuple[int, ...]) -> 
     outputs, actions = RNG.standard_normal(shape), RNG.integers(0, 3, B)
     leaf = torch.tensor(outputs, requires_grad=True)
     chosen = leaf[torch.arange(B), torch.tensor(actions)]
-    np.testing.assert_array_equal(losses.select(outputs, actions), chosen.detach().numpy())
+    np.testing.assert_array_equal(select(outputs, actions), chosen.detach().numpy())
     by_chosen = RNG.standard_normal(chosen.shape)
     chosen.backward(torch.tensor(by_chosen))
-    np.testing.assert_array_equal(losses.scatter(by_chosen, actions, 3), leaf.grad.numpy())
-    found = losses.scatter(torch.tensor(by_chosen), torch.tensor(actions), 3)
+    np.testing.assert_array_equal(scatter(by_chosen, actions, 3), leaf.grad.numpy())
+    found = scatter(torch.tensor(by_chosen), torch.tensor(actions), 3)
     np.testing.assert_array_equal(found.numpy(), leaf.grad.numpy())
-    picked = losses.select(leaf.detach(), torch.tensor(actions))
+    picked = select(leaf.detach(), torch.tensor(actions))
     np.testing.assert_array_equal(picked.numpy(), chosen.detach().numpy())
-
-
-def test_smaller_of() -> None:
-    first, second = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 3.0])
-    for convert in (np.asarray, torch.tensor):
-        values, chosen = losses.smaller_of(convert(first), convert(second))
-        np.testing.assert_array_equal(values, [1.0, 1.0, 3.0])
-        np.testing.assert_array_equal(chosen, [1.0, 0.0, 1.0])
-        assert chosen.dtype == values.dtype

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from gym_loop.nn.squashed import LEAST_VARIANCE, TanhGaussian, TanhStateGaussian, log_slope
+from gym_loop.agents.sac import LEAST_VARIANCE, TanhGaussian, TanhStateGaussian, log_slope
 
 B, A, K = 30, 3, 5
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def case(policy):
 def reference(policy, outputs, extra, noise):
     """Actions and log-probabilities by torch's own distributions."""
     means, rest = outputs[:, :A], outputs[:, A:]
-    if isinstance(policy, TanhGaussian):
+    if not isinstance(policy, TanhStateGaussian):
         std = rest.clamp(-20.0, 2.0).exp()
         drawn = std * noise
     else:
@@ -39,7 +39,7 @@ def reference(policy, outputs, extra, noise):
 @pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["numpy", "torch"])
 def test_densities_and_gradients_are_those_of_autograd(policy, convert) -> None:
     arrays = case(policy)
-    if isinstance(policy, TanhGaussian):
+    if not isinstance(policy, TanhStateGaussian):
         arrays[0][:2, A:] = [[2.5, 0.0, -21.0], [2.0, -20.0, 1.0]]  # at the limits and beyond
     outputs, extra, noise = map(torch.tensor, arrays)
     outputs.requires_grad_()
@@ -85,11 +85,13 @@ def test_float32_stays_finite_far_out(policy) -> None:
 @each_policy
 def test_a_density_sums_to_1(policy) -> None:
     """Of one dimension, by its mean over uniform actions."""
-    policy = TanhGaussian(1) if isinstance(policy, TanhGaussian) else TanhStateGaussian(1, K)
+    policy = (
+        TanhGaussian(1) if not isinstance(policy, TanhStateGaussian) else TanhStateGaussian(1, K)
+    )
     outputs = np.tile(0.5 * RNG.standard_normal((1, policy.outputs)), (20_001, 1))
     before = np.linspace(-8.0, 8.0, 20_001)[:, None]
     draw = policy.sample(outputs, np.full(policy.extra, -0.5), np.zeros((1, 1)))
-    if isinstance(policy, TanhGaussian):
+    if not isinstance(policy, TanhStateGaussian):
         wanted, log_std, *_ = draw.parts
         noise = (before - outputs[:, :1]) / np.exp(log_std)
         draw = draw._replace(before=before, parts=(wanted, log_std, noise, noise))
