@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gym_loop.nn.networks import orthogonal
+from gym_loop.nn.mlp import orthogonal
 from gym_loop.nn.threads import limit_threads
 
 Array = np.ndarray[Any, Any]

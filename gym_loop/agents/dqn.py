@@ -14,12 +14,11 @@ from gym_loop.agents.off_policy import GradientSteps, OffPolicyAgent, OffPolicyP
 from gym_loop.nn.arrays import Array, namespace_of, scatter, select
 from gym_loop.nn.buffers.prioritized import PrioritizedReplay
 from gym_loop.nn.buffers.replay import Batch
-from gym_loop.nn.networks import Network, make_network
+from gym_loop.nn.networks import Network, NetworkParameters, make_network
 from gym_loop.nn.noisy import noisy_class
 from gym_loop.nn.optimizers import Adam, clip_by_global_norm
 from gym_loop.nn.schedules import FractionSchedule, NonNegativeSchedule, Schedule, schedule
 from gym_loop.nn.spaces import DiscreteActions
-from gym_loop.nn.threads import limit_threads
 from gym_loop.schema.parameters import (
     Field,
     Fraction,
@@ -42,7 +41,7 @@ def _rising(ends: list[Any]) -> list[Any]:
     return ends
 
 
-class DQNParameters(OffPolicyParameters):
+class DQNParameters(OffPolicyParameters, NetworkParameters):
     """The parameters of a run file."""
 
     former_names: ClassVar[dict[str, str]] = {
@@ -156,7 +155,6 @@ class DQN(OffPolicyAgent):
         self.priority_correction = schedule(p["priority_correction"], "priority_correction")
         self.network: Any = self._make_network()
         self.target = self.network.clone()
-        limit_threads(p["threads"])
         self.returns = self._make_returns()
         self.optimizer = Adam(self.network.parameters)
         if p["prioritized"]:
@@ -174,13 +172,12 @@ class DQN(OffPolicyAgent):
         p, choices = self.parameters, self.actions.n
         size = p["atoms"] if p["distribution"] else 1
         outputs = (size, size * choices) if p["dueling"] else (size * choices,)
+        network = noisy_class(p["network"]) if p["noisy"] else p["network"]
         return make_network(
-            noisy_class(p["network"]) if p["noisy"] else p["network"],
+            {**p, "network": network},
             self.encoder.shapes,
             outputs,
-            p["network_parameters"],
             output_gains=(1.0,) * len(outputs),
-            device=p["device"],
             rng=self.rng,
         )
 
@@ -193,7 +190,7 @@ class DQN(OffPolicyAgent):
         return QuantileReturn(p["atoms"]) if p["distribution"] else ExpectedReturn()
 
     @property
-    def _acting_network(self) -> Network:
+    def _acting_network(self) -> Any:
         return self.network
 
     # -- acting ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Ge
 from pydantic import AfterValidator
 
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
 from gym_loop.nn.arrays import Array
@@ -57,7 +58,6 @@ class OffPolicyParameters(Parameters):
     buffer_size: Annotated[int, Ge(2)] = Field(
         1_000_000, description="Transitions that are remembered."
     )
-    device: str = Field("cpu", description="Where a torch network lives: cpu, cuda, cuda:1.")
     gamma: Fraction = Field(0.99, description="Discount of a reward one step later.")
     gradient_steps: GradientSteps = Field(
         -1,
@@ -75,23 +75,10 @@ class OffPolicyParameters(Parameters):
     n_steps: PositiveInt = Field(
         1, description="Rewards that are summed up before the value of what follows."
     )
-    network: str = Field(
-        "gym_loop.nn.mlp:MLP",
-        description="Class of the network that acts: the MLP of gym-loop, which takes a Dict of"
-        " observations as one flat vector, or a torch.nn.Module, which takes the Dict.",
-    )
-    network_parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Its parameters; of the MLP, where they differ from: hidden [256, 256],"
-        " activation relu, init uniform, layer_norm false.",
-    )
     tau: Fraction = Field(
         0.005,
         description="How far the target networks move to those that learn, each time they are"
         " updated; 1 copies them.",
-    )
-    threads: PositiveInt | None = Field(
-        1, description="Threads of a matrix product; null for the library's choice."
     )
     train_freq: PositiveInt = Field(
         1, description="Steps of each copy from one time it learns to the next."
@@ -103,7 +90,7 @@ class OffPolicyParameters(Parameters):
         return Field(default, description=cls.model_fields[name].description)
 
 
-class OffPolicyAgent(BaseAgent, ABC):
+class OffPolicyAgent(ActsInWorkers, BaseAgent, ABC):
     """Learns from a replay of what happened.
 
     Observations are arrays, numbers, or a Dict or Tuple of these. Random episodes are learnt from

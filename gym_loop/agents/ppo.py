@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
+from gym_loop.agents.acting import ActsInWorkers
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.agents.transition import Transition
 from gym_loop.nn.arrays import Array, namespace_of
-from gym_loop.nn.buffers.rollout import RolloutBuffer
-from gym_loop.nn.networks import make_network
+from gym_loop.nn.buffers.rollout import Batch, RolloutBuffer
+from gym_loop.nn.networks import NetworkParameters, make_network
 from gym_loop.nn.normalization import ObservationNormalizer, RewardNormalizer
 from gym_loop.nn.optimizers import Adam, clip_by_global_norm
 from gym_loop.nn.schedules import NonNegativeSchedule, schedule
 from gym_loop.nn.spaces import ActionCodec, ObservationEncoder
-from gym_loop.nn.threads import limit_threads
 from gym_loop.schema.parameters import (
     Field,
     Fraction,
     NonNegativeFloat,
-    Parameters,
     PositiveFloat,
     PositiveInt,
 )
@@ -31,7 +30,7 @@ MEASURES = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_frac
 KL = MEASURES.index("approximate_kl")
 
 
-class PPOParameters(Parameters):
+class PPOParameters(NetworkParameters):
     """The parameters of a run file."""
 
     former_names: ClassVar[dict[str, str]] = {
@@ -39,7 +38,7 @@ class PPOParameters(Parameters):
         "gae_decay": "gae_lambda", "log_std": "log_std_init", "max_gradient_norm": "max_grad_norm",
         "normalize_advantages": "normalize_advantage", "normalize_observations": "norm_obs",
         "normalize_rewards": "norm_reward", "value_clip_range": "clip_range_vf",
-        "value_coefficient": "vf_coef",
+        "value_coefficient": "vf_coef", "use_sde": "is not known to PPO here; SAC has it",
     }  # fmt: skip
 
     batch_size: PositiveInt | None = Field(
@@ -55,7 +54,6 @@ class PPOParameters(Parameters):
         description="How far a value may move from that of the last rollout; a number or a"
         " schedule, as learning_rate; null for no limit.",
     )
-    device: str = Field("cpu", description="Where a torch network lives: cpu, cuda, cuda:1.")
     ent_coef: NonNegativeFloat = Field(0.0, description="Weight of the policy's entropy.")
     gae_lambda: Fraction = Field(
         0.95, description="Of the advantage estimates: 0 trusts the value function, 1 the returns."
@@ -74,11 +72,6 @@ class PPOParameters(Parameters):
     )
     n_epochs: PositiveInt = Field(10, description="Passes over each rollout.")
     n_steps: PositiveInt = Field(128, description="Steps of each environment in a rollout.")
-    network: str = Field(
-        "gym_loop.nn.mlp:MLP",
-        description="Class of the network: the MLP of gym-loop, which takes a Dict of observations"
-        " as one flat vector, or a torch.nn.Module, which takes the Dict.",
-    )
     network_parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="Its parameters; of the MLP: hidden [64, 64], activation tanh or relu, init"
@@ -98,28 +91,10 @@ class PPOParameters(Parameters):
     target_kl: PositiveFloat | None = Field(
         None, description="End the epochs once the policy has moved so far; null for never."
     )
-    threads: PositiveInt | None = Field(
-        1, description="Threads of a matrix product; null for the library's choice."
-    )
     vf_coef: NonNegativeFloat = Field(0.5, description="Weight of the value loss.")
 
 
-class Batch(NamedTuple):
-    """Steps to learn from, ``[B, ...]`` each, as the network wants them."""
-
-    observations: Array
-    actions: Array
-    log_probs: Array
-    values: Array
-    advantages: Array
-    returns: Array
-
-    def take(self, rows: Array) -> Batch:
-        """Some of the steps."""
-        return Batch(*(column[rows] for column in self))
-
-
-class PPO(BaseAgent):
+class PPO(ActsInWorkers, BaseAgent):
     """Collects a rollout, then climbs the clipped objective on it for a few epochs.
 
     Discrete, multi-discrete, multi-binary and continuous (Box) actions; any observation that
@@ -135,14 +110,17 @@ class PPO(BaseAgent):
     acts_with = ("network", "observation_normalizer")
     _fixed = (
         *BaseAgent._fixed,
-        *("n_envs", "encoder", "actions", "learning_rate", "clip_range", "clip_range_vf"),
+        "encoder",
+        "actions",
+        "learning_rate",
+        "clip_range",
+        "clip_range_vf",
     )
     on_policy_parameter = "n_steps"
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
         p = self.parameters
-        self.n_envs = p.get("n_envs", 1)
         self.encoder = ObservationEncoder(p["observation_space"], "PPO")
         self.actions = ActionCodec(p["action_space"], "PPO")
         self.learning_rate = schedule(p["learning_rate"], "learning_rate")
@@ -151,28 +129,25 @@ class PPO(BaseAgent):
         self.clip_range_vf = None if limit is None else schedule(limit, "clip_range_vf")
         distribution = self.actions.distribution
         self.network = make_network(
-            p["network"],
+            p,
             self.encoder.shapes,
             (distribution.outputs, 1),
-            p["network_parameters"],
             output_gains=(0.01, 1.0),  # nearly uniform actions at first
             extra=distribution.extra,
-            device=p["device"],
             rng=self.rng,
         )
-        limit_threads(p["threads"])
         self.network.extra[:] = p["log_std_init"]
         # The epsilon of the authors' code; Adam's paper suggests 1e-8.
         self.optimizer = Adam(self.network.parameters, epsilon=1e-5)
-        example = self.encoder.example
+        n_envs, example = p.get("n_envs", 1), self.encoder.example
         self.observation_normalizer: ObservationNormalizer | None = None
         if p["norm_obs"]:
             self.observation_normalizer = ObservationNormalizer(example.shape)
             example = example.astype(np.float32)
         self.reward_normalizer: RewardNormalizer | None = None
         if p["norm_reward"]:
-            self.reward_normalizer = RewardNormalizer(self.n_envs, p["gamma"])
-        self.rollout = RolloutBuffer(p["n_steps"], self.n_envs, example, self.actions.example)
+            self.reward_normalizer = RewardNormalizer(n_envs, p["gamma"])
+        self.rollout = RolloutBuffer(p["n_steps"], n_envs, example, self.actions.example)
         self.steps = 0  # environment steps observed
         self.latest: dict[str, float] = {}  # metrics of the latest rollout
 
@@ -183,11 +158,11 @@ class PPO(BaseAgent):
         observations = self._encode(state, learn=self.training)  # [N, ...]
         network, distribution = self.network, self.actions.distribution
         outputs = network.tonumpy(network.predict(network.asarray(observations), POLICY))
-        if not self.training:
-            drawn = distribution.mode(outputs)
-        else:
+        if self.training:
             drawn = distribution.sample(outputs, network.tonumpy(network.extra), self.rng)
             self.rollout.begin(observations, drawn)
+        else:
+            drawn = distribution.mode(outputs)
         return self.actions.single(drawn) if self.encoder.is_single(state) else self.actions(drawn)
 
     def acted_state(self) -> tuple[Array, ...]:
@@ -224,13 +199,12 @@ class PPO(BaseAgent):
             return
         terminated, truncated = transition.terminated, transition.truncated
         rows = transition.env_ids  # fewer than N where others were reset instead
-        if rows is None or len(rows) == self.n_envs:
+        if rows is not None and len(rows) == rollout.n_envs:
             rows = None
-        # The policy stays the same to the end of the rollout, so what the values of true final
-        # observations will be may be asked now.
+        # The policy stays the same to the end of the rollout, so its values may be asked now.
         final_values = self._values(transition.ob) if np.count_nonzero(truncated) else 0.0
         rollout.finish(transition.reward, terminated, truncated, final_values, rows)
-        self.steps += self.n_envs if rows is None else len(rows)
+        self.steps += rollout.n_envs if rows is None else len(rows)
         if rollout.full:
             rollout.last_values[slice(None) if rows is None else rows] = self._values(transition.ob)
 
@@ -279,8 +253,7 @@ class PPO(BaseAgent):
     def _rollout_batch(self, piece: int) -> Batch:
         """All steps of the rollout, ``B <= T * N``, with what the policy that acted thought."""
         p, rollout, network = self.parameters, self.rollout, self.network
-        shape = rollout.rewards.shape
-        size = rollout.rewards.size
+        shape, size = rollout.rewards.shape, rollout.rewards.size
         observations = rollout.observations.reshape(size, *rollout.observations.shape[2:])
         actions = rollout.actions.reshape(size, *rollout.actions.shape[2:])
         observations, actions = network.asarray(observations), network.asarray(actions)
@@ -342,8 +315,8 @@ class PPO(BaseAgent):
         if not measure:
             return ()
         entropy = distribution.entropies(evaluation).mean()
-        kl, clipped = approximate_kl(ratios), clip_fraction(ratios, clip_range)
-        return policy_losses.mean(), value_losses.mean(), entropy, kl, clipped
+        change = policy_change(ratios, clip_range)
+        return policy_losses.mean(), value_losses.mean(), entropy, *change
 
     def _note(self, rollout: Batch, begun: int, measures: dict[str, float]) -> None:
         """What `metrics` will say."""
@@ -388,19 +361,14 @@ def clipped_policy_loss(
     return -xp.minimum(plain, clipped), plain * (plain <= clipped) * scale, ratios
 
 
-def approximate_kl(ratios: Array) -> Array:
-    """Mean divergence of the acting from the learning policy; never negative.
+def policy_change(ratios: Array, clip_range: float) -> tuple[Array, Array]:
+    """Mean divergence of the acting from the learning policy, and the part that was clipped.
 
-    Source: Schulman (2020), Approximating KL divergence (the estimator k3).
+    Source: Schulman (2020), Approximating KL divergence (the estimator k3: never negative).
     """
-    xp = namespace_of(ratios)
-    return xp.sum((ratios - 1.0) - xp.log(ratios)) / len(ratios)
-
-
-def clip_fraction(ratios: Array, clip_range: float) -> Array:
-    """The part of the samples whose ratio is outside the clip range."""
-    xp = namespace_of(ratios)
-    return xp.sum(xp.abs(ratios - 1.0) > clip_range) / len(ratios)
+    xp, count = namespace_of(ratios), len(ratios)
+    divergence = xp.sum((ratios - 1.0) - xp.log(ratios)) / count
+    return divergence, xp.sum(xp.abs(ratios - 1.0) > clip_range) / count
 
 
 def value_loss(
@@ -413,8 +381,8 @@ def value_loss(
         returns: targets, ``[B]``.
         old_values: predictions before the update, ``[B]``.
         clip_range: a prediction gains nothing by moving farther than this from the old one; None
-            for no limit. The paper has none. The larger of both errors counts, as in the authors'
-            code; stable-baselines3 counts that of the limited prediction alone.
+            for no limit, as in the paper. The larger error counts, as in the authors' code;
+            stable-baselines3 counts that of the limited prediction alone.
     """
     xp, count = namespace_of(values), len(values)
     errors = values - returns

@@ -16,7 +16,7 @@ from gym_loop.agents.off_policy import (
 from gym_loop.agents.twin_critics import CriticParameters, make_actor_and_critics
 from gym_loop.nn.arrays import Array, namespace_of
 from gym_loop.nn.buffers.replay import Batch
-from gym_loop.nn.networks import Network
+from gym_loop.nn.networks import Network, NetworkParameters
 from gym_loop.nn.optimizers import Adam
 from gym_loop.nn.schedules import Schedule, schedule, schedule_problem
 from gym_loop.schema.parameters import Field
@@ -48,7 +48,7 @@ def _check_ent_coef(value: Any) -> Any:
     return value
 
 
-class SACParameters(CriticParameters, OffPolicyParameters):
+class SACParameters(CriticParameters, OffPolicyParameters, NetworkParameters):
     """The parameters of a run file."""
 
     former_names: ClassVar[dict[str, str]] = {

@@ -12,7 +12,7 @@ from gym_loop.agents.transition import Transition
 from gym_loop.agents.twin_critics import CriticParameters, make_actor_and_critics
 from gym_loop.nn.arrays import Array, namespace_of
 from gym_loop.nn.buffers.replay import Batch
-from gym_loop.nn.networks import Network
+from gym_loop.nn.networks import Network, NetworkParameters
 from gym_loop.nn.optimizers import Adam, polyak_update
 from gym_loop.nn.schedules import NonNegativeSchedule, schedule
 from gym_loop.schema.parameters import Field, NonNegativeFloat, PositiveInt
@@ -20,7 +20,7 @@ from gym_loop.schema.parameters import Field, NonNegativeFloat, PositiveInt
 THETA, INTERVAL = 0.15, 1e-2  # of the Ornstein-Uhlenbeck process, as stable-baselines3 has it
 
 
-class TD3Parameters(CriticParameters, OffPolicyParameters):
+class TD3Parameters(CriticParameters, OffPolicyParameters, NetworkParameters):
     """The parameters of a run file."""
 
     former_names: ClassVar[dict[str, str]] = {

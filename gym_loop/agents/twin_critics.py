@@ -8,7 +8,6 @@ from gym_loop.agents.off_policy import OffPolicyAgent
 from gym_loop.nn.arrays import Array, namespace_of
 from gym_loop.nn.networks import Network, make_network
 from gym_loop.nn.optimizers import Adam, polyak_update
-from gym_loop.nn.threads import limit_threads
 from gym_loop.schema.parameters import Field, Parameters
 
 MLP = "gym_loop.nn.mlp:MLP"
@@ -17,7 +16,7 @@ MLP_PARAMETERS = {"hidden": [256, 256], "activation": "relu", "init": "uniform"}
 
 
 class CriticParameters(Parameters):
-    """The parameters of the critics."""
+    """The parameters of the networks of SAC and TD3."""
 
     critic_network: str | None = Field(
         None,
@@ -26,6 +25,11 @@ class CriticParameters(Parameters):
     )
     critic_parameters: dict[str, Any] | None = Field(
         None, description="Its parameters, where they are not those of network."
+    )
+    network_parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its parameters; of the MLP, where they differ from: hidden [256, 256],"
+        " activation relu, init uniform, layer_norm false.",
     )
 
 
@@ -95,30 +99,26 @@ def make_actor_and_critics(
         extra: number of the actor's parameters besides; see `Network`.
     """
     p, shapes, size = agent.parameters, agent.encoder.shapes, agent.actions.size
+    known = _known_parameters(p["network"])
     actor = make_network(
-        p["network"],
+        {**p, "network_parameters": known | p["network_parameters"]},
         shapes,
         (outputs,),
-        _known_parameters(p["network"]) | p["network_parameters"],
         output_gains=(0.01,),  # actions in the middle at first
         extra=extra,
-        device=p["device"],
         rng=agent.rng,
     )
-    parameters = p["critic_parameters"]
+    class_string, parameters = p["critic_network"] or p["network"], p["critic_parameters"]
     if parameters is None:
         parameters = {} if p["critic_network"] else p["network_parameters"]
-    class_string = p["critic_network"] or p["network"]
+    parameters = _known_parameters(class_string) | parameters
     critics = make_network(
-        class_string,
+        {**p, "network": class_string, "network_parameters": parameters},
         {"observation": shapes, "action": (size,)},
         (1, 1),
-        _known_parameters(class_string) | parameters,
         output_gains=(1.0, 1.0),
-        device=p["device"],
         rng=agent.rng,
     )
-    limit_threads(p["threads"])
     return actor, TwinCritics(critics, size)
 
 

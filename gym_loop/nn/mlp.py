@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import ConfigError, StateError
-from gym_loop.nn.networks import orthogonal, uniform
 from gym_loop.nn.workspace import Layout, Weights, Workspace
 from gym_loop.schema.class_strings import did_you_mean
 
@@ -235,3 +234,21 @@ def _check(hidden: Sequence[int], activation: str, init: str) -> None:
         raise ConfigError(
             f"the network's hidden {hidden!r} must be a list of positive integers, [64, 64] say"
         )
+
+
+def orthogonal(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0) -> Array:
+    """A random matrix ``[rows, columns]`` with orthonormal rows or columns, times the gain.
+
+    Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks.
+    """
+    tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diag(r))  # makes the distribution uniform
+    return gain * (q if rows >= columns else q.T)
+
+
+def uniform(rng: np.random.Generator, rows: int, columns: int, inputs: int) -> Array:
+    """Uniform in ``±1 / sqrt(inputs)``, as PyTorch starts its linear layers."""
+    bound = 1.0 / np.sqrt(max(1, inputs))
+    return rng.uniform(-bound, bound, (rows, columns))

@@ -1,22 +1,40 @@
-"""Networks: what each can do, its first weights, and the way from a class string to one."""
+"""Networks: what each can do, and the way from a class string to one."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from gym_loop.errors import ConfigError
-from gym_loop.nn.arrays import Array
+from gym_loop.nn.arrays import Array, Shapes, flat_size
+from gym_loop.nn.threads import limit_threads
 from gym_loop.schema.class_strings import did_you_mean, load_class
+from gym_loop.schema.parameters import Field, Parameters, PositiveInt
 
-Matrix = np.ndarray[Any, Any]
-# One shape, or those of the parts: by name as in a Dict, or in a list as in a Tuple.
-Shapes = tuple[int, ...] | dict[str, Any] | list[Any]
+
+class NetworkParameters(Parameters):
+    """What a run file says of a network."""
+
+    former_names: ClassVar[dict[str, str]] = {
+        "policy": "is called network here, a class: gym_loop.nn.torch_network:NatureCNN for"
+        " CnnPolicy",
+        "policy_kwargs": "is called network_parameters here: {hidden: [64, 64], activation: relu}",
+    }
+
+    device: str = Field("cpu", description="Where a torch network lives: cpu, cuda, cuda:1.")
+    network: str = Field(
+        "gym_loop.nn.mlp:MLP",
+        description="Class of the network: the MLP of gym-loop, which takes a Dict of observations"
+        " as one flat vector, or a torch.nn.Module, which takes the Dict.",
+    )
+    network_parameters: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+    threads: PositiveInt | None = Field(
+        1, description="Threads of a matrix product; null for the library's choice."
+    )
 
 
 class Network(Protocol):
@@ -99,44 +117,44 @@ class Network(Protocol):
 
 
 def make_network(
-    class_string: str,
+    parameters: Mapping[str, Any],
     input_shape: Shapes,
     outputs: Sequence[int],
-    parameters: Mapping[str, Any],
     *,
     output_gains: Sequence[float],
     extra: int = 0,
-    device: str = "cpu",
     rng: np.random.Generator,
 ) -> Network:
     """Make the network that a run file names.
 
     Args:
-        class_string: a class of ours (``gym_loop.nn.mlp:MLP``), or any
-            ``torch.nn.Module`` made as ``Module(input_shape, outputs, **parameters)`` whose
-            ``forward`` returns one tensor ``[B, out]`` for each of ``outputs``.
+        parameters: those of `NetworkParameters`. ``network`` names a class of ours
+            (``gym_loop.nn.mlp:MLP``), or any ``torch.nn.Module`` made as ``Module(input_shape,
+            outputs, **network_parameters)`` whose ``forward`` returns one tensor ``[B, out]`` for
+            each of ``outputs``.
         input_shape: of one input. Where it has parts, by name or in a list, a module's
             ``forward`` takes a dictionary or tuple of them; a class of ours takes them flat.
         outputs: sizes of the outputs.
-        parameters: further arguments of the class.
         output_gains: scale of the first weights of each output, for classes of ours.
         extra: number of parameters besides; see `Network`.
-        device: where a torch network lives.
         rng: where the first weights come from.
 
     Raises:
         ClassLoadError: there is no such class.
         ConfigError: it does not take these parameters, or not this device.
     """
+    class_string, given = parameters["network"], parameters["network_parameters"]
+    device = parameters["device"]
+    limit_threads(parameters["threads"])
     cls = load_class(class_string, kind="network")
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(cls, torch.nn.Module):
         from gym_loop.nn.torch_network import TorchNetwork
 
-        _check_names(cls, class_string, parameters)
-        module = cls(input_shape, tuple(outputs), **parameters)
+        _check_names(cls, class_string, given)
+        module = cls(input_shape, tuple(outputs), **given)
         return TorchNetwork(module, shapes=input_shape, outputs=outputs, extra=extra, device=device)
-    known = _check_names(cls, class_string, parameters)
+    known = _check_names(cls, class_string, given)
     own: dict[str, Any] = {"output_gains": output_gains, "extra": extra, "rng": rng}
     if "device" in known:
         own["device"] = device
@@ -147,7 +165,7 @@ def make_network(
         )
     if not isinstance(input_shape, tuple):
         input_shape = (flat_size(input_shape),)
-    network: Network = cls(input_shape, outputs, **{**own, **parameters})
+    network: Network = cls(input_shape, outputs, **{**own, **given})
     return network
 
 
@@ -172,56 +190,3 @@ def _check_names(cls: type, class_string: str, parameters: Mapping[str, Any]) ->
                     f"{did_you_mean(name, free)} (it has {', '.join(free) or 'none'})"
                 )
     return names
-
-
-# -- inputs of several parts, which lie side by side in one flat array ------------------------
-
-
-def flat_size(shapes: Shapes) -> int:
-    """Numbers of one input."""
-    if isinstance(shapes, dict):
-        return sum(map(flat_size, shapes.values()))
-    return sum(map(flat_size, shapes)) if isinstance(shapes, list) else math.prod(shapes)
-
-
-def split(inputs: Array, shapes: Shapes) -> Any:
-    """The parts of flat inputs.
-
-    Args:
-        inputs: ``[B, flat_size(shapes)]``.
-        shapes: of the parts.
-
-    Returns:
-        A dictionary where ``shapes`` is one, a tuple where it is a list, of views
-        ``[B, *shape]``.
-    """
-    if isinstance(shapes, tuple):
-        return inputs.reshape(len(inputs), *shapes)
-    named = shapes.items() if isinstance(shapes, dict) else enumerate(shapes)
-    parts, start = {}, 0
-    for name, shape in named:
-        end = start + flat_size(shape)
-        parts[name] = split(inputs[:, start:end], shape)
-        start = end
-    return parts if isinstance(shapes, dict) else tuple(parts.values())
-
-
-# -- first weights -------------------------------------------------------------------------
-
-
-def orthogonal(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0) -> Matrix:
-    """A random matrix ``[rows, columns]`` with orthonormal rows or columns, times the gain.
-
-    Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of
-    learning in deep linear neural networks.
-    """
-    tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
-    q, r = np.linalg.qr(tall)
-    q *= np.sign(np.diag(r))  # makes the distribution uniform
-    return gain * (q if rows >= columns else q.T)
-
-
-def uniform(rng: np.random.Generator, rows: int, columns: int, inputs: int) -> Matrix:
-    """Uniform in ``±1 / sqrt(inputs)``, as PyTorch starts its linear layers."""
-    bound = 1.0 / np.sqrt(max(1, inputs))
-    return rng.uniform(-bound, bound, (rows, columns))

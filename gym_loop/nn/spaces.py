@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.spaces.utils import flatten_space
 
 from gym_loop.errors import SpaceError
+from gym_loop.nn.arrays import Shapes
 from gym_loop.nn.distributions import (
     Bernoulli,
     Categorical,
@@ -18,7 +19,6 @@ from gym_loop.nn.distributions import (
     Distribution,
     MultiCategorical,
 )
-from gym_loop.nn.networks import Shapes
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gym_loop.errors import ConfigError, SpaceError
-from gym_loop.nn.networks import Shapes, orthogonal, split
+from gym_loop.nn.arrays import Shapes, split
+from gym_loop.nn.mlp import orthogonal
 
 Tensor = Any
 

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from gym_loop.agents.dqn import DQN
-from gym_loop.agents.ppo import PPO, Scheduled
+from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
 from gym_loop.nn.torch_network import TorchNetwork
@@ -125,7 +125,6 @@ def test_ppo(options: dict[str, Any]) -> None:
     agent.update = lambda episode: None
     play(agent, game, 1)
     rollout = agent._rollout_batch(8)
-    scheduled = Scheduled(1e-3, 0.2, options.get("clip_range_vf"))
     with reading_refused():
-        agent._epoch(rollout, 8, scheduled, measure=False)
+        agent._epoch(rollout, 8, 0, measure=False)
     assert agent.optimizer.updates == 4

@@ -10,8 +10,7 @@ import torch
 
 from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.errors import ConfigError, StateError
-from gym_loop.nn.mlp import MLP
-from gym_loop.nn.networks import orthogonal
+from gym_loop.nn.mlp import MLP, orthogonal
 from gym_loop.nn.workspace import EPSILON
 
 SIZES = (3, 2)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gym_loop.errors import ClassMissingError, ConfigError, SpaceError
-from gym_loop.nn.networks import Network, Shapes, flat_size, make_network, split
+from gym_loop.nn.arrays import Shapes, flat_size, split
+from gym_loop.nn.networks import Network, make_network
 
 pytestmark = pytest.mark.needs("torch")
 
@@ -45,16 +46,9 @@ NESTED: Shapes = {"a": (3,), "b": [(2, 2), ()]}
 
 
 def make(name: str, shape: Shapes = (4,), device: str = "cpu", **given: object) -> Network:
-    return make_network(
-        name,
-        shape,
-        (3, 1),
-        given,
-        output_gains=(0.01, 1.0),
-        extra=2,
-        device=device,
-        rng=np.random.default_rng(0),
-    )
+    parameters = {"network": name, "network_parameters": given, "device": device, "threads": 1}
+    rng = np.random.default_rng(0)
+    return make_network(parameters, shape, (3, 1), output_gains=(0.01, 1.0), extra=2, rng=rng)
 
 
 @pytest.mark.parametrize(

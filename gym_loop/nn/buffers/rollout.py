@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+class Batch(NamedTuple):
+    """Steps to learn from, ``[B, ...]`` each, as the network wants them."""
+
+    observations: Any
+    actions: Any
+    log_probs: Any
+    values: Any
+    advantages: Any
+    returns: Any
+
+    def take(self, rows: Any) -> Batch:
+        """Some of the steps."""
+        return Batch(*(column[rows] for column in self))
 
 
 class RolloutBuffer:
