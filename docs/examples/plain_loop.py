@@ -28,39 +28,40 @@ class PlainLoop(BaseLoop):
     def __init__(self, agent, env, run=None, **parameters):
         super().__init__(agent, env, run, **parameters)
         self.ob = None  # None: the next step begins an episode
-        self.episode_return = 0.0
+        self.episode_return, self.length = 0.0, 0
 
     def train(self):
-        while self.steps < self.parameters["max_steps"] and not self.run.stop_requested:
-            self.step()
-            if self.steps % self.parameters["steps_per_checkpoint"] == 0:
-                self.run.save(self)
+        self.start()
+        while self.wants_more():
+            while self.steps < self.attention_at:
+                self.step()
+            self.look_up()  # shows the progress, and saves if it is time
+        self.finish()
 
     def step(self):
         if self.ob is None:
             first = self.run.seeds.integer("environment") if self.steps == 0 else None
             self.ob, _ = self.env.reset(seed=first)
-            self.episode_return = 0.0
+            self.episode_return, self.length = 0.0, 0
         action = self.agent.act(self.ob, self.episode)
         ob, reward, terminated, truncated, info = self.env.step(action)
         self.agent.observe(Transition(self.ob, action, reward, terminated, truncated, ob, info))
         self.agent.update(self.episode)
         self.ob = ob
         self.steps += 1
+        self.length += 1
         self.episode_return += float(reward)
         if terminated or truncated:
             self.ob = None
             self.episode += 1
-            self.run.log(self.steps, {"train/episode_return": self.episode_return})
+            self.episodes_finished([self.episode_return], self.length)
 
     def evaluate(self, seeds=None):
-        if seeds is None:
-            seeds = self.run.seeds.integers("evaluation", self.parameters["eval_episodes"])
         env = self.run.evaluation_env()
         if env is None:  # a loop made by hand has one environment for all
             env, self.ob = self.env, None
         with self.agent.evaluating():
-            return [self.play(env, seed) for seed in seeds]
+            return [self.play(env, seed) for seed in self.evaluation_seeds(seeds)]
 
     def play(self, env, seed):
         ob, _ = env.reset(seed=seed)
@@ -71,8 +72,10 @@ class PlainLoop(BaseLoop):
         return EpisodeResult(seed, total, length)
 
     def state_dict(self):
-        return {**super().state_dict(), "ob": self.ob, "episode_return": self.episode_return}
+        own = {"ob": self.ob, "episode_return": self.episode_return, "length": self.length}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.ob, self.episode_return = state["ob"], state["episode_return"]
+        self.ob, self.length = state["ob"], state["length"]
+        self.episode_return = state["episode_return"]
