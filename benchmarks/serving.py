@@ -158,7 +158,16 @@ def compare(arguments: argparse.Namespace) -> None:
     print(table(header, rows))
     _verdicts(results, measured)
     print()
-    packages = ("gym-loop", "gymnasium", "uvloop", "httptools", "uvicorn", "picows", "orjson")
+    packages = (
+        "gym-loop",
+        "gymnasium",
+        "uvloop",
+        "httptools",
+        "uvicorn",
+        "starlette",
+        "websockets",
+        "orjson",
+    )
     print(surroundings(*packages))
 
 

@@ -168,7 +168,7 @@ def compare(arguments: argparse.Namespace) -> None:
             for env in envs.values():
                 env.close()
         print(table(["copies", "bare socket", *urls], rows), *said, "", sep="\n")
-    print(surroundings("gym-loop", "gymnasium", "numpy", "picows", "pyzmq", "orjson"))
+    print(surroundings("gym-loop", "gymnasium", "numpy", "websockets", "pyzmq", "orjson"))
 
 
 def train(arguments: argparse.Namespace) -> None:

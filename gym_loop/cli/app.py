@@ -330,12 +330,12 @@ def serve(context: typer.Context) -> None:
 
     \b
     Examples:
-      gym-loop serve http --env "CartPole-*"
-      gym-loop serve websocket --help
+      gym-loop serve --env "CartPole-*"
+      gym-loop serve zmq --help
     """
     from gym_loop.cli.serve import app as serve_app
 
-    serve_app(context.args or ["--help"], prog_name="gym-loop serve")
+    serve_app(context.args, prog_name="gym-loop serve")
 
 
 def _with_resume_value(arguments: list[str]) -> list[str]:

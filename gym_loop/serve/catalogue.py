@@ -17,10 +17,9 @@ from gym_loop.envs.making import EnvSpec, describe, import_env_modules, load_cre
 from gym_loop.envs.remote import ENVIRONMENTS
 from gym_loop.errors import GymLoopError
 from gym_loop.schema.class_strings import load_module
-from gym_loop.serve.settings import ServerSettings
 from gym_loop.wire.problems import EnvFailed, MalformedEnvId, UnknownEnvId
 
-_LOG = logging.getLogger("gym_loop.envs.remote")
+_LOG = logging.getLogger("gym_loop.serve")
 _ID = re.compile(r"((?:[\w-]+/)?[\w.-]+?)-v(\d+)", re.ASCII)
 _LONGEST_ID = 200
 _NEEDED = ("reset", "step", "close", "observation_space", "action_space")
@@ -33,21 +32,30 @@ class Catalogue:
     imported.
 
     Args:
-        settings: patterns of ids, imports, ``make`` and ``replace_old_versions``.
+        env: ids that may be had, as patterns.
+        imports: modules or files that register environments.
+        make: makes the environments instead of the registry; or its class string.
+        replace_old_versions: serve an id whose version is gone by the newest of that name.
 
     Raises:
         ClassLoadError: an import, or the module of ``make``, cannot be loaded.
         EnvUnknownError: the module of ``make`` has no such function.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self._patterns = settings.env
-        self._replace = settings.replace_old_versions
+    def __init__(
+        self,
+        *,
+        env: tuple[str, ...] = ("*",),
+        imports: tuple[str, ...] = (),
+        make: str | Callable[..., Any] | None = None,
+        replace_old_versions: bool = True,
+    ) -> None:
+        self._patterns = env
+        self._replace = replace_old_versions
         self._replaced: set[tuple[str, str]] = set()
-        for name in settings.imports:
+        for name in imports:
             load_module(name)
-        hook = settings.make
-        self._make_hook = load_creator(EnvSpec(hook)) if isinstance(hook, str) else hook
+        self._make_hook = load_creator(EnvSpec(make)) if isinstance(make, str) else make
 
     @property
     def has_hook(self) -> bool:

@@ -83,8 +83,8 @@ def _unwritable(directory: Path, error: OSError) -> BadRequest:
 class Monitor:
     """Records the episodes of an environment until it is closed.
 
-    It stands before the environment for ``reset``, ``render`` and ``close``, and is told of the
-    steps by ``count``. The environment need not be one of Gymnasium's classes.
+    It takes the place of the environment, and is told of the steps by ``count``. The environment
+    need not be one of Gymnasium's classes.
 
     Args:
         env: the environment.
@@ -135,6 +135,10 @@ class Monitor:
         self._begun += 1
         self._length, self._return = 0, 0.0
         return observation, info
+
+    def step(self, action: Any) -> Any:
+        """Step the environment; `count` takes note of it."""
+        return self.env.step(action)
 
     def count(self, reward: float, ended: bool) -> None:
         """Take note of a step; what follows an episode's end is not counted."""

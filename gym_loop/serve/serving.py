@@ -11,26 +11,31 @@ from typing import Any
 
 from gym_loop.errors import UsageError
 from gym_loop.schema.class_strings import did_you_mean
-from gym_loop.serve.settings import Settings, load_settings
+from gym_loop.schema.parameters import Parameters
+from gym_loop.serve.settings import load_settings
 
-# A protocol's package; its settings class and its server are found there.
+# A protocol's settings class and the function that serves them.
 PROTOCOLS = {
-    "http": ("gym_loop.serve.http", "HttpSettings"),
-    "websocket": ("gym_loop.serve.websocket", "WebSocketSettings"),
-    "nats": ("gym_loop.serve.nats", "NatsSettings"),
-    "zmq": ("gym_loop.serve.zeromq", "ZeroMQSettings"),
+    "http": ("gym_loop.serve.settings:ServeSettings", "gym_loop.serve.server:serve"),
+    "websocket": ("gym_loop.serve.settings:ServeSettings", "gym_loop.serve.server:serve_websocket"),
+    "nats": ("gym_loop.serve.nats.settings:NatsSettings", "gym_loop.serve.nats.server:serve"),
+    "zmq": ("gym_loop.serve.zeromq.settings:ZeroMQSettings", "gym_loop.serve.zeromq.server:serve"),
 }
 
 
-def settings_class(protocol: str) -> type[Settings]:
+def settings_class(protocol: str) -> type[Parameters]:
     """The class that holds a protocol's options."""
-    package, name = PROTOCOLS[protocol]
-    found: type[Settings] = getattr(importlib.import_module(f"{package}.settings"), name)
+    found: type[Parameters] = _named(PROTOCOLS[protocol][0])
     return found
 
 
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def serve(
-    protocol: str,
+    protocol: str = "http",
     config: str | Path | None = None,
     *,
     ready: Callable[[Any], None] | None = None,
@@ -45,7 +50,7 @@ def serve(
         gym_loop.serve("websocket", make=my_get_env, process_step=my_process_step)
 
     Args:
-        protocol: "http", "websocket", "zmq" or "nats".
+        protocol: "http", "websocket", "zmq" or "nats"; the first two are one server.
         config: YAML file with the same names as the options; None reads none.
         ready: called with the address once clients can connect.
         stop: set it from another thread to end the server.
@@ -81,7 +86,4 @@ def run(
     Raises:
         UsageError: the options do not fit together, or a package is missing.
     """
-    # The native protocol is served by the commands of others, over their transports.
-    module = getattr(settings, "server_module", f"{PROTOCOLS[protocol][0]}.server")
-    server = importlib.import_module(module)
-    server.serve(settings, ready=ready, stop=stop)
+    _named(PROTOCOLS[protocol][1])(settings, ready=ready, stop=stop)

@@ -1,159 +1,157 @@
 """The options of a server, from a file and from the command line.
 
-A protocol's settings derive from `ServerSettings` and add its own fields; the ``Args`` of the
-docstrings are what ``gym-loop serve ... --help`` says.
+Each is declared once: what ``gym-loop serve ... --help`` says of it follows from its field.
 """
 
 from __future__ import annotations
 
-import collections.abc
-import dataclasses
-import inspect
-import re
-import types
-import typing
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from annotated_types import Interval
+from pydantic import AfterValidator
 
 from gym_loop.envs.remote.addresses import is_loopback
 from gym_loop.errors import ConfigError, Finding, UsageError
-from gym_loop.schema.class_strings import absolute_files, did_you_mean
+from gym_loop.schema.class_strings import absolute_files
 from gym_loop.schema.files import expanded
-from gym_loop.schema.parameters import ParameterDoc, check_value
+from gym_loop.schema.parameters import (
+    Field,
+    NonNegativeFloat,
+    Parameters,
+    PositiveFloat,
+    PositiveInt,
+    read,
+)
+from gym_loop.schema.validation import fields_of, words_of
 from gym_loop.schema.yaml_file import Document, read_yaml_file
 
-_S = TypeVar("_S", bound="Settings")
-_WORDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
+_LOG = logging.getLogger("gym_loop.serve")
+_S = TypeVar("_S", bound=Parameters)
 _ALIASES = {"import": "imports"}  # no field can have the option's own name
-_ENTRY = re.compile(r"^    (\w+): (.*)$")
+MOST_FPS = 60
 
 
-class Settings(typing.Protocol):
-    """A frozen dataclass of options whose docstring says in ``Args`` what each does."""
-
-    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
-
-    def problems(self) -> dict[str, str]:
-        """What is wrong with the values, by option."""
+def _checked_port(port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{port} is no port; use 0 (a free one) to 65535")
+    return port
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """What every server can be told.
-
-    Args:
-        host: address to listen on; any but a loopback address demands a token.
-        port: TCP port; 0 takes a free one.
-        env: ids that clients may ask for, as patterns such as ``CartPole-*``.
-        imports: modules or ``.py`` files that register environments.
-        make: class string of ``get_env(env_id, seed=None)``, which makes the environments
-            instead of Gymnasium's registry.
-        token: secret that clients must send as ``Authorization: Bearer`` or ``?token=``.
-        replace_old_versions: serve an id whose version is gone by the newest of that name.
-        max_instances: environments open at once.
-        max_message_bytes: longest request in bytes.
-        idle_lease: seconds without a request after which an environment is closed.
-        max_requests_per_second: requests a second of one client; null is any number.
-        allowed_origins: web pages, such as ``https://example.org``, whose scripts may connect;
-            ``*`` allows all. Pages of the same machine always may.
-        own_threads: keep every environment in a thread of its own from make to close, for
-            environments that are bound to a thread or that may hang.
-        longest_stall: seconds after which an environment that was fast so far, and now holds up
-            all clients, is interrupted: its step fails.
-        json_logs: write the log as one JSON object a line.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 5000
-    env: tuple[str, ...] = ("*",)
-    imports: tuple[str, ...] = ()
-    make: str | Callable[..., Any] | None = None
-    token: str | None = field(default=None, repr=False)
-    replace_old_versions: bool = True
-    max_instances: int = 1000
-    max_message_bytes: int = 1 << 20
-    idle_lease: float = 900.0
-    max_requests_per_second: float | None = None
-    allowed_origins: tuple[str, ...] = ()
-    own_threads: bool = False
-    longest_stall: float = 5.0
-    json_logs: bool = False
-
-    def problems(self) -> dict[str, str]:
-        """What is wrong with the values, by option; a subclass adds its own."""
-        found = {}
-        if not 0 <= self.port <= 65535:
-            found["port"] = f"{self.port} is no port; use 0 (a free one) to 65535"
-        if self.token is not None and not (self.token and self.token.isascii()):
-            found |= {"token": "must be ASCII text that is not empty"}
-        for name in ("max_instances", "max_message_bytes"):
-            if getattr(self, name) < 1:
-                found[name] = f"{getattr(self, name)} is too small; use at least 1"
-        for name in ("idle_lease", "max_requests_per_second", "longest_stall"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                found[name] = f"{value} must be greater than 0"
-        return found
+def _checked_token(token: str) -> str:
+    if not (token and token.isascii()):
+        raise ValueError("must be ASCII text that is not empty")
+    return token
 
 
-@dataclass(frozen=True)
-class Option:
-    """One option, as the command line shows it.
-
-    Args:
-        name: the field, with underscores.
-        words: the types it takes: "bool", "int", "float", "str", "list", "null".
-        default: its value where none is given.
-        text: what it does, one paragraph.
-        takes_function: from Python, a function as well; from a file, its class string.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    default: Any
-    text: str
-    takes_function: bool = False
+Hook = str | Callable[..., Any] | None
 
 
-def options(cls: type[Settings]) -> dict[str, Option]:
-    """Every option of a settings class by its name, with what its docstring says."""
-    texts: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        texts.update(_arguments(inspect.getdoc(base) if "__doc__" in vars(base) else None))
-    hints = typing.get_type_hints(cls)
-    known = {}
-    for one in dataclasses.fields(cls):
-        kinds = _kinds(hints[one.name])
-        function = any(typing.get_origin(kind) is collections.abc.Callable for kind in kinds)
-        text = texts.get(one.name, "")
-        known[one.name] = Option(one.name, _words(kinds), one.default, text, function)
-    return known
+class ServeSettings(Parameters):
+    """The options of ``gym-loop serve``, ``serve http`` and ``serve websocket``."""
 
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; any but a loopback address demands a token.",
+    )
+    port: Annotated[int, AfterValidator(_checked_port)] = Field(
+        default=5000, description="TCP port; 0 takes a free one."
+    )
+    env: tuple[str, ...] = Field(
+        default=("*",),
+        description="Ids that clients may ask for, as patterns such as ``CartPole-*``.",
+    )
+    imports: tuple[str, ...] = Field(
+        default=(), description="Modules or ``.py`` files that register environments."
+    )
+    make: Hook = Field(
+        default=None,
+        description="Class string of ``get_env(env_id, seed=None)``, which makes the environments"
+        " instead of Gymnasium's registry.",
+    )
+    process_step: Hook = Field(
+        default=None,
+        description="Class string of ``process_step(step)``, which makes the four values that a"
+        " gymie client gets (observation, reward, done, info) out of the environment's five.",
+    )
+    token: Annotated[str, AfterValidator(_checked_token)] | None = Field(
+        default=None,
+        repr=False,
+        description="Secret that clients must send as ``Authorization: Bearer`` or ``?token=``.",
+    )
+    serve_everyone_without_token: bool = Field(
+        default=False,
+        description="Listen on any address without a token: only in networks that nobody else can"
+        " reach, such as those between containers.",
+    )
+    replace_old_versions: bool = Field(
+        default=True, description="Serve an id whose version is gone by the newest of that name."
+    )
+    max_instances: PositiveInt = Field(default=1000, description="Environments open at once.")
+    max_envs: PositiveInt = Field(
+        default=4096,
+        description="Environments that native clients may have at once, each copy in a vector"
+        " environment counted.",
+    )
+    max_connections: PositiveInt = Field(default=1000, description="Connections at once.")
+    max_message_bytes: PositiveInt = Field(default=1 << 20, description="Longest request in bytes.")
+    max_requests_per_second: PositiveFloat | None = Field(
+        default=None, description="Requests a second of one client; null is any number."
+    )
+    idle_lease: PositiveFloat = Field(
+        default=900.0, description="Seconds without a request after which an environment is closed."
+    )
+    step_timeout: NonNegativeFloat = Field(
+        default=30.0,
+        description="Seconds after which a step, or another call of an environment, fails; 0 lets"
+        " it take any time.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Web pages, such as ``https://example.org``, whose scripts may connect; ``*``"
+        " allows all. Pages of the same machine always may.",
+    )
+    allow_parameters: tuple[str, ...] = Field(
+        default=(),
+        description="Keyword arguments that native clients may give to environments, by name, or"
+        " as ``ID:NAME`` with patterns such as ``LunarLander-*:gravity``.",
+    )
+    compression: bool = Field(
+        default=False,
+        description="Offer permessage-deflate over WebSocket; it saves bytes of large observations"
+        " and costs time.",
+    )
+    ping_interval: PositiveFloat | None = Field(
+        default=20.0,
+        description="Seconds between two pings of a WebSocket, which keep proxies from closing it;"
+        " null never pings.",
+    )
+    monitor_root: str = Field(
+        default="monitor",
+        min_length=1,
+        description="Directory below which clients may have their episodes recorded; what they"
+        " name relatively begins there.",
+    )
+    any_monitor_directory: bool = Field(
+        default=False,
+        description="Let clients record into every directory that this user may write.",
+    )
+    page_fps: Annotated[float, Interval(ge=0, le=MOST_FPS)] = Field(
+        default=10.0,
+        description="Pictures a second that the page at ``/`` shows of an environment while"
+        " somebody looks on; 0 shows none.",
+    )
+    allow_shutdown: bool = Field(
+        default=False, description="Let a client end the server with ``POST /v1/shutdown/``."
+    )
+    json_logs: bool = Field(default=False, description="Write the log as one JSON object a line.")
 
-def _arguments(docstring: str | None) -> dict[str, str]:
-    _, _, section = (docstring or "").partition("Args:\n")
-    texts: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break
-        if found := _ENTRY.match(line):
-            name, texts[found[1]] = found[1], found[2]
-        elif name and line.strip():
-            texts[name] += f" {line.strip()}"
-    return texts
-
-
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if union else (hint,)
-
-
-def _words(kinds: tuple[Any, ...]) -> tuple[str, ...]:
-    named = ("list" if typing.get_origin(one) is tuple else _WORDS.get(one, "") for one in kinds)
-    return tuple(filter(None, named))
+    former_names: ClassVar[dict[str, str]] = {
+        "own_threads": "is gone: every environment has a thread of its own now",
+        "longest_stall": "is gone: see step_timeout",
+    }
 
 
 def load_settings(
@@ -170,97 +168,75 @@ def load_settings(
         ConfigError: with every finding, each with its file and line or its option.
     """
     path = None if file is None else expanded(file)
-    reader = _Reader(options(cls), Document(None) if path is None else read_yaml_file(path))
-    values = reader.from_file([path.resolve().parent] if path else [])
-    values.update(reader.given(overrides or {}))
-    settings, whole = cls(**values), not reader.findings
-    for name, problem in settings.problems().items():
-        if whole or name in values:  # else it may come of a value that was left out
-            reader.find(name, problem)
-    if reader.findings:
-        raise ConfigError(sorted(reader.findings, key=lambda one: one.line or 0))
-    return settings
+    document = Document(None) if path is None else read_yaml_file(path)
+    given = {_name(name): value for name, value in (overrides or {}).items() if value is not None}
+    keys: dict[str, Any] = {}  # by option: the key as the file writes it
+    findings: list[Finding] = []
 
-
-class _Reader:
-    """Checks the values of a file and of the command line, noting every finding."""
-
-    def __init__(self, known: Mapping[str, Option], document: Document) -> None:
-        self.known = known
-        self.document = document
-        self.findings: list[Finding] = []
-        self.overridden: set[str] = set()
-        self.keys: dict[str, str] = {}  # by option: the key as the file writes it
-
-    def find(self, name: str, problem: str) -> None:
-        if name in self.overridden:
-            self.findings.append(Finding("", problem, f"--{name.replace('_', '-')}"))
+    def find(name: str, problem: str) -> None:
+        if name in given:
+            findings.append(Finding("", problem, f"--{name.replace('_', '-')}"))
         else:
-            key = self.keys.get(name, name)
-            line = self.document.line((key,))
-            self.findings.append(Finding(key, problem, self.document.source, line))
+            key = keys.get(name, name)
+            line = document.line((key,))
+            findings.append(Finding(str(key), problem, document.source, line))
 
-    def from_file(self, search: list[Path]) -> dict[str, Any]:
-        data = {} if self.document.data is None else self.document.data
-        if not isinstance(data, dict):
-            self.find("", "a mapping of options belongs here, such as port: 5000")
-            return {}
-        values = {}
-        for key, value in data.items():
-            name = str(key).replace("-", "_")
-            name = _ALIASES.get(name, name)
-            if name in self.keys:
-                self.find(str(key), f"says the same option as {self.keys[name]}; keep one")
-                continue
-            self.keys[name] = key
-            code = name == "imports" or (name in self.known and self.known[name].takes_function)
-            values[name] = absolute_files(value, search) if code else value
-        return self.checked(values)
-
-    def given(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        values = {
-            _ALIASES.get(name, name): value
-            for name, value in overrides.items()
-            if value is not None
-        }
-        self.overridden.update(values)
-        return self.checked(values)
-
-    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        good = {}
-        for name, value in values.items():
-            if name not in self.known:
-                hint = did_you_mean(name, self.known) or f"; known are {', '.join(self.known)}"
-                self.find(name, f"unknown{hint}")
-                continue
-            checked, problem = _check(self.known[name], value)
-            if problem:
-                self.find(name, problem)
-            else:
-                good[name] = checked
-        return good
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        find("", "a mapping of options belongs here, such as port: 5000")
+        data = {}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        name = _name(key)
+        if name in keys:
+            find(str(key), f"says the same option as {keys[name]}; keep one")
+            continue
+        keys[name] = key
+        folder = [path.resolve().parent] if path else []
+        values[name] = absolute_files(value, folder) if _is_code(cls, name) else value
+    values.update(given)
+    values = {name: _as_list(cls, name, value) for name, value in values.items()}
+    made, problems = read(cls, values)
+    for way, problem in problems.items():
+        find(str(way[0]), problem)
+    if made is None or findings:
+        raise ConfigError(sorted(findings, key=lambda one: one.line or 0))
+    return made
 
 
-def _check(option: Option, value: Any) -> tuple[Any, str]:
-    if option.takes_function and callable(value):
-        return value, ""
-    if "list" not in option.words:
-        doc = ParameterDoc(option.name, " or ".join(option.words), "")
-        return check_value(value, option.default, doc)
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(one, str) for one in items):
-        return value, f"{value!r} must be a list of texts"
-    return tuple(items), ""
+def _name(key: Any) -> str:
+    name = str(key).replace("-", "_")
+    return _ALIASES.get(name, name)
 
 
-def demand_token(settings: ServerSettings) -> None:
+def _is_code(cls: type[Parameters], name: str) -> bool:
+    field = fields_of(cls).get(name)
+    return name == "imports" or (field is not None and field.annotation == Hook)
+
+
+def _as_list(cls: type[Parameters], name: str, value: Any) -> Any:
+    """One text where several may be given is a list of it."""
+    field = fields_of(cls).get(name)
+    if field is None or not isinstance(value, str):
+        return value
+    return (value,) if words_of(field.annotation) == ["list"] else value
+
+
+def demand_token(settings: ServeSettings) -> None:
     """Refuse to serve other machines without a secret.
 
     Raises:
         UsageError: the host is no loopback address and there is no token.
     """
-    if settings.token is None and not is_loopback(settings.host):
+    if settings.token is not None or is_loopback(settings.host):
+        return
+    if not settings.serve_everyone_without_token:
         raise UsageError(
             f"host {settings.host} can be reached from other machines, whose users could run"
             " environments here: set a token (--token), or keep the host 127.0.0.1"
         )
+    _LOG.warning(
+        "host %s is served without a token (serve_everyone_without_token): whoever reaches this"
+        " port may run environments here",
+        settings.host,
+    )

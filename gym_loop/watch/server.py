@@ -12,15 +12,13 @@ from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory
-from gym_loop.serve.http.settings import HttpSettings
-from gym_loop.serve.listening import serve_socket
-from gym_loop.serve.settings import demand_token, load_settings
+from gym_loop.serve.server import extra_packages, run_application
+from gym_loop.serve.settings import ServeSettings, demand_token, load_settings
 from gym_loop.training.own_code import find_copies, tell_code
 from gym_loop.training.resume import config_of_run, find_run, refuse_without_checkpoints
 from gym_loop.watch.player import MOST_FPS, Player
 
 PORT = 6007
-IDLE = 900.0  # s after which a silent connection is closed
 EPISODES = "loop.parameters.eval_episodes"
 
 
@@ -61,17 +59,12 @@ def watch(
         Exception: whatever the agent or the environment raised.
     """
     given = {"host": host, "port": port, "token": token}
-    settings = load_settings(HttpSettings, None, given)
+    settings = load_settings(ServeSettings, None, given)
     demand_token(settings)
     if fps is not None and not 0 < fps <= MOST_FPS:
         raise UsageError(f"--fps {fps:g}: it must be above 0 and at most {MOST_FPS:g} a second")
-    try:
-        from gym_loop.serve.http.running import run as serve
-        from gym_loop.watch.app import WatchApp
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f'watching needs the module {error.name}: pip install "gym-loop[bridges]"'
-        ) from None
+    with extra_packages():
+        from gym_loop.watch.app import watch_application
     console = Console(quiet=True)
     config = load_config(source, overrides, code=find_copies(source, overrides, run, code))
     config, directory = _watched(config, run, seed, console)
@@ -80,15 +73,11 @@ def watch(
         player = Player(config, directory, console, fps)
         try:
             player.start()
-            serve_socket(
+            run_application(
+                lambda end: watch_application(settings, player, end),
                 settings,
-                lambda listener: serve(
-                    lambda end: WatchApp(settings, player, end),
-                    listener,
-                    idle=IDLE,
-                    ready=None if ready is None else lambda url: ready(directory.run_id, url),
-                    stop=stop,
-                ),
+                ready=lambda at: ready(directory.run_id, f"http://{at}") if ready else None,
+                stop=stop,
             )
         finally:
             player.close()

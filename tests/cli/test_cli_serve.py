@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -38,10 +37,16 @@ def test_the_first_look_lists_every_protocol() -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_setting_is_an_option(protocol: str) -> None:
     text = shown(protocol, "--help")
-    names = [one.name for one in dataclasses.fields(settings_class(protocol))]
+    names = list(settings_class(protocol).model_fields)
     spelt = {"imports": "import", "json_logs": "json", "allowed_origins": "allow-origin"}
     missing = [one for one in names if f"--{spelt.get(one, one).replace('_', '-')} " not in text]
     assert not missing
+
+
+def test_it_serves_without_the_name_of_a_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "set a token (--token)" in refused(capsys, "--host", "0.0.0.0", "--port", "0")
+    message = refused(capsys, "--port", "0", "http")
+    assert message == "gym-loop: --port belongs behind http: serve http --port"
 
 
 def test_a_token_is_demanded_beyond_loopback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Environments that misbehave in every way, for a server that must live on."""
 
+import asyncio
 import threading
 import time
 from typing import Any, ClassVar
@@ -45,6 +46,20 @@ class Exiting(Scripted):
 
     def step(self, action: Any) -> Any:
         raise SystemExit(3)
+
+
+class Interrupting(Scripted):
+    """Raises what Ctrl-C raises."""
+
+    def step(self, action: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+class Cancelling(Scripted):
+    """Raises what ends a task of an event loop."""
+
+    def step(self, action: Any) -> Any:
+        raise asyncio.CancelledError
 
 
 class RaisingReset(Scripted):
@@ -162,6 +177,8 @@ BAD = (
     Scripted,
     Raising,
     Exiting,
+    Interrupting,
+    Cancelling,
     RaisingReset,
     RaisingClose,
     Unmakeable,

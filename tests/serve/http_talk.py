@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gym_loop.serve.http.server import serve
-from gym_loop.serve.http.settings import HttpSettings
+from gym_loop.serve.server import serve
+from gym_loop.serve.settings import ServeSettings
 
 JSON = {"Content-Type": "application/json"}
 
@@ -97,7 +97,7 @@ def running(**options: Any) -> Iterator[str]:
 
     def work() -> None:
         try:
-            serve(HttpSettings(**{"port": 0, **options}), ready=ready, stop=stop)
+            serve(ServeSettings(**{"port": 0, **options}), ready=ready, stop=stop)
         except BaseException as error:  # noqa: BLE001 - the test raises it
             failed.append(error)
             listens.set()

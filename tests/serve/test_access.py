@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gym_loop.serve.access import RateLimit, origin_allowed, token_allowed, token_of
-from gym_loop.serve.settings import ServerSettings
+from gym_loop.serve.settings import ServeSettings
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_tokens_are_found(authorization: str | None, query: str, token: str | No
 
 
 def test_tokens_are_compared() -> None:
-    settings = ServerSettings(token="secret")
+    settings = ServeSettings(token="secret")
     assert token_allowed(settings, "secret")
     for wrong in (None, "", "secre", "secret ", "SECRET", "s\udce9cret", "sécret"):
         assert not token_allowed(settings, wrong)
-    assert token_allowed(ServerSettings(), None)
-    assert token_allowed(ServerSettings(), "whatever")
+    assert token_allowed(ServeSettings(), None)
+    assert token_allowed(ServeSettings(), "whatever")
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_tokens_are_compared() -> None:
     ],
 )
 def test_origins(bound: str, origin: str | None, host: str, allowed: bool) -> None:
-    settings = ServerSettings(host=bound, allowed_origins=("https://good.example",))
+    settings = ServeSettings(host=bound, allowed_origins=("https://good.example",))
     assert origin_allowed(settings, origin, host) is allowed
 
 
 def test_every_origin() -> None:
-    assert origin_allowed(ServerSettings(allowed_origins=("*",)), "https://any.example", None)
-    assert origin_allowed(ServerSettings(allowed_origins=("null",)), "null", None)
+    assert origin_allowed(ServeSettings(allowed_origins=("*",)), "https://any.example", None)
+    assert origin_allowed(ServeSettings(allowed_origins=("null",)), "null", None)
 
 
 def test_rates(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,20 +9,19 @@ import pytest
 
 from gym_loop.errors import ClassLoadError, EnvUnknownError
 from gym_loop.serve.catalogue import Catalogue
-from gym_loop.serve.settings import ServerSettings
 from gym_loop.wire.problems import EnvFailed, MalformedEnvId, UnknownEnvId
 from tests.serve import bad_envs
 
 
-def made(env_id: object, settings: ServerSettings | None = None) -> str:
-    env = Catalogue(settings or ServerSettings()).make(env_id)
+def made(env_id: object, catalogue: Catalogue | None = None) -> str:
+    env = (catalogue or Catalogue()).make(env_id)
     env.close()
     return str(env.spec.id)
 
 
 def test_registered_environments_are_made() -> None:
     assert made("CartPole-v1") == "CartPole-v1"
-    assert "CartPole-v1" in Catalogue(ServerSettings()).ids()
+    assert "CartPole-v1" in Catalogue().ids()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def test_versions_that_are_gone(asked: str, served: str) -> None:
 
 
 def test_a_replacement_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    catalogue = Catalogue(ServerSettings())
+    catalogue = Catalogue()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             catalogue.make("Pendulum-v0").close()
@@ -52,7 +51,7 @@ def test_a_replacement_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_replacing_can_be_switched_off() -> None:
     with pytest.raises(UnknownEnvId, match="Pendulum-v0"):
-        made("Pendulum-v0", ServerSettings(replace_old_versions=False))
+        made("Pendulum-v0", Catalogue(replace_old_versions=False))
 
 
 @pytest.mark.parametrize(
@@ -83,18 +82,18 @@ def test_no_module_is_imported_for_a_client(workdir: Path) -> None:
 
 
 def test_only_what_the_patterns_allow() -> None:
-    settings = ServerSettings(env=("Cart*", "Pendulum-v1"))
-    assert Catalogue(settings).ids() == ["CartPole-v0", "CartPole-v1", "Pendulum-v1"]
-    assert made("Pendulum-v0", settings) == "Pendulum-v1"
+    catalogue = Catalogue(env=("Cart*", "Pendulum-v1"))
+    assert catalogue.ids() == ["CartPole-v0", "CartPole-v1", "Pendulum-v1"]
+    assert made("Pendulum-v0", catalogue) == "Pendulum-v1"
     with pytest.raises(UnknownEnvId):
-        made("Acrobot-v1", settings)
+        made("Acrobot-v1", catalogue)
 
 
 def test_clients_of_other_servers_only_by_name() -> None:
     assert "gym_loop/Http-v0" in gym.registry
     with pytest.raises(UnknownEnvId):
-        Catalogue(ServerSettings()).resolve("gym_loop/Http-v0")
-    assert Catalogue(ServerSettings(env=("gym_loop/Http-v0",))).ids() == ["gym_loop/Http-v0"]
+        Catalogue().resolve("gym_loop/Http-v0")
+    assert Catalogue(env=("gym_loop/Http-v0",)).ids() == ["gym_loop/Http-v0"]
 
 
 def test_imports_register_environments(workdir: Path) -> None:
@@ -103,17 +102,17 @@ def test_imports_register_environments(workdir: Path) -> None:
         "gymnasium.register('Own-v3', 'gymnasium.envs.classic_control.cartpole:CartPoleEnv')\n"
         "gymnasium.register('Bare', 'gymnasium.envs.classic_control.cartpole:CartPoleEnv')\n"
     )
-    settings = ServerSettings(imports=("own_envs.py",), env=("Own-*", "Bare"))
-    assert made("Own-v1", settings) == "Own-v3"
-    assert made("Bare", settings) == "Bare"
+    catalogue = Catalogue(imports=("own_envs.py",), env=("Own-*", "Bare"))
+    assert made("Own-v1", catalogue) == "Own-v3"
+    assert made("Bare", catalogue) == "Bare"
 
 
 def test_broken_imports_end_the_start(workdir: Path) -> None:
     with pytest.raises(ClassLoadError):
-        Catalogue(ServerSettings(imports=("none.py",)))
+        Catalogue(imports=("none.py",))
     (workdir / "hook.py").write_text("def get_env(env_id, seed=None): ...")
     with pytest.raises(EnvUnknownError, match="get_env"):
-        Catalogue(ServerSettings(make="hook.py:get_envs"))
+        Catalogue(make="hook.py:get_envs")
 
 
 def test_a_hook_makes_everything(workdir: Path) -> None:
@@ -124,7 +123,7 @@ def test_a_hook_makes_everything(workdir: Path) -> None:
         "    env.asked = (env_id, seed)\n"
         "    return env\n"
     )
-    catalogue = Catalogue(ServerSettings(make="hook.py:get_env", env=("Sonic-*",)))
+    catalogue = Catalogue(make="hook.py:get_env", env=("Sonic-*",))
     assert catalogue.make("Sonic-Genesis", 7).asked == ("Sonic-Genesis", 7)
     with pytest.raises(UnknownEnvId):
         catalogue.make("CartPole-v1")
@@ -134,9 +133,9 @@ def test_a_hook_makes_everything(workdir: Path) -> None:
 
 @pytest.mark.parametrize("given", [None, 3, "CartPole-v1"])
 def test_a_hook_that_makes_nonsense(given: object) -> None:
-    settings = ServerSettings(make=lambda env_id, seed=None: given)
+    catalogue = Catalogue(make=lambda env_id, seed=None: given)
     with pytest.raises(EnvFailed, match=type(given).__name__):
-        Catalogue(settings).make("CartPole-v1")
+        catalogue.make("CartPole-v1")
 
 
 def test_what_cannot_be_made_is_a_problem() -> None:
@@ -157,9 +156,9 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frames_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    env = Catalogue(ServerSettings()).make("CartPole-v1")
+    env = Catalogue().make("CartPole-v1")
     env.reset()
     assert env.render().shape == (400, 600, 3)
     env.close()
     gym.register("Blind-v0", entry_point=bad_envs.Scripted, disable_env_checker=True)
-    assert Catalogue(ServerSettings()).make("Blind-v0").render_mode is None
+    assert Catalogue().make("Blind-v0").render_mode is None

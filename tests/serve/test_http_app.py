@@ -162,7 +162,7 @@ def test_pipelined_requests_are_answered_in_order(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/live/instances", "/v1/envs/", "/v1/stats", "/openapi.json", "/nowhere"]
+    "path", ["/live/instances", "/v1/envs/", "/v1/stats", "/openapi.json", "/v1/nowhere"]
 )
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic secret", "secret"])
 def test_every_route_demands_the_token(
@@ -300,7 +300,7 @@ def test_heads_have_no_body(client: Client) -> None:
 def test_options_say_what_is_answered(client: Client) -> None:
     assert client.ask("OPTIONS", "/v1/envs/").headers["allow"] == "GET, HEAD, POST, OPTIONS"
     assert client.ask("OPTIONS", "/v1/envs/x/step").headers["allow"] == "POST, OPTIONS"
-    assert client.ask("OPTIONS", "/nowhere").status == 404
+    assert client.ask("OPTIONS", "/v1/nowhere").status == 404
 
 
 def test_statistics_count(client: Client) -> None:
@@ -309,7 +309,7 @@ def test_statistics_count(client: Client) -> None:
     for _ in range(3):
         client.ask("POST", f"{env}/step/", {"action": 0})
     client.ask("POST", f"{env}/step/", {"action": 9})
-    client.ask("GET", "/nowhere")
+    client.ask("GET", "/v1/nowhere")
     stats = client.ask("GET", "/v1/stats").json
     assert (stats["instances"], stats["steps"], stats["episodes"]) == (1, 3, 1)
     assert stats["errors"] == {"WrongAction": 1, "Not Found": 1}

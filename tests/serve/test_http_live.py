@@ -152,7 +152,7 @@ def test_the_environments_are_those_that_may_be_asked_for() -> None:
 
 
 def test_many_instances_are_not_all_listed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gym_loop.serve.http.live.MOST_ROWS", 2)
+    monkeypatch.setattr("gym_loop.serve.page.MOST_ROWS", 2)
     made = [client.make("Counter-v0")[-8:] for _ in range(5)]
     listed = client.ask("GET", "/live/instances").json
     assert [one["id"] for one in listed["instances"]] == made[:2]

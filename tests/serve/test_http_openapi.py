@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gym_loop.serve.http.openapi import description
+from gym_loop.serve.openapi import description
 from tests.serve.http_talk import Client, running
 
 

@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 
 from gym_loop.errors import ConfigError, UsageError
-from gym_loop.serve.http import connection as connection_module
-from gym_loop.serve.http import running as running_module
-from gym_loop.serve.http.server import serve
-from gym_loop.serve.http.settings import HttpSettings
-from gym_loop.serve.settings import load_settings, options
+from gym_loop.serve import connections
+from gym_loop.serve.server import serve
+from gym_loop.serve.settings import ServeSettings, load_settings
 from tests.serve import http_worlds
 from tests.serve.http_talk import Client, running
 from tests.signalling import begin
@@ -28,8 +26,8 @@ HERE = Path(__file__).parent
 PROGRAM = """
 import sys, time
 import http_worlds, gymnasium
-from gym_loop.serve.http.server import serve
-from gym_loop.serve.http.settings import HttpSettings
+from gym_loop.serve.server import serve
+from gym_loop.serve.settings import ServeSettings
 
 class Slow(http_worlds.Counter):
     def step(self, action):
@@ -40,7 +38,7 @@ class Slow(http_worlds.Counter):
         print("closed", flush=True)
 
 gymnasium.register("Slow-v0", entry_point=Slow, disable_env_checker=True)
-serve(HttpSettings(port=0), ready=lambda address: print(address, flush=True))
+serve(ServeSettings(port=0), ready=lambda address: print(address, flush=True))
 print("ended", flush=True)
 """
 
@@ -83,7 +81,7 @@ def test_a_client_may_end_a_server_that_allows_it() -> None:
     ended = threading.Event()
 
     def work() -> None:
-        serve(HttpSettings(port=0, allow_shutdown=True), ready=addresses.append)
+        serve(ServeSettings(port=0, allow_shutdown=True), ready=addresses.append)
         ended.set()
 
     addresses: list[str] = []
@@ -98,9 +96,8 @@ def test_a_client_may_end_a_server_that_allows_it() -> None:
     thread.join()
 
 
-def test_idle_environments_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_environments_are_closed() -> None:
     http_worlds.register()
-    monkeypatch.setattr(running_module, "SWEEP", 1)
     before = http_worlds.Faulty.closed
     with running(idle_lease=0.3) as address, Client(address) as client:
         env = client.make("Faulty-v0")
@@ -122,8 +119,7 @@ def closed_by_peer(connection: socket.socket) -> bool:
 
 
 def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.3)
+    monkeypatch.setattr(connections, "REQUEST_TIME", 0.3)
     half_sent = [
         b"POST /v1/envs/ HT",
         b"POST /v1/envs/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n",
@@ -141,8 +137,7 @@ def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.3)
+    monkeypatch.setattr(connections, "REQUEST_TIME", 0.3)
     with running() as address, Client(address) as client:
         client.socket.sendall(b"GET /v1/envs/ HTTP/1.1\r\n")
         sent = 0
@@ -155,8 +150,7 @@ def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_slow_step_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_module, "SWEEP", 1)
-    monkeypatch.setattr(connection_module, "REQUEST_TIME", 0.1)
+    monkeypatch.setattr(connections, "REQUEST_TIME", 0.1)
 
     class Slow(http_worlds.Counter):
         def step(self, action: Any) -> Any:
@@ -219,19 +213,19 @@ def test_a_taken_port_is_an_error() -> None:
     with running() as address:
         port = int(address.rpartition(":")[2])
         with pytest.raises(UsageError, match=f"127.0.0.1 port {port}.*choose another"):
-            serve(HttpSettings(port=port))
+            serve(ServeSettings(port=port))
 
 
 def test_other_machines_need_a_token() -> None:
     with pytest.raises(UsageError, match="--token"):
-        serve(HttpSettings(host="0.0.0.0", port=0))
+        serve(ServeSettings(host="0.0.0.0", port=0))
 
 
 def test_missing_packages_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "gym_loop.serve.http.running")
+    monkeypatch.delitem(sys.modules, "gym_loop.serve.connections", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r"uvicorn.*gym-loop\[bridges\]"):
-        serve(HttpSettings(port=0))
+        serve(ServeSettings(port=0))
 
 
 def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +237,9 @@ def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_options_are_read_and_described(tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"
     file.write_text("port: 0\nmonitor-root: here\nallow_shutdown: true\nenv: [Counter-*]\n")
-    settings = load_settings(HttpSettings, file, {"any_monitor_directory": True})
+    settings = load_settings(ServeSettings, file, {"any_monitor_directory": True})
     assert (settings.port, settings.monitor_root, settings.allow_shutdown) == (0, "here", True)
     assert settings.env == ("Counter-*",)
-    assert all(option.text for option in options(HttpSettings).values())
     file.write_text("monitor_root: ''\n")
     with pytest.raises(ConfigError, match="monitor_root"):
-        load_settings(HttpSettings, file)
+        load_settings(ServeSettings, file)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gym_loop.serve.websocket.server import serve
-from gym_loop.serve.websocket.settings import WebSocketSettings
+from gym_loop.serve.server import serve_websocket as serve
+from gym_loop.serve.settings import ServeSettings
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN, RSV1, RSV2 = 0x80, 0x40, 0x20
@@ -129,7 +129,7 @@ class Client:
 def get(address: str, path: str, **headers: str) -> tuple[int, bytes]:
     """Fetch a page as a browser does."""
     host, port = address.removeprefix("ws://").removesuffix("/gym").split(":")
-    lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}"]
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -151,7 +151,7 @@ def running(**options: Any) -> Iterator[str]:
 
     def work() -> None:
         try:
-            serve(WebSocketSettings(**{"port": 0, **options}), ready=ready, stop=stop)
+            serve(ServeSettings(**{"port": 0, **options}), ready=ready, stop=stop)
         except BaseException as error:  # noqa: BLE001 - the test raises it
             failed.append(error)
             listens.set()

@@ -247,11 +247,9 @@ def test_what_cannot_be_watched_is_said_before_anything_is_served() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     train()
-    for name in [one for one in sys.modules if one.startswith("gym_loop.serve.http.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "gym_loop.watch.app", raising=False)
+    monkeypatch.delitem(sys.modules, "gym_loop.serve.connections", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UsageError, match=r'uvicorn: pip install "gym-loop\[bridges\]"'):
+    with pytest.raises(UsageError, match=r"uvicorn: pip install 'gym-loop\[bridges\]'"):
         watch("run.yaml")
 
 

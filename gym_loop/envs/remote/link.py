@@ -1,13 +1,15 @@
-"""The way to a server, whichever transport it is: whole messages there and back."""
+"""The way of a native client to its server: one WebSocket, whole messages there and back."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from gym_loop.errors import EnvPackageMissingError, EnvParametersError
+from gym_loop.envs.remote.transport import parse_url
+from gym_loop.envs.remote.websocket_channel import BINARY, Channel, Refused
+from gym_loop.errors import BridgeProtocolError, EnvParametersError
+
+PATH = "/native"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,43 +17,52 @@ class Access:
     """Where a server is, and what it wants to hear.
 
     Args:
-        url: ``ws://``, ``wss://`` (WebSocket), ``tcp://`` (ZeroMQ), ``nats://`` or ``tls://``.
-        token: what a WebSocket server, or the NATS server, demands.
+        url: ``ws://`` or ``wss://``; without a path in it, ``/native`` is meant.
+        token: what the server demands.
         timeout: seconds that connecting, and each answer, may take.
-        secret_key: file of our own CURVE pair, for ZeroMQ.
-        server_key: file of the server's public key, for ZeroMQ.
-        credentials: path of a ``.creds`` file, for NATS.
-        tls_ca: file of the certificates to trust, for NATS.
-        subject: that the server answers on, for NATS.
     """
 
     url: str
     token: str | None = None
     timeout: float = 30.0
-    secret_key: str | None = None
-    server_key: str | None = None
-    credentials: str | None = None
-    tls_ca: str | None = None
-    subject: str = "gym-loop.native"
 
 
-class Link(ABC):
+class Link:
     """One connection that carries messages, made when it is needed, and again after it broke.
 
-    Attributes:
-        timeout: seconds that connecting, and an answer, may take.
-        was_open: at any time; a server that never answered is not waited for.
+    Args:
+        access: of the server.
+
+    Raises:
+        EnvParametersError: its address, or its timeout, is none.
     """
 
-    timeout: float
-    was_open: bool
+    def __init__(self, access: Access) -> None:
+        url, timeout = access.url, access.timeout
+        if not isinstance(url, str) or url.partition("://")[0] not in ("ws", "wss"):
+            raise EnvParametersError(
+                f"url: {url!r} is no address of a server; write ws://127.0.0.1:5000/native"
+            )
+        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
+            raise EnvParametersError(f"timeout: {timeout!r} is no number of seconds above 0")
+        address = parse_url(url, {"ws": False, "wss": True})
+        self._channel = Channel(address, access.token, timeout, PATH, BINARY)
 
     @property
-    @abstractmethod
     def url(self) -> str:
         """Where the server is, for messages."""
+        return self._channel.line.url
 
-    @abstractmethod
+    @property
+    def timeout(self) -> float:
+        """Seconds that connecting, and an answer, may take."""
+        return self._channel.line.timeout
+
+    @property
+    def was_open(self) -> bool:
+        """Whether the server answered at any time; one that never did is not waited for."""
+        return self._channel.line.was_open
+
     def send(self, message: bytes) -> None:
         """Send a request.
 
@@ -59,8 +70,8 @@ class Link(ABC):
             Lost: the connection broke, or could not be made.
             BridgeConnectionError: it was not taken in time.
         """
+        self._channel.send(message)
 
-    @abstractmethod
     def receive(self) -> Any:
         """Wait for a message; its bytes, in a buffer of its own.
 
@@ -69,48 +80,19 @@ class Link(ABC):
             BridgeConnectionError: none came in time.
             BridgeProtocolError: the server refuses us.
         """
+        try:
+            message = self._channel.receive()
+        except Refused as refused:
+            raise BridgeProtocolError(
+                f"{self.url} refused: {refused.reason or refused.code}"
+            ) from None
+        # Observations can be written to, as those of an environment here.
+        return bytearray(message) if type(message) is bytes else message
 
-    @abstractmethod
     def hurry(self, seconds: float) -> None:
         """From now on, wait no longer than this for an answer."""
+        self._channel.line.hurry(seconds)
 
-    @abstractmethod
     def close(self) -> None:
-        """End the connection; harmless if there is none."""
-
-
-# By scheme of the address: the module and the class, loaded when they are needed.
-_LINKS = {
-    "ws": ("websocket_link", "WebSocketLink"),
-    "wss": ("websocket_link", "WebSocketLink"),
-    "tcp": ("zmq_link", "ZmqLink"),
-    "nats": ("nats_link", "NatsLink"),
-    "tls": ("nats_link", "NatsLink"),
-}
-
-
-def open_link(access: Access) -> Link:
-    """A link of the transport that the address names.
-
-    Raises:
-        EnvParametersError: it names none, or a parameter is of no use.
-        EnvPackageMissingError: the packages for bridges are not installed.
-    """
-    url, timeout = access.url, access.timeout
-    scheme = url.partition("://")[0] if isinstance(url, str) else ""
-    if scheme not in _LINKS:
-        raise EnvParametersError(
-            f"url: {url!r} is no address of a server; write ws://127.0.0.1:5000/native,"
-            " tcp://127.0.0.1:5000 or nats://127.0.0.1:4222"
-        )
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
-        raise EnvParametersError(f"timeout: {timeout!r} is no number of seconds above 0")
-    module, name = _LINKS[scheme]
-    try:
-        cls = getattr(import_module(f"gym_loop.envs.remote.{module}"), name)
-        made: Link = cls(access)
-    except ModuleNotFoundError as error:
-        raise EnvPackageMissingError(
-            f'gym_loop/Remote-v0 needs the module {error.name}: pip install "gym-loop[bridges]"'
-        ) from None
-    return made
+        """Say goodbye, and end the connection; harmless if there is none."""
+        self._channel.disconnect()

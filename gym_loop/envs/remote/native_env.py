@@ -14,27 +14,20 @@ from gym_loop.errors import BridgeProtocolError
 class NativeEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is untyped here
     """What a native server holds, as an environment: ``gym_loop/Remote-v0``.
 
-    The server is ``gym-loop serve websocket`` (at the path ``/native``), ``gym-loop serve zmq
-    --native`` or ``gym-loop serve nats --native``. Seeds, options, infos, frames and the
-    environment's state travel, so that a run resumes exactly where the environment lets it.
+    The server is ``gym-loop serve``, at the path ``/native``. Seeds, options, infos, frames and
+    the environment's state travel, so that a run resumes exactly where the environment lets it.
     A lost connection is made again where nothing is lost by it, never for a step. If the server
     is lost in the middle of an episode, and a run resumes from what was saved then, the first
     step truncates that episode, with ``server_lost`` in its info.
 
     Args:
-        url: of the server: ``ws://HOST:PORT`` or ``wss://``, ``tcp://HOST:PORT`` for ZeroMQ,
-            ``nats://HOST:PORT`` or ``tls://`` for NATS.
+        url: of the server: ``ws://HOST:PORT`` or ``wss://``.
         env_id: id of the environment on the server.
         env_parameters: keyword arguments of the environment, which the server has to allow.
-        token: what the server, or the NATS server, demands; None for nothing.
+        token: what the server demands; None for nothing.
         timeout: seconds that connecting, and each answer, may take.
         keep_state: let the server prove, once, that the environment can be saved and restored.
         jpeg: frames travel compressed, and come a little changed.
-        secret_key: file of our own CURVE pair, ``*.key_secret``, for ZeroMQ.
-        server_key: file of the server's public key, ``*.key``, for ZeroMQ.
-        credentials: path of a ``.creds`` file, for NATS.
-        tls_ca: file of the certificates to trust, for NATS; None uses the system's.
-        subject: that the server answers on, for NATS.
         render_mode: None, or "rgb_array".
 
     Raises:
@@ -56,17 +49,9 @@ class NativeEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         timeout: float = 30.0,
         keep_state: bool = True,
         jpeg: bool = False,
-        secret_key: str | None = None,
-        server_key: str | None = None,
-        credentials: str | None = None,
-        tls_ca: str | None = None,
-        subject: str = "gym-loop.native",
         render_mode: str | None = None,
     ) -> None:
-        access = Access(
-            url=url, token=token, timeout=timeout, secret_key=secret_key, server_key=server_key,
-            credentials=credentials, tls_ca=tls_ca, subject=subject,
-        )  # fmt: skip
+        access = Access(url=url, token=token, timeout=timeout)
         wanted = Wanted(
             env_id=env_id, parameters=env_parameters, render_mode=render_mode,
             keep_state=keep_state, jpeg=jpeg,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gym_loop.envs.remote.link import Access, open_link
+from gym_loop.envs.remote.link import Access, Link
 from gym_loop.envs.remote.remote_env import InstanceGoneError
 from gym_loop.errors import (
     BridgeConnectionError,
@@ -108,7 +108,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         self.wanted.check()
-        link = open_link(self.access)
+        link = Link(self.access)
         try:
             from gym_loop.envs.remote.native_client import Client
         except ModuleNotFoundError as error:

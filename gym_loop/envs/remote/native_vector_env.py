@@ -50,19 +50,11 @@ class NativeVectorEnv(VectorEnv):  # type: ignore[misc]  # gymnasium is untyped 
         timeout: float = 30.0,
         keep_state: bool = True,
         jpeg: bool = False,
-        secret_key: str | None = None,
-        server_key: str | None = None,
-        credentials: str | None = None,
-        tls_ca: str | None = None,
-        subject: str = "gym-loop.native",
         render_mode: str | None = None,
     ) -> None:
         if type(num_envs) is not int or num_envs < 1:
             raise EnvParametersError(f"num_envs: {num_envs!r} is no number of copies from 1 on")
-        access = Access(
-            url=url, token=token, timeout=timeout, secret_key=secret_key, server_key=server_key,
-            credentials=credentials, tls_ca=tls_ca, subject=subject,
-        )  # fmt: skip
+        access = Access(url=url, token=token, timeout=timeout)
         wanted = Wanted(
             env_id=env_id, parameters=env_parameters, num_envs=num_envs,
             vectorization=vectorization, autoreset=autoreset, max_episode_steps=max_episode_steps,

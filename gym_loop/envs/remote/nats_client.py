@@ -138,16 +138,6 @@ class NatsClient:
         """Whatever is sent to a subject below this one comes to `receive`."""
         return self._inbox
 
-    def fileno(self) -> int:
-        """The socket's number, for an event loop to wait on.
-
-        Raises:
-            OSError: the connection is closed.
-        """
-        if self._socket is None:
-            raise ConnectionError("the connection is closed")
-        return self._socket.fileno()
-
     # -- asking --------------------------------------------------------------------------
 
     def request(self, *requests: tuple[str, bytes]) -> list[Message]:
@@ -305,31 +295,6 @@ class NatsClient:
             if isinstance(item, Message):
                 return item
             self._heed(item)
-
-    def take(self) -> list[Message]:
-        """What has come by now, without waiting; see `receive` for what it raises."""
-        if self._socket is None:
-            raise ConnectionError("the connection is closed")
-        patience = self._socket.gettimeout()
-        self._socket.settimeout(0.0)
-        try:
-            while data := self._socket.recv(1 << 18):
-                self._reader.feed(data)
-                if len(data) < 1 << 14:  # as a rule there is no more
-                    break
-            else:
-                raise ConnectionError("the server closed the connection")
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        finally:
-            self._socket.settimeout(patience)
-        messages = []
-        while (item := self._reader.next()) is not None:
-            if isinstance(item, Message):
-                messages.append(item)
-            else:
-                self._heed(item)
-        return messages
 
     def _heed(self, line: bytes) -> None:
         """Do what a line of the server wants."""

@@ -279,8 +279,13 @@ class Line:
 class Breakable(Protocol):
     """A connection that may break and be made again."""
 
-    timeout: float
-    was_open: bool
+    @property
+    def timeout(self) -> float:
+        """Seconds that connecting, and an answer, may take."""
+
+    @property
+    def was_open(self) -> bool:
+        """Whether there was a connection at any time."""
 
     @property
     def url(self) -> str:

@@ -65,9 +65,7 @@ class Sockets:
         authenticator.configure_curve_callback("*", Allowed())
         return authenticator
 
-    def bind(
-        self, kind: int, host: str, port: int, what: str, largest: int | None = None
-    ) -> tuple[Any, str]:
+    def bind(self, kind: int, host: str, port: int, what: str) -> tuple[Any, str]:
         """Make a socket that listens; return it with its address.
 
         Args:
@@ -75,14 +73,11 @@ class Sockets:
             host: address; ``*`` is every one.
             port: TCP port; 0 takes a free one.
             what: names the setting, for messages.
-            largest: message in bytes; a peer that sends more is cut off.
 
         Raises:
             BridgeConnectionError: the port is taken, or the address is none of this machine's.
         """
         socket = self._make(kind, host)
-        if largest is not None:
-            socket.maxmsgsize = largest
         if self._own:
             socket.curve_server = True
         try:
@@ -94,9 +89,7 @@ class Sockets:
             ) from None
         return socket, socket.getsockopt_string(self._zmq.LAST_ENDPOINT)
 
-    def connect(
-        self, kind: int, host: str, port: int, largest: int, *, immediate: bool = False
-    ) -> Any:
+    def connect(self, kind: int, host: str, port: int, largest: int) -> Any:
         """Make a socket that connects, whenever the peer comes up, and stays connected.
 
         Args:
@@ -104,14 +97,12 @@ class Sockets:
             host: of the peer.
             port: of the peer.
             largest: message in bytes; a peer that sends more is cut off.
-            immediate: take no message before the peer is there.
 
         Raises:
             BridgeConnectionError: this is no address.
         """
         socket = self._make(kind, host)
         socket.maxmsgsize = largest
-        socket.immediate = immediate
         if self._own:
             socket.curve_serverkey = self._peer
         try:

@@ -15,8 +15,7 @@ from gym_loop.runs.signals import stop_signals
 from gym_loop.serve.catalogue import Catalogue
 from gym_loop.serve.nats.settings import NatsSettings
 from gym_loop.serve.nats.system import System
-from gym_loop.serve.sessions import Session
-from gym_loop.serve.settings import ServerSettings
+from gym_loop.serve.served_env import ServedEnv
 from gym_loop.wire.nats import Message, WireError
 from gym_loop.wire.problems import Problem
 
@@ -65,22 +64,22 @@ def serve(
 
 def _systems(settings: NatsSettings) -> list[System]:
     catalogue = Catalogue(
-        ServerSettings(
-            imports=settings.imports,
-            make=settings.make,
-            replace_old_versions=settings.replace_old_versions,
-        )
+        imports=settings.imports,
+        make=settings.make,
+        replace_old_versions=settings.replace_old_versions,
     )
-    sessions: list[Session] = []
+    envs: list[ServedEnv] = []
     systems: list[System] = []
     try:
         for prefix, env_id in settings.systems():
-            sessions.append(Session(f"{prefix}{env_id}", env_id, catalogue, settings.seed))
-            systems.append(System(sessions[-1].make(), prefix))
+            env = ServedEnv(f"{prefix}{env_id}", env_id, catalogue, settings.seed)
+            envs.append(env)
+            env.make()
+            systems.append(System(env, prefix))
             systems[-1].begin()
     except BaseException as error:
-        for session in sessions:
-            session.close()
+        for env in envs:
+            env.close()
         if isinstance(error, Problem):
             raise EnvError(error.message) from error
         raise
@@ -122,7 +121,7 @@ class _Worker:
         if self.system.largest_payload > client.max_payload:
             client.close()
             raise SpaceError(
-                f"{self.system.session.env_id}: a message of {self.system.largest_payload} bytes is"
+                f"{self.system.env.env_id}: a message of {self.system.largest_payload} bytes is"
                 f" needed, and {self._address.url} takes {client.max_payload}; raise max_payload"
                 " in its configuration, or wrap the environment"
             )

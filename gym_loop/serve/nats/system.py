@@ -15,7 +15,7 @@ from gymnasium.spaces.utils import flatdim, flatten
 from gym_loop.envs.making import describe
 from gym_loop.envs.remote.nats_client import ERROR_HEADER, INBOXES
 from gym_loop.errors import BridgeError, SpaceError
-from gym_loop.serve.sessions import Session
+from gym_loop.serve.served_env import ServedEnv
 from gym_loop.wire.gym_nats import (
     ORDERED_HEADER,
     TRUNCATED_HEADER,
@@ -53,27 +53,27 @@ class System:
     nothing; its reply is empty, with the reason in a header.
 
     Args:
-        session: holds the environment, made.
+        env: the environment, made.
         prefix: before the subjects.
 
     Raises:
         SpaceError: the actions cannot be numbered, or the observation not flattened.
     """
 
-    def __init__(self, session: Session, prefix: str = "") -> None:
-        self.session = session
+    def __init__(self, env: ServedEnv, prefix: str = "") -> None:
+        self.env = env
         self.subjects = subjects(prefix)
-        self.sizes, self._first_action = _numbering(session.action_space, session.env_id)
+        self.sizes, self._first_action = _numbering(env.action_space, env.env_id)
         self.actions = math.prod(self.sizes)
         try:
-            self.size = int(flatdim(session.observation_space))
+            self.size = int(flatdim(env.observation_space))
         except (NotImplementedError, ValueError):
             raise SpaceError(
-                f"{session.env_id}: observations of {session.observation_space} have no fixed"
+                f"{env.env_id}: observations of {env.observation_space} have no fixed"
                 " length, which this protocol needs; wrap the environment"
             ) from None
         # Arrays are made anew each time: an environment may keep what it is given.
-        plain = min(self.actions, _KNOWN) if isinstance(session.action_space, Discrete) else 0
+        plain = min(self.actions, _KNOWN) if isinstance(env.action_space, Discrete) else 0
         self._known = {encode_number(number): self._action(number) for number in range(plain)}
         self._observation = np.zeros(self.size)
         self._reward = 0.0
@@ -101,7 +101,7 @@ class System:
 
     def begin(self) -> None:
         """Begin an episode, so that there is an observation before the first reset."""
-        observation, _info = self.session.reset()
+        observation, _info = self.env.reset()
         self._observation, self._reward = self._flat(observation), 0.0
         self._over = self._truncated = False
 
@@ -129,7 +129,7 @@ class System:
 
     def close(self) -> None:
         """Close the environment."""
-        self.session.close()
+        self.env.close()
 
     def _done(self, _: bytes) -> Reply:
         headers = {TRUNCATED_HEADER: "true"} if self._truncated else None
@@ -152,7 +152,7 @@ class System:
         if self._over or not self._begun:
             raise ResetNeeded(f"there is no episode under way; send {names.reset} first")
         try:
-            result = self.session.step(action)
+            result = self.env.step(action)
         except EnvFailed:
             self._over, self._reward = True, 0.0
             raise
@@ -162,7 +162,7 @@ class System:
         return Reply()
 
     def _action(self, number: int) -> Any:
-        space = self.session.action_space
+        space = self.env.action_space
         if isinstance(space, Discrete):
             return number + self._first_action
         parts = np.array(np.unravel_index(number, self.sizes), dtype=space.dtype)
@@ -172,7 +172,7 @@ class System:
 
     def _flat(self, observation: Any) -> Vector:
         try:
-            flat = np.asarray(flatten(self.session.observation_space, observation), np.float64)
+            flat = np.asarray(flatten(self.env.observation_space, observation), np.float64)
         except Exception as error:
             raise self._misfit(describe(error)) from error
         if flat.shape != (self.size,):
@@ -182,8 +182,8 @@ class System:
     def _misfit(self, why: str) -> EnvFailed:
         self._over, self._reward = True, 0.0
         return EnvFailed(
-            f"environment {self.session.env_id} returned an observation that does not fit its"
-            f" space {self.session.observation_space}: {why}"
+            f"environment {self.env.env_id} returned an observation that does not fit its"
+            f" space {self.env.observation_space}: {why}"
         )
 
     def _notice(self, reply: str, under_way: bool) -> None:

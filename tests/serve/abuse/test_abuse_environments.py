@@ -35,7 +35,8 @@ def test_steps_after_the_end(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "env_id", ["Raising-v0", "Exiting-v0", "Nonsense-v0", "UnspeakableObservation-v0"]
+    "env_id",
+    ["Raising-v0", "Exiting-v0", "Interrupting-v0", "Nonsense-v0", "UnspeakableObservation-v0"],
 )
 def test_environments_that_fail_in_a_step(
     protocol: str, client: Client, other: Any, env_id: str

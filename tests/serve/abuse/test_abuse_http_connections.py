@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from gym_loop.serve import stepping
-from gym_loop.serve.http import running
+from gym_loop.serve import instances, server
 from tests.serve import bad_envs
 from tests.serve.abuse.abusing import begun, sent_unread
 from tests.serve.live import HttpClient, Witness, connect, live, reset_connection, strict_json
@@ -165,8 +164,8 @@ def test_abandoned_instances_are_closed() -> None:
 
 
 def test_the_server_ends_beside_a_hanging_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "GRACE", 0)
-    monkeypatch.setattr(stepping, "CLOSING", 0.2)
+    monkeypatch.setattr(server, "GRACE", 0)
+    monkeypatch.setattr(instances, "CLOSING_TIME", 0.2)
     with live("http") as address:
         client = HttpClient(address)
         instance = begun(client, "Hanging-v0")

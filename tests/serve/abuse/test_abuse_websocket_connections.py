@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from gym_loop.serve import stepping
-from gym_loop.serve.websocket import connection, running
+from gym_loop.serve import connections, instances, server
 from tests.serve import bad_envs
 from tests.serve.abuse.abusing import LONGEST, begun, sent_unread
 from tests.serve.live import (
@@ -51,7 +50,7 @@ def test_messages_that_are_too_long(server: str) -> None:
 
 
 def test_endless_fragments(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CLOSING_TIME", 0.2)
+    monkeypatch.setattr(connections, "CLOSING_TIME", 0.2)
     client = WebSocketClient(server)
     client.send(b"", 1, 0)
     deadline = time.monotonic() + 20
@@ -202,7 +201,7 @@ def test_abandoned_instances_are_closed() -> None:
         while instances and time.monotonic() < deadline:
             time.sleep(0.1)
             made = connect(address)
-            made.sendall(b"GET /v1/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            made.sendall(b"GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             reply = b""
             while part := made.recv(65536):
                 reply += part
@@ -212,8 +211,8 @@ def test_abandoned_instances_are_closed() -> None:
 
 
 def test_the_server_ends_beside_a_hanging_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.2)
-    monkeypatch.setattr(stepping, "CLOSING", 0.2)
+    monkeypatch.setattr(server, "GRACE", 0.2)
+    monkeypatch.setattr(instances, "CLOSING_TIME", 0.2)
     with live("websocket") as address:
         client = WebSocketClient(address)
         instance = begun(client, "Hanging-v0")

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gym_loop.serve.native.problems import CODES, INTERNAL
+from gym_loop.serve.native_requests import CODES, INTERNAL
 from gym_loop.wire.values import _TAGS
 from tests.serve.native.native_serving import native
 from tests.serve.test_websocket_examples import expected, node
@@ -43,7 +43,7 @@ def test_the_page_names_every_kind_of_value_and_every_error(word: str) -> None:
 
 
 def test_the_page_names_every_operation() -> None:
-    source = (Path(__file__).parents[3] / "gym_loop/serve/native/service.py").read_text()
-    operations = set(re.findall(r'^            "(\w+)": self\._\w+,$', source, re.M)) | {"step"}
+    source = (Path(__file__).parents[3] / "gym_loop/serve/native_api.py").read_text()
+    operations = set(re.findall(r'^            "(\w+)": self\._\w+,$', source, re.M))
     assert len(operations) == 10
     assert all(f"``{one}``" in PAGE for one in operations)

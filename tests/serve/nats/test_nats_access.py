@@ -13,8 +13,8 @@ import pytest
 
 from gym_loop.envs.remote.nats_env import NatsEnv
 from gym_loop.errors import BridgeConnectionError
-from gym_loop.serve.nats.connection import NatsConnection
 from gym_loop.serve.nats.embedded import EmbeddedServer, find_server
+from gym_loop.serve.nats.settings import NatsSettings
 from tests.serve.nats import nats_serving
 from tests.serve.nats.nats_secrets import certificate, credentials
 from tests.serve.nats.nats_serving import nats_server, system
@@ -165,8 +165,8 @@ def test_an_embedded_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_embedded_server_has_no_url_of_the_users() -> None:
-    found = NatsConnection(embedded=True, url="nats://127.0.0.1:1").problems()
+    found = NatsSettings(env=("X-v0",), embedded=True, url="nats://127.0.0.1:1").problems()
     assert found == {
         "url": "nats://127.0.0.1:1 and embedded exclude each other: one server is enough"
     }
-    assert NatsConnection(embedded=True).problems() == {}
+    assert NatsSettings(env=("X-v0",), embedded=True).problems() == {}

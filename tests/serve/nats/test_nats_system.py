@@ -28,7 +28,7 @@ from gym_loop.envs.remote.nats_env import NatsEnv
 from gym_loop.errors import BridgeConnectionError, ConfigError, EnvError, SpaceError
 from gym_loop.serve.nats.settings import NatsSettings
 from gym_loop.serve.nats.system import System
-from gym_loop.serve.sessions import Session
+from gym_loop.serve.served_env import ServedEnv
 from gym_loop.serve.settings import load_settings
 from gym_loop.wire import nats as wire
 from gym_loop.wire.gym_nats import decode, encode
@@ -59,7 +59,9 @@ class One:
 
 
 def made(env: Any) -> System:
-    system = System(Session("x", "x", One(env), 0).make())  # type: ignore[arg-type]
+    served = ServedEnv("x", "x", One(env), 0)  # type: ignore[arg-type]
+    served.make()
+    system = System(served)
     system.begin()
     return system
 
@@ -319,8 +321,8 @@ def test_an_answer_that_may_not_be_sent_ends_nothing(
         ({"env": ["a=A-v0", "a.=B-v0"]}, "several environments on the same subjects"),
         ({"env": ["a b=A-v0"]}, "'a b' is no subject prefix"),
         ({"env": ["A-v0"], "queue": "workers"}, "'workers' is refused: in a queue group each"),
-        ({"env": ["A-v0"], "timeout": 0}, "must be greater than 0"),
-        ({"env": ["A-v0"], "seed": -1}, "-1 is no seed"),
+        ({"env": ["A-v0"], "timeout": 0}, "0 is too small; it must be above 0"),
+        ({"env": ["A-v0"], "seed": -1}, "-1 is too small; it must be at least 0"),
     ],
 )
 def test_options_of_no_use(options: dict[str, Any], said: str) -> None:

@@ -1,22 +1,114 @@
-"""The fields of a request, each checked for its kind before anything is done."""
+"""The fields of a native request, each checked for its kind, and the codes of what is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
-from gym_loop.serve.native.making import MODES, VECTORIZATIONS, Wish
-from gym_loop.serve.native.problems import BadRequest, NotAllowed
-from gym_loop.serve.native.settings import NativeSettings
+from gym_loop.serve.settings import ServeSettings
 from gym_loop.wire.json_values import short
-from gym_loop.wire.problems import WrongSeed
+from gym_loop.wire.problems import (
+    EnvFailed,
+    MalformedEnvId,
+    Problem,
+    ResetNeeded,
+    TooManyInstances,
+    UnknownEnvId,
+    UnknownInstance,
+    WrongAction,
+    WrongSeed,
+)
+from gym_loop.wire.values import Malformed, Unsendable
 
 Fields = dict[str, Any]
+VECTORIZATIONS = ("auto", "native", "sync")
+MODES = {mode.name.lower(): mode for mode in AutoresetMode}
 _MOST_STEPS = 2**31
 _LONGEST_NAME = 100
 _PLAIN = (type(None), bool, int, float, str)
+
+
+class BadRequest(Problem):
+    """A message whose fields are not those of a request."""
+
+
+class WrongVersion(Problem):
+    """A client that speaks another version."""
+
+
+class NotAllowed(Problem):
+    """What the server's operator does not let clients do."""
+
+
+class NoState(Problem):
+    """An environment that cannot give its state exactly."""
+
+
+class WrongState(Problem):
+    """A state that is none of this environment's."""
+
+
+CODES: dict[type[Problem], str] = {
+    BadRequest: "bad_request",
+    Malformed: "bad_request",
+    WrongVersion: "wrong_version",
+    MalformedEnvId: "unknown_env",
+    UnknownEnvId: "unknown_env",
+    UnknownInstance: "unknown_instance",
+    TooManyInstances: "too_many",
+    NotAllowed: "not_allowed",
+    ResetNeeded: "reset_needed",
+    WrongAction: "wrong_action",
+    WrongSeed: "wrong_seed",
+    NoState: "no_state",
+    WrongState: "wrong_state",
+    EnvFailed: "env_failed",
+    Unsendable: "env_failed",
+}
+INTERNAL = "internal"
+
+
+def said(error: Exception) -> dict[str, str]:
+    """The code and the message of an error, never a traceback."""
+    if not isinstance(error, Problem):
+        return {"code": INTERNAL, "message": "the server failed in this; its log says how"}
+    return {"code": CODES.get(type(error), "bad_request"), "message": error.message}
+
+
+@dataclass(frozen=True)
+class MakeRequest:
+    """The environment that a client asks for.
+
+    Args:
+        env_id: under which it is served.
+        parameters: keyword arguments of the environment, plain data that the operator allows.
+        num_envs: copies of a vector environment; None for a single environment.
+        vectorization: "auto", "native" or "sync".
+        autoreset: how copies begin a new episode; None takes what the environment does, and
+            SAME_STEP for copies that are made here.
+        max_episode_steps: time limit in steps; None keeps the registered one.
+        render_mode: None or "rgb_array".
+        keep_state: the client wants to save and restore the environment.
+    """
+
+    env_id: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    num_envs: int | None = None
+    vectorization: str = "auto"
+    autoreset: AutoresetMode | None = None
+    max_episode_steps: int | None = None
+    render_mode: str | None = None
+    keep_state: bool = False
+
+    @property
+    def size(self) -> int:
+        """Environments, copies counted."""
+        return self.num_envs or 1
 
 
 def only(fields: Fields, *names: str) -> None:
@@ -33,8 +125,8 @@ def only(fields: Fields, *names: str) -> None:
         )
 
 
-def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
-    """What a make request asks for.
+def make_request(fields: Fields, settings: ServeSettings) -> MakeRequest:
+    """Read a make request.
 
     Raises:
         BadRequest: a field is of the wrong kind.
@@ -62,7 +154,7 @@ def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
     render_mode = fields.get("render_mode")
     if render_mode is not None and (type(render_mode) is not str or render_mode != "rgb_array"):
         raise BadRequest(f"render_mode {short(render_mode)} must be null or rgb_array")
-    return Wish(
+    return MakeRequest(
         env_id,  # type: ignore[arg-type]  # the catalogue checks it
         parameters,
         _size(fields, "num_envs", settings.max_envs),
@@ -74,7 +166,7 @@ def wish_of(fields: Fields, settings: NativeSettings) -> Wish:
     )
 
 
-def _check_parameter(env_id: Any, name: Any, value: Any, settings: NativeSettings) -> None:
+def _check_parameter(env_id: Any, name: Any, value: Any, settings: ServeSettings) -> None:
     if type(name) is not str or not name.isidentifier() or len(name) > _LONGEST_NAME:
         raise BadRequest(f"{short(name)} is no name of a parameter")
     if name in ("render_mode", "max_episode_steps"):

@@ -1,1 +1,0 @@
-"""gym-http-api v1: one request a call, JSON both ways; what a dozen languages' bindings speak."""

@@ -1,1 +1,0 @@
-"""The native protocol: every space, N environments a message, state, nothing lost."""

@@ -1,1 +1,0 @@
-"""gymie: one WebSocket, text frames with JSON, replies in the order of the requests."""
