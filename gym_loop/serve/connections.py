@@ -40,18 +40,6 @@ class Limits:
     silent: dict[HttpConnection, None] = field(default_factory=dict)
     refused: int = 0
 
-    def make_room(self) -> HttpConnection:
-        """The connection that has to go."""
-        self.refused += 1
-        if self.refused & (self.refused - 1) == 0:  # each would fill a disk
-            _LOG.warning(
-                "more than %d connections (max_connections): the silent ones and the new ones are"
-                " closed (%d so far)",
-                self.connections,
-                self.refused,
-            )
-        return next(iter(self.silent))
-
 
 class _DropsUnread(asyncio.Protocol):
     """Drops a client that reads nothing of what it asked for."""
@@ -121,11 +109,21 @@ class HttpConnection(_DropsUnread, HttpToolsProtocol):
         self._limits.silent[self] = None
         self._close_after(self._limits.idle)
         if len(self.connections) > self._limits.connections:
-            goes = self._limits.make_room()
-            if goes is self:  # it is told when it asks
-                self._is_one_too_many = True
-            else:
-                goes.transport.abort()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        limits = self._limits
+        limits.refused += 1
+        if limits.refused & (limits.refused - 1) == 0:  # each would fill a disk
+            _LOG.warning(
+                "more than %d connections (max_connections): the silent ones and the new ones are"
+                " closed (%d so far)", limits.connections, limits.refused,
+            )  # fmt: skip
+        oldest = next(iter(limits.silent))
+        if oldest is self:
+            self._is_one_too_many = True  # which it is told when it asks
+        else:
+            oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""

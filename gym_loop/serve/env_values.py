@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
 from gym_loop.errors import SampleError, SpaceError
 from gym_loop.serve.served_env import ServedEnv
-from gym_loop.wire import gym_http
+from gym_loop.wire import gym_http, gymie
 from gym_loop.wire.json_values import Style
 from gym_loop.wire.problems import EnvFailed, WrongAction
 from gym_loop.wire.samples import decoder_for, encoder_for
@@ -32,6 +34,8 @@ class EnvValues:
         self._env = env
         self._style = style
         self._discrete = isinstance(env.action_space, spaces.Discrete)
+        observed = env.observation_space
+        self._is_integers = isinstance(observed, spaces.Box) and observed.dtype.kind in "iu"
         try:
             self._encode = encoder_for(env.observation_space, style)
             self._encode_action = encoder_for(env.action_space, style)
@@ -45,6 +49,11 @@ class EnvValues:
         Raises:
             EnvFailed: it is not in the observation space.
         """
+        space = self._env.observation_space
+        if self._is_integers and type(observation) is np.ndarray:  # no list of a picture
+            fits = observation.shape == space.shape and observation.dtype == space.dtype
+            if fits and observation.flags.c_contiguous:
+                return gymie.integers(observation)
         try:
             return self._encode(observation)
         except SampleError as error:
@@ -63,8 +72,8 @@ class EnvValues:
         if self._discrete and isinstance(value, int):  # both first servers stepped true and false
             return int(value)
         try:
-            if _is_number_as_text(value, self._env.action_space):
-                raise SampleError("text is no number")
+            if _holds_no_numbers(value, self._env.action_space):
+                raise SampleError("text and infinities are no numbers")
             action = self._decode(value)
         except SampleError as error:
             shown = gym_http.shown(value)
@@ -81,8 +90,8 @@ class EnvValues:
         return {key: value for key, value in info.items() if (key, value) not in _USUAL}
 
 
-def _is_number_as_text(value: Any, space: Any) -> bool:
-    """Whether there is text where the space has numbers; `decoder_for` reads numbers as text."""
+def _holds_no_numbers(value: Any, space: Any) -> bool:
+    """Whether text or an infinity is where a space has numbers; `decoder_for` takes both."""
     if isinstance(space, spaces.Text):
         return False
     if isinstance(space, spaces.Dict) and isinstance(value, dict):
@@ -93,14 +102,14 @@ def _is_number_as_text(value: Any, space: Any) -> bool:
         parts = [(one, space.feature_space) for one in value]
     elif isinstance(space, spaces.OneOf) and isinstance(value, list) and len(value) == 2:
         index = value[0] if type(value[0]) is int else -1
-        return 0 <= index < len(space.spaces) and _is_number_as_text(value[1], space.spaces[index])
+        return 0 <= index < len(space.spaces) and _holds_no_numbers(value[1], space.spaces[index])
     else:
-        return _holds_text(value)
-    return any(_is_number_as_text(one, part) for one, part in parts)
+        return _holds_odd(value)
+    return any(_holds_no_numbers(one, part) for one, part in parts)
 
 
-def _holds_text(value: Any) -> bool:
+def _holds_odd(value: Any) -> bool:
     if isinstance(value, (list, dict)):
         items = value.values() if isinstance(value, dict) else value
-        return any(map(_holds_text, items))
-    return isinstance(value, str)
+        return any(map(_holds_odd, items))
+    return isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))

@@ -9,9 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-from gymnasium.spaces import Box
-
 from gym_loop.envs.making import describe
 from gym_loop.serve.catalogue import Catalogue
 from gym_loop.serve.env_values import EnvValues
@@ -50,20 +47,16 @@ class GymieInstance(Instance):
     ) -> None:
         super().__init__(instance_id, env_id, catalogue, seed)
         self._process_step = process_step
-        self._integers: np.dtype[Any] | None = None  # of observations that are arrays of them
 
     def make(self) -> None:
         """Make the environment, and what its values are written with."""
         super().make()
         self.values = EnvValues(self, Style.LEGACY_NESTED)
-        space = self.observation_space
-        if isinstance(space, Box) and space.dtype is not None and space.dtype.kind in "iu":
-            self._integers = space.dtype
 
     def answer_reset(self) -> bytes:
         """Begin an episode."""
         observation, _ = self.reset()
-        return codec.write(self._observation(observation))
+        return codec.write(self.values.observation(observation))
 
     def answer_step(self, params: Params) -> bytes:
         """Take one step.
@@ -80,7 +73,7 @@ class GymieInstance(Instance):
         observation, reward, terminated, truncated, info = step
         shown = plain(info) if info else {}
         return codec.step_reply(
-            self._observation(observation), reward, terminated, truncated, shown
+            self.values.observation(observation), reward, terminated, truncated, shown
         )
 
     def answer_sample(self) -> bytes:
@@ -94,13 +87,6 @@ class GymieInstance(Instance):
     def answer_action_space(self) -> bytes:
         """The action space's description."""
         return codec.write(self.values.described(self.action_space))
-
-    def _observation(self, observation: Any) -> Any:
-        if self._integers is not None and type(observation) is np.ndarray:  # no list of a picture
-            fits = observation.shape == self.observation_space.shape
-            if fits and observation.dtype == self._integers and observation.flags.c_contiguous:
-                return codec.integers(observation)
-        return self.values.observation(observation)
 
 
 def _processed(hook: ProcessStep, step: Any) -> bytes:
@@ -136,18 +122,21 @@ class Gymie:
     def answer(self, data: bytes) -> Reply:
         """Begin to answer what a text or a binary frame held."""
         params: Params = {}
-        result: asyncio.Future[bytes] | bytes | Exception
         try:
             method, params = codec.read_request(data)
-            result = self._call(method, params)
+            refused = partial(self._refused, params)
+            if method == "make":
+                return Reply(asyncio.ensure_future(self._make(params)), refused)
+            instance = self._instances.get(params["instance_id"], GymieInstance)
+            if method == "close":
+                self._instances.close(instance)
+                return Reply(b"true", refused)
+            result = self._call(instance, method, params)
+            return Reply(result, refused, instance.observation_bytes)
         except Exception as error:  # noqa: BLE001 - a client's or ours: others go on
-            result = error
-        return Reply(result, partial(self._refused, params))
+            return Reply(error, partial(self._refused, params))
 
-    def _call(self, method: str, params: Params) -> asyncio.Future[bytes] | bytes:
-        if method == "make":
-            return asyncio.ensure_future(self._make(params))
-        instance = self._instances.get(params["instance_id"], GymieInstance)
+    def _call(self, instance: GymieInstance, method: str, params: Params) -> asyncio.Future[bytes]:
         match method:
             case "step":
                 return instance.call(instance.answer_step, params)
@@ -157,11 +146,8 @@ class Gymie:
                 return instance.call(instance.answer_observation_space)
             case "action_space":
                 return instance.call(instance.answer_action_space)
-            case "action_sample":
-                return instance.call(instance.answer_sample)
             case _:
-                self._instances.close(instance)
-                return b"true"
+                return instance.call(instance.answer_sample)
 
     async def _make(self, params: Params) -> bytes:
         made = await self._instances.create(self._kind, params["env_id"], params.get("seed"))

@@ -20,6 +20,7 @@ from gym_loop.wire import gym_http as codec
 from gym_loop.wire.gym_http import BadRequest
 
 PREFIX = "openaigym."
+MOST_PARTS = 100  # of a directory's path
 WRITE_INTERVAL = 10.0  # s; what a killed server may lose of a long recording
 
 _numbers = itertools.count()
@@ -39,6 +40,8 @@ def monitor_directory(root: str, name: str, *, anywhere: bool = False) -> Path:
     try:
         base = expanded(root).resolve()
         directory = (base / name).resolve()
+        if len(directory.parts) > MOST_PARTS:
+            raise ValueError(f"it lies more than {MOST_PARTS} directories deep")
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a circle of links
         raise BadRequest(f"monitor directory {name[:200]!r} cannot be used: {error}") from None
     if not anywhere and not directory.is_relative_to(base):

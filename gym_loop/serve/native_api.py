@@ -59,15 +59,18 @@ class NativeApi:
 
     def answer(self, data: bytes) -> Reply:
         """Begin to answer a message; whatever is wrong with it, there is a reply."""
-        number = codec.number_of(data)
+        number, size = codec.number_of(data), 0
         result: Result | Exception
         try:
             # A copy that can be written to: an environment may clip its action in place.
             number, fields = codec.read(bytearray(data))
-            result = self._operation(fields)(number, fields)
+            operation = self._operation(fields)
+            if "instance" in fields:
+                size = self._instance(fields).observation_bytes
+            result = operation(number, fields)
         except Exception as error:  # noqa: BLE001 - bytes of a stranger: others go on
             result = error
-        return Reply(result, partial(self._refused, number))
+        return Reply(result, partial(self._refused, number), size)
 
     def _refused(self, number: int, error: Exception) -> bytes:
         self._instances.statistics.error(error)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv
 
 from gym_loop.envs.making import EnvSpec, close_quietly, describe
 from gym_loop.envs.state.saving import EnvState, Verdict, keep_state, prove
@@ -66,7 +65,7 @@ class NativeInstance(Instance):
 
     def make(self) -> None:
         """Make the environment; see `make_requested` for what it raises."""
-        if self.request.keep_state:
+        if self.request.state:
             self.verdict = self._proofs.verdict(self.request)
         self._make_anew()
         self.read_spaces()
@@ -236,7 +235,7 @@ def make_requested(catalogue: Catalogue, request: MakeRequest) -> Any:
 
 
 def _keywords(request: MakeRequest, *, limit: bool) -> dict[str, Any]:
-    keywords = dict(request.parameters)
+    keywords = dict(request.parameters or {})
     if request.render_mode is not None:
         keywords["render_mode"] = request.render_mode
     if limit and request.max_episode_steps is not None:
@@ -245,7 +244,7 @@ def _keywords(request: MakeRequest, *, limit: bool) -> dict[str, Any]:
 
 
 def _make_copies(catalogue: Catalogue, request: MakeRequest, count: int) -> Any:
-    mode = request.autoreset or AutoresetMode.SAME_STEP
+    mode = MODES[request.autoreset or "same_step"]
     served = catalogue.resolve(request.env_id)
     if catalogue.has_hook:
         make = partial(catalogue.make, served, keywords=_keywords(request, limit=True))
@@ -260,7 +259,7 @@ def _make_copies(catalogue: Catalogue, request: MakeRequest, count: int) -> Any:
         obstacle = why_not_native(spec, visible=request.render_mode is not None)
         vectorization = "sync" if obstacle else "native"
     env = make_vector_env(spec, count, vectorization, autoreset=mode)
-    if request.autoreset not in (None, env.metadata.get("autoreset_mode")):
+    if request.autoreset is not None and mode is not env.metadata.get("autoreset_mode"):
         close_quietly(env)
         if request.vectorization == "native":
             raise EnvFailed(
@@ -290,7 +289,7 @@ class Proofs:
             Problem: the environment cannot be made.
         """
         if request.num_envs is not None:  # two copies prove as much as many
-            request = replace(request, num_envs=min(request.num_envs, 2))
+            request = request.model_copy(update={"num_envs": min(request.num_envs, 2)})
         make: Callable[[], Any] = partial(make_requested, self._catalogue, request)
         key = repr(request)
         with self._lock:

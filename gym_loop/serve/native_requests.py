@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 from gymnasium.vector import AutoresetMode
 
+from gym_loop.schema.parameters import Field, Parameters, PositiveInt, read
 from gym_loop.serve.settings import ServeSettings
 from gym_loop.wire.json_values import short
 from gym_loop.wire.problems import (
@@ -26,10 +26,9 @@ from gym_loop.wire.problems import (
 from gym_loop.wire.values import Malformed, Unsendable
 
 Fields = dict[str, Any]
-VECTORIZATIONS = ("auto", "native", "sync")
 MODES = {mode.name.lower(): mode for mode in AutoresetMode}
-_MOST_STEPS = 2**31
 _LONGEST_NAME = 100
+_LONGEST_MESSAGE = 300
 _PLAIN = (type(None), bool, int, float, str)
 
 
@@ -80,49 +79,34 @@ def said(error: Exception) -> dict[str, str]:
     return {"code": CODES.get(type(error), "bad_request"), "message": error.message}
 
 
-@dataclass(frozen=True)
-class MakeRequest:
-    """The environment that a client asks for.
+class MakeRequest(Parameters):
+    """The environment that a client asks for."""
 
-    Args:
-        env_id: under which it is served.
-        parameters: keyword arguments of the environment, plain data that the operator allows.
-        num_envs: copies of a vector environment; None for a single environment.
-        vectorization: "auto", "native" or "sync".
-        autoreset: how copies begin a new episode; None takes what the environment does, and
-            SAME_STEP for copies that are made here.
-        max_episode_steps: time limit in steps; None keeps the registered one.
-        render_mode: None or "rgb_array".
-        keep_state: the client wants to save and restore the environment.
-    """
-
-    env_id: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    num_envs: int | None = None
-    vectorization: str = "auto"
-    autoreset: AutoresetMode | None = None
-    max_episode_steps: int | None = None
-    render_mode: str | None = None
-    keep_state: bool = False
+    env_id: Any = Field(default=None, description="Under which it is served.")
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="Keyword arguments of the environment, plain data."
+    )
+    num_envs: PositiveInt | None = Field(
+        default=None, description="Copies of a vector environment; null for a single one."
+    )
+    vectorization: Literal["auto", "native", "sync"] = Field(
+        default="auto", description="How copies are made; auto is native where there is one."
+    )
+    autoreset: Literal["next_step", "same_step", "disabled"] | None = Field(
+        default=None,
+        description="How copies begin a new episode; null takes what the environment does, and"
+        " same_step for copies that are made here.",
+    )
+    max_episode_steps: Annotated[int, Interval(ge=1, le=2**31)] | None = Field(
+        default=None, description="Time limit in steps; null keeps the registered one."
+    )
+    render_mode: Literal["rgb_array"] | None = Field(default=None, description="Of its frames.")
+    state: bool = Field(default=False, description="To be saved and restored.")
 
     @property
     def size(self) -> int:
         """Environments, copies counted."""
         return self.num_envs or 1
-
-
-def only(fields: Fields, *names: str) -> None:
-    """Refuse fields that nobody reads, as a misspelt one is.
-
-    Raises:
-        BadRequest: there is one.
-    """
-    unknown = fields.keys() - {"op", *names}
-    if unknown:
-        known = ", ".join(names) or "none"
-        raise BadRequest(
-            f"{fields['op']} has no field {short(sorted(unknown)[0])}; its fields are {known}"
-        )
 
 
 def make_request(fields: Fields, settings: ServeSettings) -> MakeRequest:
@@ -132,38 +116,15 @@ def make_request(fields: Fields, settings: ServeSettings) -> MakeRequest:
         BadRequest: a field is of the wrong kind.
         NotAllowed: the operator allows no such parameter, or not so many environments.
     """
-    only(
-        fields, "env_id", "parameters", "num_envs", "vectorization", "autoreset",
-        "max_episode_steps", "render_mode", "state",
-    )  # fmt: skip
-    env_id, parameters = fields.get("env_id"), fields.get("parameters")
-    if parameters is None:
-        parameters = {}
-    if type(parameters) is not dict:
-        raise BadRequest(f"parameters must be an object, not {short(parameters)}")
-    for name, value in parameters.items():
-        _check_parameter(env_id, name, value, settings)
-    autoreset = fields.get("autoreset")
-    if autoreset is not None and (type(autoreset) is not str or autoreset not in MODES):
-        raise BadRequest(f"autoreset {short(autoreset)} must be null, {', '.join(MODES)}")
-    vectorization = fields.get("vectorization", "auto")
-    if type(vectorization) is not str or vectorization not in VECTORIZATIONS:
-        raise BadRequest(
-            f"vectorization {short(vectorization)} must be {', '.join(VECTORIZATIONS)}"
-        )
-    render_mode = fields.get("render_mode")
-    if render_mode is not None and (type(render_mode) is not str or render_mode != "rgb_array"):
-        raise BadRequest(f"render_mode {short(render_mode)} must be null or rgb_array")
-    return MakeRequest(
-        env_id,  # type: ignore[arg-type]  # the catalogue checks it
-        parameters,
-        _size(fields, "num_envs", settings.max_envs),
-        vectorization,
-        None if autoreset is None else MODES[autoreset],
-        _size(fields, "max_episode_steps", _MOST_STEPS),
-        render_mode,
-        flag(fields, "state"),
-    )
+    made, problems = read(MakeRequest, {k: v for k, v in fields.items() if k != "op"})
+    if made is None:
+        way, problem = next(iter(problems.items()))
+        raise BadRequest(f"{'.'.join(map(str, way))}: {problem}"[:_LONGEST_MESSAGE])
+    if made.size > settings.max_envs:
+        raise NotAllowed(f"num_envs {made.size} is more than the {settings.max_envs} allowed here")
+    for name, value in (made.parameters or {}).items():
+        _check_parameter(made.env_id, name, value, settings)
+    return made
 
 
 def _check_parameter(env_id: Any, name: Any, value: Any, settings: ServeSettings) -> None:
@@ -193,15 +154,18 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
-def _size(fields: Fields, name: str, most: int) -> int | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or value < 1:
-        raise BadRequest(f"{name} must be null or an integer from 1 on, not {short(value)}")
-    if value > most:
-        raise NotAllowed(f"{name} {value} is more than the {most} that this server allows")
-    return value
+def only(fields: Fields, *names: str) -> None:
+    """Refuse fields that nobody reads, as a misspelt one is.
+
+    Raises:
+        BadRequest: there is one.
+    """
+    unknown = fields.keys() - {"op", *names}
+    if unknown:
+        known = ", ".join(names) or "none"
+        raise BadRequest(
+            f"{fields['op']} has no field {short(sorted(unknown)[0])}; its fields are {known}"
+        )
 
 
 def flag(fields: Fields, name: str) -> bool:

@@ -6,206 +6,106 @@ The models are the requests and the replies of gym-http-api; the schemas follow 
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
 Json = dict[str, Any]
+Kind = type[BaseModel] | str | None  # of a reply: a model, a media type, or nothing
+_OPEN = ConfigDict(extra="allow")
 
 
-class Error(BaseModel):
-    """What was wrong, in one sentence."""
-
-    message: str
-
-
-class MakeEnv(BaseModel):
-    """What to make."""
-
-    env_id: str = Field(examples=["CartPole-v1"])
-    seed: int | None = Field(None, ge=0)
+def _model(name: str, config: ConfigDict | None = None, /, **fields: Any) -> Any:
+    """A model; a field that may be left out is a pair of its type and its default."""
+    whole: Any = {key: one if isinstance(one, tuple) else (one, ...) for key, one in fields.items()}
+    return create_model(name, __config__=config, **whole)
 
 
-class Made(BaseModel):
-    """The instance's id, for all that follows."""
-
-    instance_id: str = Field(examples=["3c657dbc"])
-
-
-class Envs(BaseModel):
-    """The open environments: ids by instance."""
-
-    all_envs: dict[str, str]
-
-
-class Observed(BaseModel):
-    """The first observation of an episode; its shape follows from the space."""
-
-    observation: Any
-
-
-class TakeStep(BaseModel):
-    """What to do; the action's shape follows from the space."""
-
-    action: Any
-    render: bool | None = False
-
-
-class Info(BaseModel):
-    """What the environment says besides."""
-
-    model_config = ConfigDict(extra="allow")
-
-    terminated: bool
-    truncated: bool
-
-
-class Stepped(BaseModel):
-    """What came of a step; done: terminated or truncated."""
-
-    observation: Any
-    reward: float | None
-    done: bool
-    info: Info
-
-
-class Space(BaseModel):
-    """A space: its kind, and the sizes and bounds of that kind."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(examples=["Discrete", "Box"])
-
-
-class SpaceInfo(BaseModel):
-    """A space of the environment."""
-
-    info: Space
-
-
-class Sampled(BaseModel):
-    """A random action."""
-
-    action: Any
-
-
-class Member(BaseModel):
-    """Whether it is."""
-
-    member: bool
-
-
-class Anything(BaseModel):
-    """Properties of a space, or counts."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class StartMonitor(BaseModel):
-    """Where to record; video_callable is N, for a video of every N-th episode, or false."""
-
-    directory: str
-    force: bool | None = False
-    resume: bool | None = False
-    video_callable: int | bool | None = None
-
-
-class Upload(BaseModel):
-    """What the upload service took."""
-
-    training_dir: str
-    api_key: str
-    algorithm_id: str | None = None
-
-
-class Environments(BaseModel):
-    """The ids that may be asked for, and pictures a second that are drawn at most."""
-
-    environments: list[str]
-    fps: float
-
-
-class LiveInstances(BaseModel):
-    """The open environments as the page at / has them; others: how many more there are."""
-
-    instances: list[Anything]
-    others: int
+_SWITCH = (bool | None, False)
+Error = _model("Error", message=str)
+MakeEnv = _model(
+    "MakeEnv",
+    env_id=Annotated[str, Field(examples=["CartPole-v1"])],
+    seed=(Annotated[int, Field(ge=0)] | None, None),
+)
+Made = _model("Made", instance_id=Annotated[str, Field(examples=["3c657dbc"])])
+Envs = _model("Envs", all_envs=dict[str, str])
+Observed = _model("Observed", observation=Any)
+TakeStep = _model("TakeStep", action=Any, render=_SWITCH)
+Info = _model("Info", _OPEN, terminated=bool, truncated=bool)
+Stepped = _model("Stepped", observation=Any, reward=float | None, done=bool, info=Info)
+Space = _model("Space", _OPEN, name=Annotated[str, Field(examples=["Discrete", "Box"])])
+SpaceInfo = _model("SpaceInfo", info=Space)
+Sampled = _model("Sampled", action=Any)
+Member = _model("Member", member=bool)
+Anything = _model("Anything", _OPEN)
+StartMonitor = _model(
+    "StartMonitor",
+    directory=str,
+    force=_SWITCH,
+    resume=_SWITCH,
+    video_callable=(
+        Annotated[int | bool | None, Field(description="N: of every N-th episode; false: none.")],
+        None,
+    ),
+)
+Upload = _model("Upload", training_dir=str, api_key=str, algorithm_id=(str | None, None))
+Environments = _model("Environments", environments=list[str], fps=float)
+LiveInstances = _model("LiveInstances", instances=list[dict[str, Any]], others=int)
 
 
 class Operation(NamedTuple):
-    """What a method of a path does; replies by status: a model, a media type, or None."""
+    """What a method of a path does, with its replies by status."""
 
-    path: str
     method: str
+    path: str
     name: str
     summary: str
-    replies: dict[str, type[BaseModel] | str | None]
+    replies: dict[str, Kind]
     body: type[BaseModel] | None = None
 
 
 _ONE = "/v1/envs/{instance_id}"
-_DONE: dict[str, type[BaseModel] | str | None] = {"204": None}
-OPERATIONS = [
-    Operation("/v1/envs/", "post", "makeEnv", "Make an environment.", {"200": Made}, MakeEnv),
-    Operation("/v1/envs/", "get", "listEnvs", "The open environments.", {"200": Envs}),
-    Operation(f"{_ONE}/reset/", "post", "reset", "Begin an episode.", {"200": Observed}),
-    Operation(f"{_ONE}/step/", "post", "step", "Take one step.", {"200": Stepped}, TakeStep),
-    Operation(
-        f"{_ONE}/action_space/", "get", "actionSpace", "The action space.", {"200": SpaceInfo}
-    ),
-    Operation(
-        f"{_ONE}/action_space/sample", "get", "sampleAction", "A random action.", {"200": Sampled}
-    ),
-    Operation(
-        f"{_ONE}/action_space/contains/{{action}}",
-        "get", "containsAction", "Whether an integer is an action.", {"200": Member},
-    ),
-    Operation(
-        f"{_ONE}/observation_space/",
-        "get", "observationSpace", "The observation space.", {"200": SpaceInfo},
-    ),
-    Operation(
-        f"{_ONE}/observation_space/contains", "post", "describesObservations",
-        "Whether the observation space's description has the given values.",
-        {"200": Member}, Anything,
-    ),
-    Operation(
-        f"{_ONE}/monitor/start/", "post", "startMonitor",
-        "Record the episodes from the next reset on.", _DONE, StartMonitor,
-    ),
-    Operation(
-        f"{_ONE}/monitor/close/", "post", "closeMonitor", "Write what was recorded.", _DONE
-    ),
-    Operation(f"{_ONE}/close/", "post", "close", "Close the environment.", _DONE),
-    Operation(
-        "/v1/upload/", "post", "upload",
-        "The upload service no longer exists: answers 410.", {"410": Error}, Upload,
-    ),
-    Operation(
-        "/v1/shutdown/", "post", "shutdown",
-        "End the server, where it was started with --allow-shutdown; else answers 403.",
-        {"200": "text/html", "403": Error},
-    ),
-    Operation(
-        "/v1/stats", "get", "stats",
-        "Counts and latencies since the server started.", {"200": Anything},
-    ),
-    Operation(
-        "/live/environments", "get", "servedEnvironments",
-        "The ids that may be asked for.", {"200": Environments},
-    ),
-    Operation(
-        "/live/instances", "get", "liveInstances",
-        "The open environments, whichever protocol their clients speak.", {"200": LiveInstances},
-    ),
-    Operation(
-        "/live/frames/{instance_id}", "get", "liveFrame",
-        "The environment as it looks now, and in the header gym-loop-instance what it is of; 204"
-        " before its first reset. 404: it gives no pictures. Its lease runs on.",
-        {"200": "image/jpeg", "204": None},
-    ),
-]  # fmt: skip
+# fmt: off
+OPERATIONS = [Operation(*one) for one in (
+    ("post", "/v1/envs/", "makeEnv", "Make an environment.", {"200": Made}, MakeEnv),
+    ("get", "/v1/envs/", "listEnvs", "The open environments: ids by instance.", {"200": Envs}),
+    ("post", f"{_ONE}/reset/", "reset", "Begin an episode.", {"200": Observed}),
+    ("post", f"{_ONE}/step/", "step", "Take one step; done is terminated or truncated.",
+     {"200": Stepped}, TakeStep),
+    ("get", f"{_ONE}/action_space/", "actionSpace", "The action space.", {"200": SpaceInfo}),
+    ("get", f"{_ONE}/action_space/sample", "sampleAction", "A random action.", {"200": Sampled}),
+    ("get", f"{_ONE}/action_space/contains/{{action}}", "containsAction",
+     "Whether an integer is an action.", {"200": Member}),
+    ("get", f"{_ONE}/observation_space/", "observationSpace", "The observation space.",
+     {"200": SpaceInfo}),
+    ("post", f"{_ONE}/observation_space/contains", "describesObservations",
+     "Whether the observation space's description has the given values.",
+     {"200": Member}, Anything),
+    ("post", f"{_ONE}/monitor/start/", "startMonitor",
+     "Record the episodes from the next reset on.", {"204": None}, StartMonitor),
+    ("post", f"{_ONE}/monitor/close/", "closeMonitor", "Write what was recorded.", {"204": None}),
+    ("post", f"{_ONE}/close/", "close", "Close the environment.", {"204": None}),
+    ("post", "/v1/upload/", "upload", "The upload service no longer exists: answers 410.",
+     {"410": Error}, Upload),
+    ("post", "/v1/shutdown/", "shutdown",
+     "End the server, where it was started with --allow-shutdown; else answers 403.",
+     {"200": "text/html", "403": Error}),
+    ("get", "/v1/stats", "stats", "Counts and latencies since the server started.",
+     {"200": Anything}),
+    ("get", "/live/environments", "servedEnvironments",
+     "The ids that may be asked for, and pictures a second that are drawn at most.",
+     {"200": Environments}),
+    ("get", "/live/instances", "liveInstances",
+     "The open environments, whatever their clients speak; others: how many more there are.",
+     {"200": LiveInstances}),
+    ("get", "/live/frames/{instance_id}", "liveFrame",
+     "The environment as it looks now, and in the header gym-loop-instance what it is of; 204"
+     " before its first reset. 404: it gives no pictures. Its lease runs on.",
+     {"200": "image/jpeg", "204": None}),
+)]
+# fmt: on
 
 
 def description(with_token: bool) -> Json:
@@ -225,14 +125,14 @@ def description(with_token: bool) -> Json:
         names = [name for name in ("instance_id", "action") if f"{{{name}}}" in one.path]
         if names:
             item["parameters"] = [_parameter(name) for name in names]
+    about = f"Served by gym-loop {version('gym-loop')}. Every path is answered with and without its"
     document: Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "gym-http-api",
             "version": "1",
             "summary": "Gymnasium environments over HTTP.",
-            "description": f"Served by gym-loop {version('gym-loop')}. Every path is answered"
-            " with and without its trailing slash.",
+            "description": f"{about} trailing slash.",
         },
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
@@ -260,14 +160,13 @@ def _operation(one: Operation) -> Json:
     return operation
 
 
-def _reply(kind: type[BaseModel] | str | None) -> Json:
+def _reply(kind: Kind) -> Json:
     if kind is None:
         return {"description": "Done, and nothing to tell."}
+    return {"description": "The answer.", "content": _content(kind)}
+
+
+def _content(kind: type[BaseModel] | str) -> Json:
     if isinstance(kind, str):
-        return {"description": "The answer.", "content": {kind: {}}}
-    return {"description": (kind.__doc__ or "").strip(), "content": _content(kind)}
-
-
-def _content(model: type[BaseModel]) -> Json:
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"application/json": {"schema": schema}}
+        return {kind: {}}
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}

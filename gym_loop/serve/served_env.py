@@ -10,12 +10,14 @@ import time
 from typing import Any
 
 from gymnasium.spaces import Discrete
+from gymnasium.spaces.utils import flatdim
 
 from gym_loop.envs.making import describe
 from gym_loop.serve.catalogue import Catalogue
 from gym_loop.wire.problems import EnvFailed, ResetNeeded, UnknownInstance, WrongAction
 
 _LOG = logging.getLogger("gym_loop.serve")
+_BYTES = 8  # that a number of an observation takes in a reply, roughly
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
@@ -39,6 +41,7 @@ class ServedEnv:
         self.catalogue = catalogue
         self.env: Any = None
         self.observation_space: Any = None
+        self.observation_bytes = 0  # of an observation in a reply, roughly
         self.action_space: Any = None
         self.steps = 0
         self.resets = 0
@@ -68,6 +71,10 @@ class ServedEnv:
             self.action_space = self.env.action_space
         except BaseException as error:
             raise self.failure("action_space", error) from error
+        try:
+            self.observation_bytes = _BYTES * flatdim(self.observation_space)
+        except (NotImplementedError, ValueError):  # it has no fixed size
+            pass
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         """Begin an episode.

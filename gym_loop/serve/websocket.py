@@ -17,8 +17,7 @@ from gym_loop.wire.gymie import Refusal
 
 _LOG = logging.getLogger("gym_loop.serve")
 MOST_PENDING = 64  # replies of one client that environments may be at work on
-FIRST_PENDING = 8  # before it is known how long they are
-UNREAD = 4 << 20  # bytes of replies of one client that may wait for it to read
+UNREAD = 4 << 20  # bytes of replies of one client, and one reply more, that may wait for it to read
 ENDING = (1001, "the server ends")
 
 
@@ -28,10 +27,12 @@ class Reply(NamedTuple):
     Args:
         result: gives the reply; or it is what the request failed with.
         refused: makes a reply of such an error, or raises `Refusal`, which closes the connection.
+        size: of the reply in bytes, as far as that is known.
     """
 
     result: asyncio.Future[bytes] | bytes | Exception
     refused: Callable[[Exception], bytes]
+    size: int = 0
 
 
 class Answers(Protocol):
@@ -65,7 +66,7 @@ class Connection:
         self._client = websocket.client.host if websocket.client else ""
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
         self._room = asyncio.Event()
-        self._longest = UNREAD // FIRST_PENDING  # bytes of a reply so far
+        self._unsent = 0  # bytes
 
     async def run(self) -> None:
         """Serve the client until it goes, breaks a rule, or the server ends."""
@@ -102,30 +103,30 @@ class Connection:
             data = text.encode() if text is not None else message["bytes"]
             reply = self._answers.answer(data)
             self._replies.put_nowait(reply)
+            self._unsent += reply.size
             if isinstance(reply.result, Exception) and not self._answers.binary:
                 return False  # what follows a refusal is not to be done
-            while not writing.done() and self._replies.qsize() >= self._most_pending():
+            while not writing.done() and self._is_full():
                 self._room.clear()
                 await self._room.wait()
         return False
 
-    def _most_pending(self) -> int:
-        return max(2, min(MOST_PENDING, UNREAD // self._longest))
+    def _is_full(self) -> bool:
+        return self._replies.qsize() >= MOST_PENDING or self._unsent > UNREAD
 
     async def _write(self) -> None:
         """Send the replies, each as soon as it and all before it are there."""
-        longest = 1
         try:
             while (reply := await self._replies.get()) is not None:
                 try:
                     data = await self._result(reply)
                 except Exception as error:  # noqa: BLE001 - an environment's or ours: others go on
                     data = reply.refused(error)
-                self._longest = longest = max(longest, len(data))
                 if self._answers.binary:
                     await self._websocket.send_bytes(data)
                 else:
                     await self._websocket.send_text(data.decode())
+                self._unsent -= reply.size
                 self._room.set()
         except Refusal as refusal:
             await self._close(refusal.code, refusal.reason.decode())

@@ -7,6 +7,8 @@ the reasons, their spelling included, are those that existing clients look for.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,6 +27,8 @@ from gym_loop.wire.problems import (
 NOT_UNDERSTOOD = 1003  # close codes of RFC 6455: data that this server cannot read at all
 INVALID = 1007  # data that says something wrong
 LONGEST_REASON = 123  # bytes: a control frame holds 125, and the code takes two
+
+_NUMBER = re.compile(rb"\d[\d.]*(?:[eE][+-]?\d+)?")
 
 Params = dict[str, Any]
 loads, dumps = orjson.loads, orjson.dumps
@@ -83,9 +87,9 @@ def read_request(data: bytes) -> tuple[str, Params]:
         Refusal: it is no JSON, no request, or a wrong one.
     """
     try:
-        message = loads(data)
+        message = _loads(data)
         method, params = message["method"], message["params"]
-    except orjson.JSONDecodeError:
+    except ValueError:
         raise Refusal(NOT_UNDERSTOOD, f"Message `{_text(data)}` is invalid") from None
     except KeyError:
         keys = shown(list(message))
@@ -101,6 +105,27 @@ def read_request(data: bytes) -> tuple[str, Params]:
     if type(params) is not dict or not needs <= params.keys() <= knows:
         raise wrong_params(params)
     return method, params
+
+
+def _loads(data: bytes) -> Any:
+    """Read JSON; numbers that no float holds, which are JSON as well, become infinite.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return loads(data)
+    except orjson.JSONDecodeError:
+        if not any(len(digits) > 308 or b"e" in digits.lower() for digits in _NUMBER.findall(data)):
+            raise
+    try:
+        return json.loads(data, parse_int=float, parse_constant=_no_json)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def wrong_params(params: Any) -> Refusal:

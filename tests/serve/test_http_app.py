@@ -128,12 +128,23 @@ def test_actions_of_a_box(client: Client) -> None:
     client.ask("POST", f"{env}/reset/")
     assert client.ask("POST", f"{env}/step/", {"action": [0.5]}).status == 200
     assert client.ask("POST", f"{env}/step/", {"action": [1]}).status == 200
-    for action in [[0.5, 0.5], 0.5, ["left"], [[0.5]], [9.0], {"x": 1}]:
+    for action in [[0.5, 0.5], 0.5, ["left"], [[0.5]], [9.0], {"x": 1}, ["0.5"], "0.5"]:
         refused = client.ask("POST", f"{env}/step/", {"action": action})
         assert refused.status == 400
         assert refused.message.startswith("action ")
     empty = client.ask("POST", f"{env}/step/", {"action": []})
     assert empty.message == "A required request parameter 'action' was not provided"
+
+
+def test_numbers_written_as_text_are_no_actions_and_booleans_are(client: Client) -> None:
+    env = client.make("Counter-v0")
+    client.ask("POST", f"{env}/reset/")
+    for action in ["1", "1 ", "+1", "0_1", "\u0660"]:
+        refused = client.ask("POST", f"{env}/step/", {"action": action})
+        assert (refused.status, refused.message[:7]) == (400, "action ")
+    for count, action in enumerate([True, False], 1):
+        answer = client.ask("POST", f"{env}/step/", {"action": action})
+        assert answer.json["observation"] == [float(count), float(action)]
 
 
 def test_many_clients_at_once() -> None:

@@ -188,7 +188,9 @@ def test_one_monitor_an_instance(client: Client) -> None:
     assert start(client, env, "second").status == 204
 
 
-@pytest.mark.parametrize("directory", ["../outside", "/etc/gym", "a/../../b", "x\0y", "~root/x"])
+@pytest.mark.parametrize(
+    "directory", ["../outside", "/etc/gym", "a/../../b", "x\0y", "x/" * 2000, "~root/x"]
+)
 def test_clients_stay_below_the_root(client: Client, root: Path, directory: str) -> None:
     env = client.make("Counter-v0")
     answer = start(client, env, directory)

@@ -43,7 +43,7 @@ def test_malformed_messages(client: WebSocketClient, message: bytes) -> None:
     "action",
     [
         2, -1, 10**18, 10**30, 0.5, 1e308, "", "left", None, [], [1], {}, {"action": 1}, [[[[]]]],
-        "x" * 50_000, [0] * 20_000,
+        "x" * 50_000, [0] * 20_000, "1", "1 ", "+1", "0_1", "\u0660",
     ],
     ids=repr,
 )  # fmt: skip
@@ -56,6 +56,15 @@ def test_wrong_actions(server: str, client: WebSocketClient, action: Any) -> Non
     assert other.step(instance, 1)[1] == 1.0
     other.end(instance)
     other.close()
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 400, b"[1e999]"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_numbers_that_no_float_holds(client: WebSocketClient, env_id: str, number: bytes) -> None:
+    instance = begun(client, env_id).encode()
+    message = b'{"method": "step", "params": {"instance_id": "%s", "action": %s}}'
+    refusal = refused(client, message % (instance, number))
+    assert (refusal.code, refusal.message[:8]) == (1007, "Action `")
 
 
 @pytest.mark.parametrize(
