@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gym_loop.envs.remote.zmq_sockets import POLL, Sockets, import_zmq
 from gym_loop.errors import BridgeConnectionError, UsageError
 from gym_loop.wire.gymz import Reading, encode_command
 
+_LOG = logging.getLogger("gym_loop.envs.remote")
 LARGEST = 1 << 26  # bytes of an observation
 
 
@@ -97,9 +99,10 @@ class Link:
         for socket in (self._commands, self._observations, self._rewards):
             self._poller.register(socket, zmq.POLLIN)
         self.servers = 0
+        self.ignored = 0  # messages that were too long
 
     def _connected(self, host: str, port: int) -> Any:
-        return self._sockets.connect(self._zmq.SUB, host, port, LARGEST)
+        return self._sockets.connect(self._zmq.SUB, host, port)
 
     def wait_for_server(self, timeout: float) -> None:
         """Wait until a server is connected to the command port.
@@ -154,13 +157,27 @@ class Link:
 
     def _next(self, socket: Any) -> Reading | None:
         try:
-            return Reading(socket.recv())
+            data = socket.recv()
         except self._zmq.Again:
             self._count_servers()
             return None
+        return None if self._is_too_long(data) else Reading(data)
 
     def _drain(self, socket: Any) -> list[Reading]:
-        return [Reading(data) for data in self._frames(socket)]
+        return [Reading(data) for data in self._frames(socket) if not self._is_too_long(data)]
+
+    def _is_too_long(self, data: bytes) -> bool:
+        if len(data) <= LARGEST:
+            return False
+        self.ignored += 1
+        if self.ignored & (self.ignored - 1) == 0:  # each would fill a disk
+            _LOG.warning(
+                "a message of %d bytes is ignored, more than %d (%d so far)",
+                len(data),
+                LARGEST,
+                self.ignored,
+            )
+        return True
 
     def _frames(self, socket: Any) -> list[bytes]:
         frames = []
@@ -184,7 +201,7 @@ def read_one(ports: Ports, timeout: float) -> Reading | None:
     zmq = import_zmq()
     sockets = ports.sockets()
     try:
-        socket = sockets.connect(zmq.SUB, ports.host, ports.observation_port, LARGEST)
+        socket = sockets.connect(zmq.SUB, ports.host, ports.observation_port)
         return Reading(socket.recv()) if socket.poll(timeout * 1e3) else None
     finally:
         sockets.close()

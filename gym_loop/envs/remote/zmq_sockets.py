@@ -89,20 +89,19 @@ class Sockets:
             ) from None
         return socket, socket.getsockopt_string(self._zmq.LAST_ENDPOINT)
 
-    def connect(self, kind: int, host: str, port: int, largest: int) -> Any:
+    def connect(self, kind: int, host: str, port: int) -> Any:
         """Make a socket that connects, whenever the peer comes up, and stays connected.
 
         Args:
             kind: type of the socket.
             host: of the peer.
             port: of the peer.
-            largest: message in bytes; a peer that sends more is cut off.
 
         Raises:
             BridgeConnectionError: this is no address.
         """
         socket = self._make(kind, host)
-        socket.maxmsgsize = largest
+        # No `maxmsgsize`: libzmq ends the link to a peer that sends more, and never makes it anew.
         if self._own:
             socket.curve_serverkey = self._peer
         try:

@@ -131,7 +131,7 @@ class _Server:
             getattr(zmq, self.stream), rewards.host, rewards.socket, "RewardSender.socket"
         )
         receiver = config.command_receiver
-        self._commands = sockets.connect(zmq.SUB, receiver.host, receiver.socket, LARGEST)
+        self._commands = sockets.connect(zmq.SUB, receiver.host, receiver.socket)
         commands_from = f"tcp://{receiver.host}:{receiver.socket}"
         self.addresses = Addresses(observations_at, rewards_at, commands_from)
         self._bad = Complaints(log, "ignored commands")
@@ -151,6 +151,8 @@ class _Server:
             if self._commands.getsockopt(self._more):
                 self._commands.recv_multipart()
                 raise BadCommandError("several frames where one was expected")
+            if len(data) > LARGEST:
+                raise BadCommandError(f"{len(data)} bytes, more than the {LARGEST} of a command")
             command = decode_command(data, self._world.actions.dimensions)
             action = self._world.actions.decode(command.values)
         except (BadCommandError, SampleError) as error:

@@ -213,6 +213,18 @@ def test_a_thousand_bad_commands_between_good_ones(caplog: pytest.LogCaptureFixt
     assert caplog.text.count("a command is ignored") == 1
 
 
+def test_an_oversized_command_deafens_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(**LOCK_STEP, **kwargs(length=1000)) as served:
+        agent = served.commander()
+        observations, _ = served.streams()
+        first(observations)
+        for number in range(1, 4):
+            agent.send(b"[" + b" " * 5_000_000 + b"]")
+            agent.send(command(number))
+            assert values(observations.recv()) == [float(number), float(number)]
+    assert "5000002 bytes, more than the 1048576 of a command" in caplog.text
+
+
 def test_bad_commands_in_real_time_leave_the_last_good_one() -> None:
     with serving(**QUICK, **kwargs(length=100_000)) as served:
         agent = served.commander()
