@@ -142,9 +142,9 @@ def test_numbers_written_as_text_are_no_actions_and_booleans_are(client: Client)
     for action in ["1", "1 ", "+1", "0_1", "\u0660"]:
         refused = client.ask("POST", f"{env}/step/", {"action": action})
         assert (refused.status, refused.message[:7]) == (400, "action ")
-    for count, action in enumerate([True, False], 1):
-        answer = client.ask("POST", f"{env}/step/", {"action": action})
-        assert answer.json["observation"] == [float(count), float(action)]
+    for count, chosen in enumerate([True, False], 1):
+        answer = client.ask("POST", f"{env}/step/", {"action": chosen})
+        assert answer.json["observation"] == [float(count), float(chosen)]
 
 
 def test_many_clients_at_once() -> None:
