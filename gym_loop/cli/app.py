@@ -13,16 +13,16 @@ import typer
 from gym_loop import __version__
 from gym_loop.cli.options import NEWEST, Code, Config, Json, Set, print_json, say
 from gym_loop.cli.report import compare, report
+from gym_loop.cli.schema import schema
 from gym_loop.cli.sweep import sweep
 from gym_loop.cli.train import train
 from gym_loop.cli.watch import watch
 from gym_loop.errors import GymLoopError
 from gym_loop.schema.text import short_warning
 
-# Plain help: the coloured one costs more start-up time than everything else together.
 app = typer.Typer(
     name="gym-loop",
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -124,6 +124,7 @@ def create_default(
       gym-loop create-default -c mine.yaml -a "~/my_agent.py:MyAgent" -e CartPole-v1
       gym-loop create-default -c own.yaml -e MyEnv-v0 --import my_envs.py
     """
+    from gym_loop.config.json_schema import SCHEMA_LINE, write_schema
     from gym_loop.config.presets import preset_run_file
     from gym_loop.config.run_file import default_config
     from gym_loop.schema.files import write_new
@@ -133,7 +134,8 @@ def create_default(
     else:
         others = {"--agent": agent, "--loop": loop, "--env": env, "--import": import_}
         text = preset_run_file(preset, others)
-    write_new({run_config: text}, force=force)
+    write_new({run_config: SCHEMA_LINE + text}, force=force)
+    write_schema(run_config.parent)
     say(f"wrote {run_config}; next: gym-loop train -c {shlex.quote(str(run_config))}")
 
 
@@ -249,11 +251,14 @@ def new(
       gym-loop new agent my_agent.py && gym-loop train -c my_agent.yaml
     """
     from gym_loop.cli.templates import scaffold
+    from gym_loop.config.json_schema import SCHEMA_LINE, write_schema
     from gym_loop.schema.files import write_new
 
     files = scaffold(kind, path)
-    write_new(files, force=force)
     *_, run_file = files
+    files[run_file] = SCHEMA_LINE + files[run_file]
+    write_new(files, force=force)
+    write_schema(run_file.parent)
     names = " and ".join(str(file) for file in files)
     say(f"wrote {names}; next: gym-loop train -c {shlex.quote(str(run_file))}")
 
@@ -292,6 +297,7 @@ def runs(
         say(runs_table(found, curves) if found else f"there are no runs in {directory}")
 
 
+app.command()(schema)
 app.command()(report)
 app.command()(compare)
 

@@ -20,7 +20,7 @@ app = typer.Typer(
     name="gym-loop serve",
     help="Serve environments to others. Without the name of a protocol: gym-http-api under /v1,"
     " gymie at /gym, the native protocol at /native and a page at /, on one port.",
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=False,  # that of gym-loop is all there is
     invoke_without_command=True,

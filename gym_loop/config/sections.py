@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Le
+from annotated_types import Interval
 from pydantic import model_validator
 
 from gym_loop.checkpoints.seeding import MAX_SEED
@@ -16,11 +16,8 @@ DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
 DEFAULT_ENV = "Pendulum-v1"
 
 ClassString = Annotated[str, Wording("is no class string (package.module:Class)")]
-Seed = Annotated[
-    int,
-    Ge(0),
-    Le(MAX_SEED),
-    Wording(f"is no seed; use an integer from 0 to {MAX_SEED}, or null"),
+RunSeed = Annotated[
+    int, Interval(ge=0, le=MAX_SEED), Wording(f"is no seed; use an integer from 0 to {MAX_SEED}")
 ]
 _FORM = "package.module:Class or path/to/file.py:Class."
 _PARAMETERS = "Its parameters; those that are left out have their defaults."
@@ -110,7 +107,10 @@ class RunFile(Section):
         EnvSection(), description="Where: any environment in Gymnasium's registry."
     )
     loop: LoopSection = Field(LoopSection(), description="How: the class that drives the two.")
-    seed: Seed | None = Field(
+    seed: Annotated[
+        Annotated[int, Interval(ge=0, le=MAX_SEED)] | None,
+        Wording(f"is no seed; use an integer from 0 to {MAX_SEED}, or null"),
+    ] = Field(
         None,
         description="Decides every random number of the run; null draws one and writes it down.",
     )

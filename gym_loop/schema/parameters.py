@@ -77,7 +77,10 @@ class Parameters(BaseModel):
     former_names: ClassVar[dict[str, str]] = {}
 
     def problems(self) -> dict[str, str]:
-        """What is wrong with values that do not go together, by parameter; default none."""
+        """What is wrong with values that do not go together, by parameter; default none.
+
+        A dotted name is a parameter's part, an empty one the whole mapping.
+        """
         return {}
 
     @model_validator(mode="before")
@@ -112,7 +115,17 @@ def read(model: type[_M], values: Any) -> tuple[_M | None, dict[Way, str]]:
         made = model.model_validate(values)
     except ValidationError as error:
         return None, problems_of(error, model, values)
-    return made, {tuple(name.split(".")): text for name, text in made.problems().items()}
+    return made, _problems_together(made)
+
+
+def _problems_together(made: Parameters) -> dict[Way, str]:
+    found: dict[Way, str] = {
+        tuple(name.split(".")) if name else (): text for name, text in made.problems().items()
+    }
+    for name, value in values_of(made).items():
+        if isinstance(value, Parameters):
+            found |= {(name, *way): text for way, text in _problems_together(value).items()}
+    return found
 
 
 def defaults_of(model: type[Parameters]) -> dict[str, Any]:

@@ -161,8 +161,8 @@ class _Place:
                 inner = known[step]
                 metadata = [*inner.metadata, *_metadata(inner.annotation)]
                 return _Place(inner.annotation, metadata, inner.description or "")
-            if not is_model(one) and (inside := typing.get_args(one)):
-                inside = inside[-1 if typing.get_origin(one) is dict else 0]
+            if typing.get_origin(one) in (list, tuple, dict):
+                inside = typing.get_args(one)[-1 if typing.get_origin(one) is dict else 0]
                 return _Place(inside, _metadata(inside))
         return _Place(Any)
 

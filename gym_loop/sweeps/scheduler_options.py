@@ -1,21 +1,61 @@
-"""What ends trials early, and how: names, options and their defaults."""
+"""What ends trials early, and how: names, options and their defaults. Times are in evaluations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Literal, get_args
 
-from gym_loop.schema.class_strings import did_you_mean
+from annotated_types import Ge, Interval
 
-# Options by scheduler: default and least value. Times are counted in evaluations.
-SCHEDULERS: dict[str, dict[str, tuple[float, float]]] = {
-    "none": {},
-    "asha": {"grace": (1, 1), "reduction": (3, 2)},
-    "median": {"grace": (1, 1), "least_trials": (3, 1)},
-    "pbt": {"interval": (2, 1), "quantile": (0.25, 0.0), "resample": (0.25, 0.0)},
-}
-_SHARES = {"quantile": 0.5, "resample": 1.0}  # not counts: the most they may be
+from gym_loop.schema.parameters import Field, Fraction, Parameters, PositiveInt
+
+SchedulerName = Literal["none", "asha", "median", "pbt"]
+SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
+
+
+class NoScheduler(Parameters):
+    """No trial ends early."""
+
+
+class Asha(Parameters):
+    """Asynchronous successive halving."""
+
+    grace: PositiveInt = Field(1, description="Evaluations before a trial may end.")
+    reduction: Annotated[int, Ge(2)] = Field(3, description="One trial in so many goes on.")
+
+
+class Median(Parameters):
+    """A trial ends that is worse than the median of the others at its age."""
+
+    grace: PositiveInt = Field(1, description="Evaluations before a trial may end.")
+    least_trials: PositiveInt = Field(3, description="Trials that must have come so far before.")
+
+
+class Pbt(Parameters):
+    """Population-based training."""
+
+    interval: PositiveInt = Field(2, description="Evaluations from one exchange to the next.")
+    quantile: Annotated[float, Interval(ge=0, le=0.5)] = Field(
+        0.25, description="The part of the population that copies the best."
+    )
+    resample: Fraction = Field(
+        0.25, description="How often a value is drawn anew, and not changed a little."
+    )
+
+
+class SchedulerSection(Parameters):
+    """One scheduler with its options."""
+
+    none: NoScheduler | None = None
+    asha: Asha | None = None
+    median: Median | None = None
+    pbt: Pbt | None = None
+
+    def problems(self) -> dict[str, str]:
+        """One is needed, and one is enough."""
+        one = len(self.model_fields_set) == 1
+        return {} if one else {"": f"must name one of {', '.join(SCHEDULERS)}"}
 
 
 @dataclass(frozen=True)
@@ -31,34 +71,10 @@ class SchedulerOptions:
     options: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def named(cls, name: str) -> SchedulerOptions:
-        """With the defaults."""
-        return cls(name, {key: default for key, (default, _) in SCHEDULERS[name].items()})
-
-    @classmethod
-    def read(cls, name: str, given: Any) -> tuple[SchedulerOptions, dict[str, str]]:
-        """With what a file says; and the problems, by option (``""`` for all of it)."""
-        known, problems = SCHEDULERS[name], {}
-        options = dict(cls.named(name).options)
-        if given is not None and not isinstance(given, dict):
-            return cls.named(name), {"": f"{given!r} must be a mapping of {', '.join(known)}"}
-        for key, value in (given or {}).items():
-            if key not in known:
-                hint = did_you_mean(str(key), known) or f"; known are {', '.join(known)}"
-                problems[str(key)] = f"unknown{hint}"
-            elif problem := _problem(key, value, known[key][1]):
-                problems[key] = problem
-            else:
-                options[key] = value
-        return cls(name, options), problems
-
-
-def _problem(key: str, value: Any, least: float) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"{value!r} is no number"
-    if key in _SHARES:
-        most = _SHARES[key]
-        return "" if least <= value <= most else f"{value} must be from {least} to {most}"
-    if not isinstance(value, int) or value < least:
-        return f"{value} must be an integer of at least {least}"
-    return ""
+    def of(cls, given: SchedulerName | SchedulerSection) -> SchedulerOptions:
+        """What a file says: a name, or a section of which one key is given."""
+        if isinstance(given, str):
+            given = SchedulerSection.model_validate({given: {}})
+        name = next(iter(given.model_fields_set), "none")
+        chosen = getattr(given, name)
+        return cls(name, {} if chosen is None else chosen.model_dump())

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
+from pydantic import AfterValidator
 
 from gym_loop.checkpoints.seeding import MAX_SEED
 from gym_loop.config.run_file import RunConfig, load_config
-from gym_loop.errors import ConfigError, Finding
-from gym_loop.schema.class_strings import did_you_mean, unknown_names
+from gym_loop.config.sections import RunSeed
+from gym_loop.errors import ConfigError
+from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.files import expanded
-from gym_loop.schema.parameters import as_integer
-from gym_loop.schema.yaml_file import Document, canonical, read_yaml_file
-from gym_loop.sweeps.scheduler_options import SCHEDULERS, SchedulerOptions
+from gym_loop.schema.parameters import Field, Parameters
+from gym_loop.schema.reading import Reader
+from gym_loop.schema.validation import Wording
+from gym_loop.schema.yaml_file import canonical, read_yaml_file
+from gym_loop.sweeps.scheduler_options import SchedulerName, SchedulerOptions, SchedulerSection
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
 
-METRICS = (
+METRICS = (  # what a sweep can be judged by
     "eval/return_mean",
     "eval/return_median",
     "eval/return_min",
@@ -26,21 +33,58 @@ METRICS = (
     "eval/return_std",
     "eval/length_mean",
 )
-SEARCHERS = ("grid", "random", "tpe", "cmaes")
-MODES = ("max", "min")
-KEYS = (
-    "parameters",
-    "metric",
-    "mode",
-    "resources",
-    "retries",
-    "scheduler",
-    "searcher",
-    "seed",
-    "seeds",
-    "trials",
-)
 MOST_TRIALS = 100_000
+
+
+def _different(seeds: list[int]) -> list[int]:
+    twice = [seed for seed, count in Counter(seeds).items() if count > 1]
+    if twice:
+        raise ValueError(f"holds the seed {twice[0]} twice")
+    if not seeds:
+        raise ValueError("is empty; give a number of seeds, or a list of them")
+    return seeds
+
+
+class Resources(Parameters):
+    """What a trial needs."""
+
+    cpu: Annotated[float, Interval(gt=0, lt=math.inf)] = Field(1.0, description="Cores.")
+    gpu: Annotated[float, Interval(ge=0, lt=math.inf)] = Field(
+        0.0, description="GPUs; may be a fraction."
+    )
+
+
+class SweepFile(Parameters):
+    """A sweep file."""
+
+    parameters: dict[Any, Any] = Field(
+        {},
+        description="What is varied, by dotted path: a list of values, or a range such as"
+        " {log_uniform: [1.0e-5, 1.0e-2]}.",
+    )
+    metric: Literal[METRICS] = Field(  # type: ignore[valid-type]
+        METRICS[0], description="Of the final evaluation, averaged over the seeds."
+    )
+    mode: Literal["max", "min"] = Field("max", description="Whether more of it is better.")
+    resources: Resources = Field(Resources(), description="What a trial needs.")
+    retries: Annotated[int, Interval(ge=0, le=100)] = Field(
+        0, description="How often a run that fails is begun again."
+    )
+    scheduler: SchedulerName | SchedulerSection = Field(
+        "none", description="What ends trials early."
+    )
+    searcher: Literal["grid", "random", "tpe", "cmaes"] | None = Field(
+        None, description="What chooses the values; by default a grid, or random where are ranges."
+    )
+    seed: Annotated[int, Interval(ge=0, le=MAX_SEED)] = Field(0, description="Of the search.")
+    seeds: Annotated[
+        Annotated[int, Interval(ge=1, le=10_000)]
+        | Annotated[list[RunSeed], AfterValidator(_different)],
+        Wording("must be an integer from 1 to 10,000, or a list of seeds"),
+    ] = Field(1, description="Of the runs of every trial: their number, or a list of them.")
+    trials: Annotated[int, Interval(ge=1, le=MOST_TRIALS)] | None = Field(
+        None, description="How many; of a grid all combinations."
+    )
 
 
 @dataclass(frozen=True)
@@ -89,94 +133,38 @@ def load_sweep(path: str | Path, config: RunConfig) -> Sweep:
     Raises:
         ConfigError: with every finding, each with its file, line and dotted path.
     """
-    path = expanded(path)
-    return _Reader(read_yaml_file(path), path, config).sweep()
+    return _SweepReader(read_yaml_file(expanded(path))).sweep(expanded(path), config)
 
 
-class _Reader:
-    def __init__(self, document: Document, path: Path, config: RunConfig) -> None:
-        self.document, self.path, self.config = document, path, config
-        self.data: dict[str, Any] = {}
-        self.findings: list[Finding] = []
-
-    def find(self, path: tuple[Any, ...], problem: str) -> None:
-        place = ".".join(map(str, path))
-        line = self.document.line(path)
-        self.findings.append(Finding(place, problem, str(self.path), line))
-
-    def sweep(self) -> Sweep:
-        data = self.document.data
-        if not isinstance(data, dict):
-            self.find((), f"a mapping belongs here, with the keys {', '.join(KEYS)}")
-            raise ConfigError(self.findings)
-        self.data = data
-        for key, problem in unknown_names(data, KEYS).items():
-            self.find((key,), problem)
-        space = self._space()
-        searcher = self._word("searcher", SEARCHERS, "grid" if space.is_grid else "random")
-        resources = self._resources()
+class _SweepReader(Reader):
+    def sweep(self, path: Path, config: RunConfig) -> Sweep:
+        file = self.read(SweepFile)
+        space = self._space(file.parameters)
+        searcher = file.searcher or ("grid" if space.is_grid else "random")
         made = Sweep(
             space=space,
-            seeds=self._seeds(),
-            metric=self._word("metric", METRICS, METRICS[0]),
-            mode=self._word("mode", MODES, "max"),
-            trials=self._trials(space, searcher),
+            seeds=list(range(file.seeds)) if isinstance(file.seeds, int) else file.seeds,
+            metric=file.metric,
+            mode=file.mode,
+            trials=self._trials(file.trials, space, searcher),
             searcher=searcher,
-            scheduler=self._scheduler(),
-            cpu=resources[0],
-            gpu=resources[1],
-            retries=self._integer("retries", 0, 0, 100),
-            seed=self._integer("seed", 0, 0, MAX_SEED),
-            path=self.path,
-            data=data,
+            scheduler=SchedulerOptions.of(file.scheduler),
+            cpu=file.resources.cpu,
+            gpu=file.resources.gpu,
+            retries=file.retries,
+            seed=file.seed,
+            path=path,
+            data=self.document.data or {},
         )
-        self._check_together(made)
+        self._check_together(made, config)
         if not self.findings:
-            self._check_values(space)
-        if self.findings:
-            raise ConfigError(sorted(self.findings, key=lambda one: one.line or 0))
+            self._check_values(space, path, config)
+        self.finish()
         return made
 
-    # -- single keys -------------------------------------------------------------------------
-
-    def _word(self, key: str, known: Sequence[str], default: str) -> str:
-        value = self.data.get(key, default)
-        if value in known:
-            return str(value)
-        hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        self.find((key,), f"{value!r} is none of {', '.join(known)}{hint}")
-        return default
-
-    def _integer(self, key: str, default: int, least: int, most: int) -> int:
-        value = self.data.get(key, default)
-        number = as_integer(value)
-        if number is None or not least <= number <= most:
-            self.find((key,), f"{value!r} must be an integer from {least} to {most:,}")
-            return default
-        return number
-
-    def _seeds(self) -> list[int]:
-        value = self.data.get("seeds", 1)
-        if isinstance(value, list):
-            seeds: list[int] = []
-            seen: set[int] = set()
-            for index, given in enumerate(value):
-                seed = as_integer(given)
-                if seed is None or not 0 <= seed <= MAX_SEED:
-                    self.find(("seeds", index), f"{given!r} is no seed; use 0 to {MAX_SEED}")
-                    continue
-                if seed in seen:
-                    self.find(("seeds", index), f"the seed {seed} stands twice")
-                seen.add(seed)
-                seeds.append(seed)
-            if not value:
-                self.find(("seeds",), "is empty; give a number of seeds, or a list of them")
-            return seeds
-        return list(range(self._integer("seeds", 1, 1, 10_000)))
-
-    def _trials(self, space: Space, searcher: str) -> int:
+    def _trials(self, given: int | None, space: Space, searcher: str) -> int:
         if searcher == "grid":
-            if "trials" in self.data:
+            if given is not None:
                 self.find(("trials",), "a grid has as many trials as combinations: leave it out")
             if not space.is_grid:
                 ranges = [one.path for one in space.parameters if one.is_range]
@@ -190,55 +178,16 @@ class _Reader:
             if count > MOST_TRIALS:
                 self.find(("parameters",), f"the grid has more than {MOST_TRIALS:,} combinations")
             return count
-        if "trials" not in self.data:
+        if given is None and not self.is_wrong("trials"):
             self.find((), f"trials is missing: how many the searcher {searcher} is to make")
-            return 1
-        return self._integer("trials", 1, 1, MOST_TRIALS)
-
-    def _resources(self) -> tuple[float, float]:
-        value = self.data.get("resources")
-        if value is None:
-            return 1.0, 0.0
-        if not isinstance(value, dict):
-            self.find(("resources",), f"{value!r} must be a mapping with the keys cpu and gpu")
-            return 1.0, 0.0
-        found = {"cpu": 1.0, "gpu": 0.0}
-        for key, amount in value.items():
-            if key not in found:
-                self.find(("resources", key), f"unknown{did_you_mean(str(key), found)}")
-            elif not _is_number(amount) or amount < 0 or (key == "cpu" and amount == 0):
-                self.find(("resources", key), f"{amount!r} must be a number above 0")
-            else:
-                found[key] = float(amount)
-        return found["cpu"], found["gpu"]
-
-    def _scheduler(self) -> SchedulerOptions:
-        value = self.data.get("scheduler")
-        if value is None or isinstance(value, str):
-            return SchedulerOptions.named(self._word("scheduler", [*SCHEDULERS], "none"))
-        if not isinstance(value, dict) or len(value) != 1:
-            self.find(("scheduler",), f"{value!r} must be one of {', '.join(SCHEDULERS)}")
-            return SchedulerOptions.named("none")
-        ((name, options),) = value.items()
-        if name not in SCHEDULERS:
-            self.find(("scheduler", name), f"unknown{did_you_mean(str(name), SCHEDULERS)}")
-            return SchedulerOptions.named("none")
-        made, problems = SchedulerOptions.read(name, options)
-        for key, problem in problems.items():
-            self.find(("scheduler", name, *([key] if key else [])), problem)
-        return made
+        return given or 1
 
     # -- parameters ----------------------------------------------------------------------------
 
-    def _space(self) -> Space:
-        given = self.data.get("parameters")
-        if not isinstance(given, dict) or not given:
-            self.find(
-                ("parameters",),
-                "a mapping belongs here, such as"
-                " {agent.parameters.learning_rate: {log_uniform: [1e-5, 1e-2]}}",
-            )
-            return Space([])
+    def _space(self, given: Mapping[Any, Any]) -> Space:
+        if not given and not self.is_wrong("parameters"):
+            example = "{agent.parameters.learning_rate: {log_uniform: [1e-5, 1e-2]}}"
+            self.find(("parameters",), f"must be a mapping of what is varied, such as {example}")
         found: list[Parameter] = []
         for key, value in given.items():
             if (one := self._parameter(str(key), value, found)) is not None:
@@ -280,7 +229,7 @@ class _Reader:
         seen = set()
         for index, one in enumerate(values):
             if (text := canonical(one)) in seen:
-                self.find((*place, index), f"{one!r} stands twice; keep one")
+                self.find((*place, index), f"{one!r} is there twice; keep one")
             seen.add(text)
         return Parameter(key, "choice", tuple(values), listed, when)
 
@@ -336,11 +285,11 @@ class _Reader:
 
     # -- together --------------------------------------------------------------------------------
 
-    def _check_together(self, made: Sweep) -> None:
+    def _check_together(self, made: Sweep, config: RunConfig) -> None:
         numeric = [one for one in made.space.parameters if one.is_range and not one.when]
         if made.searcher == "cmaes" and len(numeric) < 2:
             self.find(("searcher",), "cmaes needs at least two ranges without conditions; use tpe")
-        loop = self.config.loop.parameters
+        loop = config.loop.parameters
         if made.scheduler.name != "none" and not loop.get("episodes_per_eval"):
             self.find(
                 ("scheduler",),
@@ -352,15 +301,15 @@ class _Reader:
         if made.scheduler.name == "pbt" and any(one.when for one in made.space.parameters):
             self.find(("scheduler",), "pbt knows no conditions (`when`)")
 
-    def _check_values(self, space: Space) -> None:
+    def _check_values(self, space: Space, path: Path, config: RunConfig) -> None:
         """Build the run config with every value of a choice, and with both ends of a range."""
         seen = set()
         for one in space.parameters:
             line = self.document.line(("parameters", one.path))
             for values in space.samples(one):
-                options = dict.fromkeys(values, f"{self.path}:{line}" if line else str(self.path))
+                options = dict.fromkeys(values, f"{path}:{line}" if line else str(path))
                 try:
-                    load_config(self.config, values, options=options)
+                    load_config(config, values, options=options)
                 except ConfigError as error:
                     for finding in error.findings:
                         if (text := str(finding)) not in seen:

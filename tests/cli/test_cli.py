@@ -259,7 +259,7 @@ class TestHelp:
         assert "gym-loop create-default --run-config run.yaml" in outcome.out
         bare = gym_loop_command()
         assert bare.status == 2
-        assert bare.err == outcome.out
+        assert outcome.out.strip() == f"{bare.out}{bare.err}".strip()
 
     def test_completion(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Else the shell that the tests were started from decides.

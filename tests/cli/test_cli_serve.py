@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -25,12 +26,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def shown(*arguments: str) -> str:
     command = [sys.executable, "-m", "gym_loop", "serve", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    env = {**os.environ, "COLUMNS": "200"}  # no name is cut short
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
 
 def test_the_first_look_lists_every_protocol() -> None:
     text = shown("--help")
-    assert all(f"  {protocol} " in text for protocol in PROTOCOLS)
+    assert all(f" {protocol} " in text for protocol in PROTOCOLS)
     assert COMMANDS.keys() == PROTOCOLS.keys()
 
 

@@ -13,6 +13,7 @@ import ale_py  # noqa: F401 - registers its environments before the registry is 
 import pytest
 
 import gym_loop
+from gym_loop.config.json_schema import SCHEMA_LINE
 from gym_loop.config.presets import list_presets, preset_config, preset_run_file, preset_text
 from gym_loop.config.run_file import flatten, load_config
 from gym_loop.errors import UsageError
@@ -124,8 +125,8 @@ class TestEveryPreset:
         outcome = gym_loop_command("create-default", "--preset", name, "-c", "run.yaml")
         assert outcome == (0, "wrote run.yaml; next: gym-loop train -c run.yaml\n", "")
         text = (workdir / "run.yaml").read_text()
-        assert text == preset_run_file(name)
-        assert text.startswith(preset_text(name).splitlines()[0])
+        assert text == SCHEMA_LINE + preset_run_file(name)
+        assert text.splitlines()[1] == preset_text(name).splitlines()[0]
         assert re.search(r"\n    # Step size of the optimizer; a number or a schedule", text)
         assert read_yaml(text).data == preset_config(name).as_dict()
         assert load_config("run.yaml").agent == preset_config(name).agent

@@ -233,7 +233,7 @@ class TestSweeps:
 
     def test_the_same_value_twice(self, here: Path) -> None:
         Path("sweep.yaml").write_text("parameters:\n  env.parameters.fill: [.nan, 1, .nan]\n")
-        with pytest.raises(ConfigError, match=r"fill\.2: nan stands twice"):
+        with pytest.raises(ConfigError, match=r"fill\.2: nan is there twice"):
             load_sweep("sweep.yaml", load_config("run.yaml"))
 
     def test_records_and_facts(self, here: Path) -> None:

@@ -84,7 +84,7 @@ def test_all_findings_come_at_once_with_their_lines() -> None:
         " did you mean log_uniform?; write one of uniform, log_uniform, int_uniform, log_int,"
         " choice",
         "sweep.yaml:5: metrc: unknown; did you mean metric?",
-        "sweep.yaml:6: mode: 'most' is none of max, min",
+        'sweep.yaml:6: mode: \'most\' must be "max" or "min"',
     ]
 
 
@@ -109,11 +109,11 @@ def test_values_are_checked_as_set_checks_them() -> None:
 @pytest.mark.parametrize(
     ("sweep", "problem"),
     [
-        ({"trials": 3}, "parameters: a mapping belongs here"),
-        ({}, "a mapping belongs here, with the keys parameters"),
+        ({"trials": 3}, "parameters: must be a mapping of what is varied, such as"),
+        ({}, "parameters: must be a mapping of what is varied"),
         ({"parameters": {SKILL: 3}}, "3 must be a list of values, or one of uniform"),
         ({"parameters": {SKILL: []}}, "must be a list of at least one value"),
-        ({"parameters": {SKILL: [1, 1]}}, "1 stands twice"),
+        ({"parameters": {SKILL: [1, 1]}}, "1 is there twice"),
         ({"parameters": {"seed": [1, 2]}}, "is no parameter of a sweep"),
         ({"parameters": {"loop.parameters.logdir": ["a"]}}, "says where files go"),
         ({"parameters": {SKILL: {"uniform": [1]}}}, "must be the two ends of a range"),
@@ -124,15 +124,21 @@ def test_values_are_checked_as_set_checks_them() -> None:
         ({"parameters": {SKILL: {"uniform": [1, 2]}}, "searcher": "grid"}, "is a range"),
         ({**GRID, "trials": 3}, "a grid has as many trials as combinations"),
         ({**GRID, "seeds": 0}, "0 must be an integer from 1"),
-        ({**GRID, "seeds": [1, 1]}, "the seed 1 stands twice"),
+        ({**GRID, "seeds": [1, 1]}, "holds the seed 1 twice"),
         ({**GRID, "seeds": []}, "is empty"),
         ({**GRID, "metric": "eval/return_men"}, "did you mean eval/return_mean?"),
         ({**GRID, "resources": {"cpus": 2}}, "resources.cpus: unknown; did you mean cpu?"),
-        ({**GRID, "resources": {"cpu": 0}}, "0 must be a number above 0"),
-        ({**GRID, "retries": -1}, "-1 must be an integer from 0 to 100"),
+        ({**GRID, "resources": {"cpu": 0}}, "0 is too small; it must be above 0"),
+        ({**GRID, "retries": -1}, "-1 must be from 0 to 100"),
         ({**GRID, "scheduler": "ahsa"}, "did you mean asha?"),
+        ({**GRID, "scheduler": {"ahsa": {}}}, "scheduler.ahsa: unknown; did you mean asha?"),
+        ({**GRID, "scheduler": {"asha": {}, "pbt": {}}}, "scheduler: must name one of none, asha"),
+        ({**GRID, "seeds": [1, -1]}, "seeds.1: -1 is no seed; use an integer from 0 to"),
         ({**GRID, "scheduler": {"asha": {"grase": 2}}}, "unknown; did you mean grace?"),
-        ({**GRID, "scheduler": {"asha": {"reduction": 1}}}, "an integer of at least 2"),
+        (
+            {**GRID, "scheduler": {"asha": {"reduction": 1}}},
+            "1 is too small; it must be at least 2",
+        ),
         (
             {**GRID, "searcher": "cmaes", "trials": 4},
             "cmaes needs at least two ranges without conditions",
