@@ -36,7 +36,7 @@ from gym_loop.schema.files import read_regular
 
 VIDEO_BYTES = 8_000_000  # of all videos in the page; the others are linked
 _STATIC = Path(__file__).with_name("static")
-_SHARED = Path(__file__).parents[1] / "serve" / "http" / "static" / "style.css"
+_SHARED = Path(__file__).parents[1] / "serve" / "static" / "style.css"
 _SECTIONS = {
     "curves": "Learning curves",
     "evaluation": "Evaluations",
