@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gym_loop.envs.remote.http_client import HttpClient
-from gym_loop.envs.remote.transport import parse_url
+from gym_loop.envs.remote.connection import parse_url
+from gym_loop.envs.remote.http_env import HttpClient
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
 from tests.serve.wire_peer import Play, peer, read_request
 
@@ -108,14 +108,21 @@ def test_what_is_sent() -> None:
         assert asking.reset("0a b") == 3
         asking.step("0a b", [0.5])
         asking.disconnect()
-    head = f" HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer secret\r\n".encode()
-    rest = b"Accept: application/json\r\nContent-Type: application/json\r\nContent-Length: "
     bodies = [b'{"env_id":"CartPole-v1","seed":0}', b"{}", b'{"action":[0.5]}']
     paths = ["/gym/v1/envs/", "/gym/v1/envs/0a%20b/reset/", "/gym/v1/envs/0a%20b/step/"]
-    assert seen == [
-        b"POST " + path.encode() + head + rest + b"%d\r\n\r\n%b" % (len(body), body)
-        for path, body in zip(paths, bodies, strict=True)
-    ]
+    for request, path, body in zip(seen, paths, bodies, strict=True):
+        head, _, data = request.partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        assert first == f"POST {path} HTTP/1.1"
+        assert data == body
+        assert dict(line.split(": ") for line in rest) == {
+            "Host": address,
+            "Authorization": "Bearer secret",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
 
 
 @pytest.mark.parametrize(
@@ -129,8 +136,9 @@ def test_what_is_sent() -> None:
         (OK + b"Content-Length: 2\r\n\r\n{}", "lacks observation, reward, done or info"),
         (OK + b"Content-Length: 2\r\n\r\n{]", "is no JSON: '{]'"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"),
-        (OK + b"Content-Length: many\r\n\r\n", "does not speak HTTP"),
-        (CHUNKED + b"zz\r\n", "does not speak HTTP"),
+        (b"HTTP/9.9 200 OK\r\n\r\n", "does not speak HTTP"),
+        (OK + b"X: %b\r\n" % (b"x" * 70_000), "does not speak HTTP"),
+        (OK + b"X: 1\r\n" * 200 + b"\r\n", "does not speak HTTP"),
     ],
 )
 def test_what_is_no_answer(reply: bytes, message: str) -> None:
@@ -145,16 +153,24 @@ def test_a_refusal_keeps_the_client_usable() -> None:
         assert asking.step("abc", 1)._asdict() == STEP
 
 
-@pytest.mark.parametrize("cut", [0, 9, 30, len(PLAIN) - 1])
-def test_an_answer_cut_short(cut: int) -> None:
-    with client(answers(PLAIN[:cut])) as asking, pytest.raises(BridgeConnectionError):
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(PLAIN[:cut] for cut in (0, 9, 30, len(PLAIN) - 1)),
+        FORMS["chunks"][:-20],
+        OK + b"Content-Length: many\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+    ],
+)
+def test_an_answer_cut_short(reply: bytes) -> None:
+    with (
+        client(answers(reply)) as asking,
+        pytest.raises(BridgeConnectionError, match=r"closed (the )?connection"),
+    ):
         asking.step("abc", 1)
 
 
-def test_a_connection_that_ended_while_idle_is_made_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("gym_loop.envs.remote.transport._IDLE", 0.0)
+def test_a_connection_that_ended_while_idle_is_made_again() -> None:
     with client(answers(PLAIN), answers(PLAIN)) as asking:
         asking.step("abc", 1)
         time.sleep(0.1)  # until the end has arrived
@@ -188,7 +204,7 @@ def test_an_answer_in_drops_has_an_end() -> None:
 
 
 def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gym_loop.envs.remote.http_client._LONGEST", 1000)
+    monkeypatch.setattr("gym_loop.envs.remote.http_env.LONGEST", 1000)
     endless = OK + b"\r\n" + b"x" * 2000
     with client(answers(endless)) as asking, pytest.raises(BridgeProtocolError, match="1000 bytes"):
         asking.step("abc", 1)

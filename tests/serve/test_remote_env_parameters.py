@@ -77,8 +77,6 @@ def test_the_token(protocol: str) -> None:
 def test_missing_packages_are_one_clear_error(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = {"http": "http_client", "websocket": "gymie_client"}[protocol]
-    monkeypatch.delitem(sys.modules, f"gym_loop.envs.remote.{client}", raising=False)
     monkeypatch.setitem(sys.modules, "orjson", None)
     with pytest.raises(GymLoopError, match=r"needs? the module orjson.*gym-loop\[bridges\]"):
         make_env(EnvSpec(IDS[protocol], parameters={"url": NOWHERE[protocol], "env_id": "A-v1"}))

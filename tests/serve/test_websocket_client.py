@@ -5,14 +5,15 @@ import hashlib
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from gym_loop.envs.remote.gymie_client import WebSocketClient
-from gym_loop.envs.remote.transport import parse_url
+from gym_loop.envs.remote.connection import parse_url
+from gym_loop.envs.remote.gymie_env import WebSocketClient
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
 from tests.serve.wire_peer import peer, read_request, received
 
@@ -191,10 +192,10 @@ def refusal(code: int, reason: str) -> bytes:
         (refusal(1011, ""), "refused: 1011"),
         (frame(b"[1, 2]"), "a list of 2|\\[1, 2\\]"),
         (frame(b"{"), "is no JSON"),
-        (frame(b"x", 3), "of the unknown kind 3"),
-        (b"\xc1\x01x", "that nobody asked for"),
-        (b"\x81\x81maskx", "that nobody asked for"),
-        (b"\x81\x7f" + b"\xff" * 8, "that nobody asked for"),
+        (frame(b"x", 3), "rules of WebSocket: .*invalid opcode"),
+        (b"\xc1\x01x", "rules of WebSocket: .*reserved bits"),
+        (b"\x81\x81maskx", "rules of WebSocket: .*masking"),
+        (b"\x81\x7f" + b"\xff" * 8, "an answer of more than 268435456 bytes"),
     ],
 )
 def test_what_is_no_answer(reply: bytes, message: str) -> None:
@@ -223,15 +224,48 @@ def test_a_refusal_keeps_the_client_usable() -> None:
         assert list(asking.step("abc", 1)) == STEP
 
 
-@pytest.mark.parametrize("news", [b"", frame(b"", PING), refusal(1001, "")])
-def test_news_while_idle_lead_to_a_new_connection(
-    news: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gym_loop.envs.remote.transport._IDLE", 0.0)
+@pytest.mark.parametrize("news", [b"", refusal(1001, "")])
+def test_a_connection_that_ended_while_idle_is_made_again(news: bytes) -> None:
     with client(answers(frame(BODY) + news), answers(frame(BODY))) as asking:
         asking.step("abc", 1)
         time.sleep(0.1)  # until the news have arrived
         assert list(asking.step("abc", 1)) == STEP
+
+
+def test_an_answer_in_drops_has_an_end() -> None:
+    def talk(server: Server) -> None:
+        server.read()
+        for byte in frame(BODY + b" " * 100):
+            try:
+                server.connection.sendall(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    with (
+        client(talk, timeout=0.2) as asking,
+        pytest.raises(BridgeConnectionError, match=r"within 0\.2 s"),
+    ):
+        asking.step("abc", 1)
+
+
+def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gym_loop.envs.remote.websocket.LONGEST", 1000)
+    parts = frame(b"[" * 600, final=False) + frame(b"[" * 600, 0, final=False)
+    with client(answers(parts)) as asking, pytest.raises(BridgeProtocolError, match="1000 bytes"):
+        asking.step("abc", 1)
+
+
+def test_a_server_that_reads_nothing() -> None:
+    done = threading.Event()
+
+    def talk(server: Server) -> None:
+        done.wait(20)
+
+    with client(talk, timeout=0.3) as asking:
+        with pytest.raises(BridgeConnectionError, match=r"within 0\.3 s"):
+            asking.step("abc", "x" * 50_000_000)
+        done.set()
 
 
 def refuse_hands(reply: bytes) -> Callable[[socket.socket], None]:
@@ -249,8 +283,9 @@ def refuse_hands(reply: bytes) -> Callable[[socket.socket], None]:
         (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "demands another token"),
         (b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: AAAA\r\n\r\n", "has no WebSocket at /gym"),
         (b"HTTP/1.1 101 X\r\n\r\n", "has no WebSocket at /gym"),
-        (b"220 mail\r\n\r\n", "has no WebSocket at /gym: it answers '220 mail'"),
-        (b"x" * 70_000, "does not answer in HTTP"),
+        (b"220 mail\r\n\r\n", "has no WebSocket at /gym: invalid HTTP status line: 220 mail"),
+        (b"x" * 70_000, "has no WebSocket at /gym"),
+        (b"HTTP/1.1 302 X\r\nLocation: ws://127.0.0.1:1/\r\n\r\n", "has no WebSocket at /gym"),
     ],
 )
 def test_no_websocket_there(reply: bytes, message: str) -> None:

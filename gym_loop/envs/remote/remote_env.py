@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import gymnasium
 
+from gym_loop.envs.remote.connection import Address, parse_url
+from gym_loop.envs.remote.connection import InstanceGoneError as InstanceGoneError
 from gym_loop.errors import (
     BridgeError,
     BridgeProtocolError,
@@ -22,10 +24,6 @@ from gym_loop.wire.spaces import space_from_json
 _CLOSING = 2.0  # seconds that a farewell may take
 
 
-class InstanceGoneError(BridgeProtocolError):
-    """The server does not know the environment any more: restarted, or its lease ended."""
-
-
 class Step(NamedTuple):
     """What a server answered to a step, as JSON values."""
 
@@ -35,64 +33,81 @@ class Step(NamedTuple):
     info: Any
 
 
-class Client(ABC):
+class Client(Protocol):
     """The requests of a protocol; each waits for its answer.
 
     They raise BridgeConnectionError where the server cannot be reached or does not answer,
     BridgeProtocolError where it refuses, and InstanceGoneError where it has lost the environment.
     """
 
-    @abstractmethod
+    def __init__(self, address: Address, token: str | None, timeout: float) -> None: ...
+
     def make(self, env_id: str, seed: int | None) -> str:
         """Make an environment; its instance id."""
 
-    @abstractmethod
     def spaces(self, instance: str) -> tuple[Any, Any]:
         """The descriptions of the observation space and of the action space."""
 
-    @abstractmethod
     def reset(self, instance: str) -> Any:
         """Begin an episode; its first observation."""
 
-    @abstractmethod
     def step(self, instance: str, action: Any) -> Step:
         """Take one step, which is never repeated."""
 
-    @abstractmethod
     def close(self, instance: str) -> None:
         """Close an environment."""
 
-    @abstractmethod
     def hurry(self, seconds: float) -> None:
         """From now on, wait no longer than this for an answer."""
 
-    @abstractmethod
     def disconnect(self) -> None:
         """End the connection."""
 
 
 class RemoteEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is untyped here
-    """The part that all protocols share.
+    """The part that both protocols share.
 
-    The server tells the spaces. It is told seeds only when an environment is made: a reset
-    with a seed makes a new instance with it and closes the old one. Episodes after that follow
-    from the server's own random stream, which no protocol here can save.
+    Each environment has a connection of its own, kept open. A lost one is made again where
+    nothing is lost by it: for making, the spaces and a reset, but never for a step. The spaces are
+    what the server says, a Box without a dtype being one of float32. The server is told seeds
+    only when an environment is made: a reset with a seed makes a new instance with it and closes
+    the old one. Episodes after that follow from the server's own random stream, which neither
+    protocol can save.
 
     Args:
-        client: of one server; it belongs to this environment.
+        url: of the server.
         env_id: what the server knows the environment by.
+        token: what the server demands; None for nothing.
+        timeout: seconds that connecting, and each answer, may take.
         render_mode: None; frames do not travel.
 
+    Attributes:
+        client_class: of the protocol.
+        schemes: of its addresses, and whether they are encrypted.
+
     Raises:
-        EnvParametersError: the id is no text.
+        EnvParametersError: a parameter is of no use.
+        EnvPackageMissingError: the packages for bridges are not installed.
         RenderError: frames are asked for.
-        BridgeError: the server cannot be reached, or refuses.
+        BridgeConnectionError: the server cannot be reached, or does not answer in time.
+        BridgeProtocolError: it refuses, or is no such server.
     """
 
+    client_class: ClassVar[type[Client]]
+    schemes: ClassVar[Mapping[str, bool]]
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
     state_elsewhere = "the state is on the server, and the protocol cannot ask for it"
 
-    def __init__(self, client: Client, env_id: str, render_mode: str | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        env_id: str,
+        *,
+        token: str | None = None,
+        timeout: float = 30.0,
+        render_mode: str | None = None,
+    ) -> None:
+        address = parse_url(url, self.schemes)
         if not isinstance(env_id, str) or not env_id:
             raise EnvParametersError(f"env_id: {env_id!r} is no id; write one such as CartPole-v1")
         if render_mode is not None:
@@ -100,7 +115,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
                 f"{env_id} on a server cannot be rendered here: its protocol carries no frames;"
                 " set render and record to false"
             )
-        self._client = client
+        self._client = client = self.client_class(address, token, timeout)
         self._env_id = env_id
         self._instance: str | None = None
         self._episode = self._steps = 0
