@@ -22,8 +22,9 @@ from gym_loop.checkpoints.seeding import (
 )
 from gym_loop.envs.fresh import in_silence
 from gym_loop.envs.making import close_quietly
-from gym_loop.envs.state.keeper import SingleState
+from gym_loop.envs.state.keeper import METHODS, ways
 from gym_loop.envs.state.layers import Tree
+from gym_loop.envs.state.methods import EnvState
 from gym_loop.errors import EnvError, EnvWorkerError, StateError
 from gym_loop.schema.text import how_ended
 
@@ -52,7 +53,7 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
         self._again = again
         self.env: Any
         self.saved_state: Tree = {}  # set from outside, for `_restore`
-        self._keeper: SingleState | None = None
+        self._keeper: EnvState | None = None
         self._is_over = False
         self._reset_first = False
 
@@ -99,15 +100,15 @@ class StatefulEnv(gymnasium.Wrapper):  # type: ignore[misc]
             return None, str(error)
 
     @property
-    def _kept(self) -> SingleState:
+    def _kept(self) -> EnvState:
         assert self._keeper is not None
         return self._keeper
 
     def _ways(self) -> tuple[list[str], str]:
-        return SingleState.ways(self.env)
+        return ways(self.env)
 
     def _use(self, method: str) -> None:
-        self._keeper = SingleState(self.env, method)
+        self._keeper = METHODS[method](self.env)
         self.env = self._keeper.env
 
     def _left_out(self) -> list[str]:

@@ -68,7 +68,7 @@ class TrainingRun:
         self._checkpoints = checkpoints
         self.recorder: VideoRecorder | None = None  # of training
         self.evaluation_recorder: VideoRecorder | None = None
-        self.env_state: Any = None  # gym_loop.envs.state.keeper.EnvState of the loop's environment
+        self.env_state: Any = None  # gym_loop.envs.state.methods.EnvState of the loop's environment
         self.environment_info: dict[str, Any] = {}  # noted in every checkpoint, compared at load
         self.on_save: Callable[[], None] = lambda: None  # called before each checkpoint
         self.stopwatch: Stopwatch | None = None  # where the time goes is to be measured

@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
 from gym_loop.envs.making import EnvSpec, close_quietly, describe
-from gym_loop.envs.state.keeper import EnvState, keep_state
+from gym_loop.envs.state.keeper import keep_state
+from gym_loop.envs.state.methods import EnvState
 from gym_loop.envs.state.proof import Verdict, prove
 from gym_loop.envs.vector import make_vector_env, why_not_native
 from gym_loop.errors import GymLoopError, SpaceError, StateError

@@ -6,7 +6,7 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 
-from gym_loop.envs.state.keeper import candidates, keep_state
+from gym_loop.envs.state.keeper import keep_state, ways
 from gym_loop.envs.workers import StatefulEnv
 from gym_loop.errors import StateError
 from tests.envs.playing import assert_same, continues_exactly, make, play, through_a_file
@@ -183,7 +183,7 @@ def test_a_partial_reset_after_a_restore_shows_the_other_copies_unchanged():
 
 def test_workers_that_cannot_answer():
     env = AsyncVectorEnv([make("CartPole-v1")] * 2)
-    assert candidates(env) == ["async[restart]"]
+    assert ways(env)[0] == ["async[restart]"]
     with pytest.raises(StateError, match="StatefulEnv"):
         keep_state(env, "async[attributes]")
     keeper = keep_state(env)

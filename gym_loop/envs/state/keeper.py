@@ -19,126 +19,31 @@ saved beside it.
 
 from __future__ import annotations
 
-import copy
-import logging
 import re
-import types
-from abc import ABC, abstractmethod
-from contextlib import suppress
 from typing import Any
 
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from gym_loop.checkpoints.tree import capture, restore
-from gym_loop.checkpoints.tree.tags import class_name
 from gym_loop.envs.state.layers import Tree, capture_layer, layers_of, restore_layer
-from gym_loop.envs.state.methods import AttributesMethod, Method, MujocoMethod, OwnMethod
-from gym_loop.envs.state.replay import AleMethod, ReplayMethod
+from gym_loop.envs.state.methods import (
+    AttributesState,
+    EnvState,
+    MujocoState,
+    OwnState,
+    SingleState,
+    check_count,
+)
+from gym_loop.envs.state.replay import AleState, ReplayState
 from gym_loop.errors import StateError
 
-RESTART = Method.name
+RESTART = SingleState.method
 # Best first; the last one fits everything and is not exact.
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (OwnMethod, MujocoMethod, AleMethod, AttributesMethod, ReplayMethod, Method)
+METHODS: dict[str, type[SingleState]] = {
+    one.method: one
+    for one in (OwnState, MujocoState, AleState, AttributesState, ReplayState, SingleState)
 }
-# What cannot change, so that a state without it lacks nothing.
-_CONSTANT = (
-    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type),
-    logging.Logger,
-)
-
-
-class EnvState(ABC):
-    """The keeper of the state of one environment, or of one vector environment.
-
-    Args:
-        env: the environment with its wrappers, before it is first reset.
-        method: a name in `METHODS`; for copies that of each copy.
-
-    Attributes:
-        env: the environment to step from now on; a thin wrapper around the given one where
-            the method has to see the actions.
-        method: ``own``, ``mujoco``, ``ale``, ``attributes``, ``replay`` or ``restart``; for
-            copies of an environment that of the copies, such as ``sync[attributes]``.
-        after_reset: whether the last restore went into an environment that was reset for it, so
-            as to have the objects that are filled: it rests on these being of the same classes.
-    """
-
-    label = "{}"
-    after_reset = False
-
-    def __init__(self, env: Any, method: str) -> None:
-        self.env = env
-        self.method = self.label.format(method)
-        self._layers = layers_of(env)
-        self._core = self._layers[-1]
-
-    @property
-    def continues(self) -> bool:
-        """Whether the episode under way goes on after a restore.
-
-        If not, wrappers and random streams are restored, and the environment has to be reset.
-        """
-        return RESTART not in self.method
-
-    def snapshot(self) -> Tree:
-        """The state now, in the middle of an episode or between two, as a state tree.
-
-        Raises:
-            StateError: something in it is no data.
-        """
-        wrappers = self._layers[:-1]
-        return {
-            "method": self.method,
-            **self._snapshot_core(),
-            "wrappers": [capture_layer(one, self._layers, no_data=set()) for one in wrappers],
-        }
-
-    def restore(self, tree: Tree) -> None:
-        """Put a state into an environment that was made the same way and never reset.
-
-        Args:
-            tree: what `snapshot` returned.
-
-        Raises:
-            StateError: it is another environment's state, or does not fit.
-        """
-        saved = tree.get("method")
-        if saved != self.method:
-            raise StateError(
-                f"the environment's state was saved by {saved!r}, and cannot be restored by"
-                f" {self.method!r}; use the same environment, and keep_state(env, {saved!r})"
-            )
-        _check_count("wrappers", len(tree["wrappers"]), len(self._layers) - 1)
-        self._restore(tree)
-
-    def _restore(self, tree: Tree) -> None:
-        self._restore_core(tree)
-        for layer, saved in zip(self._layers[:-1], tree["wrappers"], strict=True):
-            restore_layer(layer, saved, self._layers)
-
-    @staticmethod
-    @abstractmethod
-    def ways(env: Any) -> tuple[list[str], str]:
-        """The methods that can be tried, best first, and why nothing here can bring it back.
-
-        They leave ``restart`` out. An environment on the other side of a wire says the reason
-        itself, in ``state_elsewhere``; there are no methods then: a replay into another copy might
-        agree for the length of a proof, and yet follow from what only the server remembers.
-        """
-
-    @abstractmethod
-    def left_out(self) -> list[str]:
-        """Attributes that are in no snapshot, being no data, with their types; of the first copy"""
-
-    @abstractmethod
-    def _snapshot_core(self) -> Tree:
-        """The state but for that of the wrappers."""
-
-    @abstractmethod
-    def _restore_core(self, tree: Tree) -> None:
-        """Put it back."""
+Ways = tuple[list[str], str]
 
 
 def keep_state(env: Any, method: str | None = None) -> EnvState:
@@ -151,17 +56,30 @@ def keep_state(env: Any, method: str | None = None) -> EnvState:
     Raises:
         StateError: there is no such method, or it cannot be used here.
     """
-    name = copies_method(method or candidates(env)[0])
+    name = copies_method(method or ways(env)[0][0])
     if name not in METHODS:
         known = list(METHODS)
         raise StateError(f"{method!r} is no way to keep an environment's state; use {known}")
-    return keeper_of(env)(env, name)
+    copies = _copies_of(layers_of(env)[-1])
+    return copies(env, name) if copies else METHODS[name](env)
 
 
-def candidates(env: Any) -> list[str]:
-    """The methods that can be tried on an environment, best first; ``restart`` is the last."""
-    keeper = keeper_of(env)
-    return [keeper.label.format(name) for name in [*keeper.ways(env)[0], RESTART]]
+def ways(env: Any) -> Ways:
+    """The methods that can be tried on an environment, and why none but ``restart`` can be.
+
+    Returns:
+        The methods, best first, ``restart`` the last; and what the environment says in
+        ``state_elsewhere``, if it is on the other side of a wire: a replay into another copy might
+        agree for the length of a proof, and yet follow from what only the server remembers.
+    """
+    layers = layers_of(env)
+    core = layers[-1]
+    if copies := _copies_of(core):
+        names, elsewhere = copies.ways_of_first(core)
+        return [copies.label.format(name) for name in names], elsewhere
+    if elsewhere := str(getattr(core, "state_elsewhere", "")):
+        return [RESTART], elsewhere
+    return [name for name, one in METHODS.items() if one.fits(layers)], ""
 
 
 def copies_method(method: str) -> str:
@@ -170,88 +88,11 @@ def copies_method(method: str) -> str:
     return match[1] if match else method
 
 
-def keeper_of(env: Any) -> type[EnvState]:
-    """The class of an environment's keeper."""
-    core = layers_of(env)[-1]
+def _copies_of(core: Any) -> type[SyncState | WorkersState] | None:
+    """The class of the keeper of copies of an environment; None for anything else."""
     if isinstance(core, AsyncVectorEnv) or getattr(type(core), "copies_elsewhere", False):
         return WorkersState
-    return SyncState if isinstance(core, SyncVectorEnv) else SingleState
-
-
-def _check_count(what: str, saved: int, now: int) -> None:
-    if saved != now:
-        raise StateError(
-            f"the saved environment has {saved} {what}, this one has {now}; make it with the same "
-            f"{what}, as the run's run.yaml says"
-        )
-
-
-class SingleState(EnvState):
-    """The keeper of one environment, or of a vector environment that is one object."""
-
-    def __init__(self, env: Any, method: str) -> None:
-        super().__init__(env, method)
-        self._method = METHODS[method](self._layers)
-        self.env = self._method.watch(env)
-        # The spaces of the core, which it may sample itself; a reset may make others.
-        names = ("action_space", "observation_space")
-        spaces = {name: getattr(self._core, name, None) for name in names}
-        self._spaces = {name: space for name, space in spaces.items() if space is not None}
-
-    @staticmethod
-    def ways(env: Any) -> tuple[list[str], str]:
-        """The methods whose conditions hold, unless the core says that its state is elsewhere."""
-        layers = layers_of(env)
-        if elsewhere := str(getattr(layers[-1], "state_elsewhere", "")):
-            return [], elsewhere
-        return [name for name, one in METHODS.items() if name != RESTART and one.fits(layers)], ""
-
-    def left_out(self) -> list[str]:
-        """Attributes that are in no snapshot; what cannot change, such as a function, is none."""
-        return [
-            f"{type(layer).__name__}.{name} ({class_name(type(value))})"
-            for layer, lost in zip(self._layers, self._method.left_out(), strict=False)
-            for name, value in sorted(lost.items())
-            if not isinstance(value, _CONSTANT)
-        ]
-
-    def _snapshot_core(self) -> Tree:
-        spaces = {name: getattr(self._core, name) for name in self._spaces}
-        return {
-            "core": self._method.snapshot(),
-            "spaces": {
-                name: {"streams": capture(space), "renewed": space is not self._spaces[name]}
-                for name, space in spaces.items()
-            },
-        }
-
-    def _restore(self, tree: Tree) -> None:
-        self.after_reset = False
-        try:
-            super()._restore(tree)
-        except Exception:  # noqa: BLE001 - whatever the environment's own code raises
-            # Objects that the environment makes in its first reset have no place yet. The seed
-            # decides nothing but that it is the same each time.
-            self.after_reset = True
-            try:
-                self._layers[0].reset(seed=0)
-                super()._restore(tree)
-            except StateError:
-                raise
-            except Exception as error:
-                raise StateError(
-                    f"{type(self._core).__name__} raised {type(error).__name__} while its "
-                    f"state was restored: {error}"
-                ) from error
-
-    def _restore_core(self, tree: Tree) -> None:
-        self._method.restore(tree["core"])
-        for name, first in self._spaces.items():
-            saved = tree["spaces"][name]
-            if saved["renewed"] and getattr(self._core, name) is first:
-                with suppress(AttributeError):  # a property makes it at each access
-                    setattr(self._core, name, copy.deepcopy(first))
-            restore(getattr(self._core, name), saved["streams"])
+    return SyncState if isinstance(core, SyncVectorEnv) else None
 
 
 class SyncState(EnvState):
@@ -260,14 +101,15 @@ class SyncState(EnvState):
     label = "sync[{}]"
 
     def __init__(self, env: Any, method: str) -> None:
-        super().__init__(env, method)
-        self._copies = [SingleState(one, method) for one in self._core.envs]
+        super().__init__(env)
+        self.method = self.label.format(method)
+        self._copies = [METHODS[method](one) for one in self._core.envs]
         self._core.envs[:] = [keeper.env for keeper in self._copies]
 
     @staticmethod
-    def ways(env: Any) -> tuple[list[str], str]:
-        """Those of the first copy."""
-        return SingleState.ways(layers_of(env)[-1].envs[0])
+    def ways_of_first(core: Any) -> Ways:
+        """The `ways` of the first copy."""
+        return ways(core.envs[0])
 
     def left_out(self) -> list[str]:
         """Attributes of the first copy that are in no snapshot."""
@@ -280,7 +122,7 @@ class SyncState(EnvState):
         }
 
     def _restore_core(self, tree: Tree) -> None:
-        _check_count("copies", len(tree["copies"]), len(self._copies))
+        check_count("copies", len(tree["copies"]), len(self._copies))
         for one, saved in zip(self._copies, tree["copies"], strict=True):
             one.restore(saved)
         self.after_reset = any(one.after_reset for one in self._copies)
@@ -293,7 +135,8 @@ class WorkersState(EnvState):
     label = "async[{}]"
 
     def __init__(self, env: Any, method: str) -> None:
-        super().__init__(env, method)
+        super().__init__(env)
+        self.method = self.label.format(method)
         self._answering = _all_have(self._core, "answer_for_state")
         if self._answering:
             self._ask("use", method)
@@ -304,15 +147,14 @@ class WorkersState(EnvState):
             )
 
     @staticmethod
-    def ways(env: Any) -> tuple[list[str], str]:
-        """Those of the first copy; none if the copies cannot answer."""
-        core = layers_of(env)[-1]
+    def ways_of_first(core: Any) -> Ways:
+        """The `ways` of the first copy, as far as the copies can answer."""
         if _all_have(core, "state_elsewhere"):
-            return [], str(core.call("get_wrapper_attr", "state_elsewhere")[0])
+            return [RESTART], str(core.call("get_wrapper_attr", "state_elsewhere")[0])
         if not _all_have(core, "answer_for_state"):
-            return [], ""
-        ways: tuple[list[str], str] = core.call("answer_for_state", "ways")[0][0]
-        return ways
+            return [RESTART], ""
+        found: Ways = core.call("answer_for_state", "ways")[0][0]
+        return found
 
     def left_out(self) -> list[str]:
         """Attributes of the first copy that are in no snapshot."""
@@ -327,7 +169,7 @@ class WorkersState(EnvState):
 
     def _restore_core(self, tree: Tree) -> None:
         if self._answering:
-            _check_count("copies", len(tree["copies"]), self._core.num_envs)
+            check_count("copies", len(tree["copies"]), self._core.num_envs)
             self._core.set_attr("saved_state", tree["copies"])
             mode = self._core.metadata.get("autoreset_mode")
             self.after_reset = any(self._ask("restore", mode == AutoresetMode.NEXT_STEP))

@@ -21,15 +21,10 @@ from gym_loop.checkpoints.tree import (
 )
 from gym_loop.envs.fresh import in_silence
 from gym_loop.envs.making import close_quietly
-from gym_loop.envs.state.keeper import (
-    RESTART,
-    copies_method,
-    keep_state,
-    keeper_of,
-)
+from gym_loop.envs.state.keeper import RESTART, copies_method, keep_state, ways
 from gym_loop.envs.state.layers import classes_of, layers_of
-from gym_loop.envs.state.methods import AttributesMethod
-from gym_loop.envs.state.replay import ReplayMethod
+from gym_loop.envs.state.methods import AttributesState
+from gym_loop.envs.state.replay import ReplayState
 from gym_loop.errors import EnvError, SpaceError, StateError
 from gym_loop.schema.former import explained_call, explained_reset
 
@@ -138,9 +133,10 @@ class _Proof:
     def verdict(self, only: str | None) -> Verdict:
         """See `prove`."""
         env = self._make_env()
-        keeper, core = keeper_of(env), layers_of(env)[-1]
-        ways, elsewhere = keeper.ways(env)
-        names = [only] if only else [keeper.label.format(name) for name in ways]
+        core = layers_of(env)[-1]
+        (*names, restart), elsewhere = ways(env)
+        if only:
+            names = [only]
         failures: list[str] = []
         lucky: Verdict | None = None
         for name in [name for name in names if copies_method(name) != RESTART]:
@@ -168,7 +164,7 @@ class _Proof:
             close_quietly(env)
             failures.append(elsewhere or _why_no_method(core))
         remedy = CONSEQUENCE if elsewhere else REMEDY
-        return Verdict(False, keeper.label.format(RESTART), "; ".join(failures), remedy)
+        return Verdict(False, restart, "; ".join(failures), remedy)
 
     def _trial(self, env: Any, method: str) -> _Trial:
         """Save one copy, restore into another, and compare what they answer."""
@@ -181,7 +177,7 @@ class _Proof:
             trial.left_out = original.left_out()
             streams = capture_global_streams()
             expected = list(self._go_on(original.env))
-            is_replay = copies_method(method) == ReplayMethod.name
+            is_replay = copies_method(method) == ReplayState.method
             if is_replay and first_difference(streams, before):
                 trial.difference = (
                     "it draws from the global random streams, which the agent draws from too, so"
@@ -191,7 +187,7 @@ class _Proof:
             other = self._make_env()
             restored = keep_state(other, method)
             restored.restore(tree)
-            filled = copies_method(method) == AttributesMethod.name
+            filled = copies_method(method) == AttributesState.method
             trial.by_luck = restored.after_reset and filled
             restore_global_streams(streams)
             pairs = zip(expected, self._go_on(restored.env), strict=False)

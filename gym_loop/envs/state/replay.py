@@ -1,4 +1,4 @@
-"""The methods that take actions again: a replay of the episode, and what an Atari game repeats."""
+"""The keepers that take actions again: a replay of the episode, and what an Atari game repeats."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.envs.state.layers import SHOWN, Tree, capture_layer, restore_layer
-from gym_loop.envs.state.methods import Method, restore_stream
+from gym_loop.envs.state.methods import SingleState, restore_stream
 from gym_loop.errors import StateError
 
 
-class ReplayMethod(Method):
+class ReplayState(SingleState):
     """The last exact resort: set the state before the last reset, reset, take the same actions.
 
     It needs nothing of the environment but that an episode follows from the random stream, the
@@ -25,11 +25,11 @@ class ReplayMethod(Method):
     restore the time of the steps since the last reset.
     """
 
-    name = "replay"
+    method = "replay"
 
-    def __init__(self, layers: Sequence[Any]) -> None:
-        super().__init__(layers)
-        self._recorder = Recorder(layers[0], layers)
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.env = self._recorder = Recorder(env, self._layers)
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
@@ -39,16 +39,10 @@ class ReplayMethod(Method):
         core = layers[-1]
         return isinstance(core, gymnasium.Env) and not isinstance(core, gymnasium.vector.VectorEnv)
 
-    def watch(self, env: Any) -> Any:
-        """The recorder around the environment."""
-        return self._recorder
-
-    def left_out(self) -> list[dict[str, Any]]:
-        """What is no data and has outlived the last reset."""
+    def _lost(self) -> list[dict[str, Any]]:
         return self._recorder.outlived
 
-    def snapshot(self) -> Tree:
-        """What the episode follows from."""
+    def _save(self) -> Tree:
         recorder = self._recorder
         return {
             "before": recorder.before,
@@ -57,8 +51,7 @@ class ReplayMethod(Method):
             "actions": pack_actions(recorder.actions),
         }
 
-    def restore(self, tree: Tree) -> None:
-        """Play the episode again."""
+    def _load(self, tree: Tree) -> None:
         if tree["before"] is None:
             return
         core, recorder = self._core, self._recorder
@@ -209,7 +202,7 @@ def unpack_actions(tree: Tree) -> Iterator[Any]:
         yield from restore(None, tree["others"], path="an action")
 
 
-class AleMethod(Method):
+class AleState(SingleState):
     """The Arcade Learning Environment: the emulator's state, and the action that it may repeat.
 
     With sticky actions a frame repeats the action of the frame before, and the emulator's
@@ -217,14 +210,19 @@ class AleMethod(Method):
     state is restored: as the random stream is the same, so is the action that remains.
     """
 
-    name = "ale"
+    method = "ale"
 
-    def __init__(self, layers: Sequence[Any]) -> None:
-        super().__init__(layers)
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
         sticky = self._core.ale.getFloat("repeat_action_probability")
         # So many frames in a row are never all repeats: one chance in 10^15.
         length = math.ceil(-15 / math.log10(sticky)) if 0 < sticky < 1 else 0
         self._recorder = LastActions(self._core, length) if length else None
+        # Between the core and its wrappers: it has to see every frame.
+        if self._recorder is not None and env is self._core:
+            self.env = self._recorder
+        elif self._recorder is not None:
+            self._layers[-2].env = self._recorder
 
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
@@ -232,25 +230,14 @@ class AleMethod(Method):
         ale = getattr(layers[-1], "ale", None)
         return "ale_py" in sys.modules and isinstance(ale, sys.modules["ale_py"].ALEInterface)
 
-    def watch(self, env: Any) -> Any:
-        """Put the recorder between the core and its wrappers: it has to see every frame."""
-        if self._recorder is None:
-            return env
-        if env is self._core:
-            return self._recorder
-        self._layers[-2].env = self._recorder
-        return env
-
-    def snapshot(self) -> Tree:
-        """The emulator's state, the core's attributes, and the last actions."""
+    def _save(self) -> Tree:
         return {
             "core": capture_layer(self._core, self._layers, {"ale_py"}),
             "emulator": _bytes(self._core.ale.cloneSystemState()),
             "last": None if self._recorder is None else self._recorder.snapshot(),
         }
 
-    def restore(self, tree: Tree) -> None:
-        """Put the emulator back."""
+    def _load(self, tree: Tree) -> None:
         if tree["last"] is not None and self._recorder is not None:
             self._recorder.restore(tree["last"])
         restore_layer(self._core, tree["core"], self._layers)
