@@ -130,12 +130,17 @@ def check_registered(spec: EnvSpec) -> None:
     if is_class_string(spec.name):
         load_creator(spec)
         return
+    try:
+        registered(spec)
+    except gym.error.Error as error:
+        raise EnvUnknownError(_unknown(spec.id, error)) from None
+
+
+def registered(spec: EnvSpec) -> Any:
+    """What Gymnasium's registry has under the environment's id."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an outdated version is said when it is made
-        try:
-            gym.spec(spec.id)
-        except gym.error.Error as error:
-            raise EnvUnknownError(_unknown(spec.id, error)) from None
+        return gym.spec(spec.id)
 
 
 def registered_versions(name: str) -> list[str]:
@@ -250,12 +255,11 @@ def _refused(spec: EnvSpec, error: Exception) -> str:
             f"env.name: {spec.name} takes no num_envs, so it makes no copies; register it with"
             " Gymnasium as an environment of one agent, and name its id"
         )
+    said = _said(error)
     if not spec.parameters and not accepted:
-        return f"env.name: {spec.name} could not be made: {_said(error)}"
-    return (
-        f"env.parameters: {spec.name} refused {dict(spec.parameters)}:"
-        f" {_said(error)}{accepted}{seed}"
-    )
+        return f"env.name: {spec.name} could not be made: {said}"
+    given = dict(spec.parameters)
+    return f"env.parameters: {spec.name} refused {given}: {said}{accepted}{seed}"
 
 
 def _said(error: BaseException) -> str:
@@ -271,9 +275,7 @@ def _creator(spec: EnvSpec) -> Any:
     """The class or function behind an environment; None if it cannot be loaded."""
     if is_class_string(spec.name):
         return load_creator(spec)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        entry_point = gym.spec(spec.id).entry_point
+    entry_point = registered(spec).entry_point
     if not isinstance(entry_point, str):
         return entry_point
     try:

@@ -22,9 +22,9 @@ from gym_loop.envs.making import (
     import_env_modules,
     is_class_string,
     load_creator,
-    make_env,
     make_visible_env,
     refusals,
+    registered,
 )
 from gym_loop.envs.shards import ShardsEnv
 from gym_loop.envs.spaces import with_lasting_spaces
@@ -133,10 +133,7 @@ def make_copy(
     spec: EnvSpec, longest: int | None, *, render: bool = False, record: bool = False
 ) -> gymnasium.Env[Any, Any]:
     """Make one copy with its wrappers, and a time limit around them if ``longest`` asks for it."""
-    if render or record:
-        env = make_visible_env(spec, render=render, record=record)
-    else:
-        env = make_env(spec)
+    env = make_visible_env(spec, render=render, record=record)
     limit = env.spec.max_episode_steps if env.spec is not None else None
     if longest is not None and (limit is None or limit > longest or spec.wrappers):
         env = gymnasium.wrappers.TimeLimit(env, longest)
@@ -148,15 +145,15 @@ def make_copy(
 
 def why_not_native(spec: EnvSpec, longest: int | None = None, visible: bool = False) -> str:
     """Why the environment's own vector entry point cannot be taken; empty if it can."""
-    registered = _registered(spec)
-    if registered.vector_entry_point is None:
+    entry = registered(spec)
+    if entry.vector_entry_point is None:
         return "it has no vector entry point"
-    if spec.wrappers or registered.additional_wrappers:
+    if spec.wrappers or entry.additional_wrappers:
         return "its wrappers are for single copies"
     if visible:
         return "a single copy of it cannot be shown or recorded"
     try:
-        creator = _loaded(registered.vector_entry_point)
+        creator = _loaded(entry.vector_entry_point)
     except ImportError as error:
         return f"its vector entry point needs {error.name}"
     names = inspect.signature(creator).parameters
@@ -165,25 +162,19 @@ def why_not_native(spec: EnvSpec, longest: int | None = None, visible: bool = Fa
     refused = [name for name in spec.parameters if name not in names]
     if refused:
         return f"its vector entry point does not take {', '.join(refused)}"
-    if "max_episode_steps" not in names and _limit(spec, longest) != registered.max_episode_steps:
+    if "max_episode_steps" not in names and _limit(spec, longest) != entry.max_episode_steps:
         return "its vector entry point takes no time limit"
     return ""
 
 
 def _native(spec: EnvSpec, n_envs: int, longest: int | None) -> Any:
-    keywords = as_asked(_loaded(_registered(spec).vector_entry_point), spec.parameters)
+    keywords = as_asked(_loaded(registered(spec).vector_entry_point), spec.parameters)
     if (limit := _limit(spec, longest)) is not None:
         keywords["max_episode_steps"] = limit
     with refusals(spec):
         return with_lasting_spaces(
             gymnasium.make_vec(spec.id, n_envs, vectorization_mode="vector_entry_point", **keywords)
         )
-
-
-def _registered(spec: EnvSpec) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an outdated version is said when it is made
-        return gymnasium.spec(spec.id)
 
 
 def _loaded(entry_point: Any) -> Callable[..., Any]:
@@ -195,7 +186,7 @@ def _loaded(entry_point: Any) -> Callable[..., Any]:
 
 def _limit(spec: EnvSpec, longest: int | None) -> int | None:
     """The time limit of an episode that follows from the registry, the file and the loop."""
-    own = spec.max_episode_steps or _registered(spec).max_episode_steps
+    own = spec.max_episode_steps or registered(spec).max_episode_steps
     limits = [one for one in (own, longest) if one is not None]
     return min(limits) if limits else None
 
