@@ -74,8 +74,8 @@ class SpaceCodec:
         return self.encode_values(array.ravel().tolist())
 
     def encode_values(self, values: Sequence[Any]) -> str:
-        """The message of one number a dimension, which need not be in the space."""
-        if not all(map(math.isfinite, values)):
+        """The message of one number, or None, a dimension, which need not be in the space."""
+        if None in values or not all(map(math.isfinite, values)):
             values = [number(value) for value in values]
         return self._template % tuple(values)
 

@@ -23,6 +23,7 @@ _UNTIL_WE_END = (
 )
 _START_SECONDS = 10.0
 _END_SECONDS = 5.0
+_MAX_PAYLOAD = 64 << 20  # bytes: as much as NATS allows
 
 
 class EmbeddedServer:
@@ -40,8 +41,10 @@ class EmbeddedServer:
         binary = find_server()
         self._directory = Path(tempfile.mkdtemp(prefix="gym-loop-nats-"))
         self._log = self._directory / "log"
+        config = self._directory / "nats.conf"
+        config.write_text(f"max_payload: {_MAX_PAYLOAD}\n", encoding="utf-8")
         command = [
-            binary, "-a", "127.0.0.1", "-p", str(port or -1),
+            binary, "-c", str(config), "-a", "127.0.0.1", "-p", str(port or -1),
             "--ports_file_dir", str(self._directory), "-l", str(self._log), *options,
         ]  # fmt: skip
         self._process = subprocess.Popen(

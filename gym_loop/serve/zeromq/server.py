@@ -20,10 +20,9 @@ from gym_loop.envs.remote.zmq_sockets import Sockets, import_zmq
 from gym_loop.errors import BridgeError, SampleError
 from gym_loop.runs.signals import stop_signals
 from gym_loop.serve.zeromq.board import Board
-from gym_loop.serve.zeromq.config import demand_keys
+from gym_loop.serve.zeromq.config import ZeroMQConfig, demand_keys
 from gym_loop.serve.zeromq.pacing import Complaints, Pacer
 from gym_loop.serve.zeromq.report import Report, check_free
-from gym_loop.serve.zeromq.sections import ZeroMQConfig
 from gym_loop.serve.zeromq.world import World
 from gym_loop.wire.gymz import BadCommandError, decode_command, stamp
 

@@ -9,8 +9,7 @@ from typing import Any
 from gym_loop.schema.parameters import Field, Parameters
 from gym_loop.schema.yaml_file import read_overrides
 from gym_loop.serve.settings import load_settings
-from gym_loop.serve.zeromq.config import load_config
-from gym_loop.serve.zeromq.sections import ZeroMQConfig
+from gym_loop.serve.zeromq.config import ZeroMQConfig, load_config
 
 # By option: the keys of the configuration that it sets.
 _KEYS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,8 @@ from gym_loop.envs.making import (
     registered_versions,
 )
 from gym_loop.errors import BridgeError, ConfigError, GymLoopError, UsageError
+from gym_loop.serve.zeromq.config import Env, MonitorArgs, ZeroMQConfig
 from gym_loop.serve.zeromq.report import Report
-from gym_loop.serve.zeromq.sections import Env, ZeroMQConfig
 from gym_loop.wire.gymz import SpaceCodec, encode_reward
 from gym_loop.wire.problems import Problem
 
@@ -134,6 +135,8 @@ class World:
 
 def _inter_trial(config: Env, codec: SpaceCodec) -> str:
     given = config.inter_trial_observation
+    if not isinstance(given, list):  # one value for all
+        return codec.encode_values([given] * math.prod(codec.shape))
     try:
         values = np.array(given, dtype=np.float64)
         shape: Any = values.shape
@@ -154,8 +157,8 @@ def _make(config: ZeroMQConfig) -> Any:
     spec = EnvSpec(
         name=env.env,
         imports=env.imports,
-        parameters=env.env_params.get("kwargs") or {},
-        max_episode_steps=env.env_params.get("max_episode_steps"),
+        parameters=env.env_params.kwargs or {},
+        max_episode_steps=env.env_params.max_episode_steps,
         search=[config.directory],
     )
     import_env_modules(spec)
@@ -167,7 +170,7 @@ def _make(config: ZeroMQConfig) -> Any:
         finally:
             close_quietly(window)
     if not env.monitor:
-        if env.monitor_args:
+        if env.monitor_args != MonitorArgs():
             log.warning("Env.monitor_args is given, but Env.monitor is false: nothing is recorded")
         made = make_visible_env(spec, render=env.render)
         return _unhurried(made) if env.render else made
@@ -201,12 +204,12 @@ class _Recorded(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is untype
         super().__init__(env)
         arguments = config.env.monitor_args
         directory = config.prefix / config.env.monitor_dir
-        video = arguments.get("video_callable")
+        video = arguments.video_callable
         try:
             prepare_directory(
                 directory,
-                force=bool(arguments.get("force")),
-                resume=bool(arguments.get("resume")),
+                force=bool(arguments.force),
+                resume=bool(arguments.resume),
             )
             every = True if video is None else video
             self._monitor = Monitor(env, directory, config.env.env, every, log.warning)

@@ -6,8 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from gym_loop.serve.zeromq.config import key_types, load_config
-from gym_loop.serve.zeromq.sections import SECTIONS
+from gym_loop.schema.parameters import documentation
+from gym_loop.schema.validation import fields_of
+from gym_loop.serve.zeromq.config import Sections, load_config
 from tests.serve.zeromq.zmq_serving import serving
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "zeromq"
@@ -44,6 +45,6 @@ def test_the_configuration_of_the_example_is_valid() -> None:
 
 def test_the_page_describes_every_key() -> None:
     page = (EXAMPLES.parents[1] / "serve-zmq.rst").read_text(encoding="utf-8")
-    for name, (_, cls) in SECTIONS.items():
-        for key in key_types(cls):
+    for name, section in fields_of(Sections).items():
+        for key in documentation(section.annotation):
             assert f"``{name}.{key}``" in page

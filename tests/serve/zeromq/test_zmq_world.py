@@ -9,6 +9,8 @@ import pytest
 from gym_loop.errors import RenderError, UsageError
 from gym_loop.serve.zeromq.config import load_config
 from gym_loop.serve.zeromq.world import World
+from gym_loop.wire.gymz import stamp
+from tests.serve.zeromq.zmq_serving import kwargs
 
 
 def world(**settings: Any) -> World:
@@ -31,6 +33,16 @@ def test_a_version_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     assert world.start()[0].count("value") == 3
     assert "Pendulum-v0 is gone: Pendulum-v1 is streamed in its place" in caplog.text
     world.close()
+
+
+@pytest.mark.parametrize("value", [None, 7.5])
+def test_one_value_stands_for_every_dimension_between_two_episodes(value: float | None) -> None:
+    made = world(**{"Env.inter_trial_observation": value, **kwargs(length=1)})
+    made.start()
+    made.tick(1)
+    message = json.loads(stamp(made.tick(1)[0], 1.0))
+    assert [one["value"] for one in message] == [value, value]
+    made.close()
 
 
 def test_environment_parameters() -> None:
