@@ -15,6 +15,7 @@ from gym_loop.errors import EnvError
 # Of an environment that is watched for memory that it writes to again: at least so many steps and
 # a second reset, at most so many steps, and among so many arrays it may change.
 FIRST_STEPS, MOST_STEPS, BUFFERS = 64, 1024, 8
+_RETURN = "return (observation, reward, terminated, truncated, info)"
 
 
 def as_reward(reward: Any) -> float:
@@ -29,16 +30,15 @@ def as_reward(reward: Any) -> float:
             return float(value)
         except (TypeError, ValueError, RuntimeError):  # a RuntimeError of torch
             pass
-    shown = f"the environment's step() gave the reward {_shown(reward)}"
     if isinstance(reward, (list, tuple, dict)) or np.ndim(reward):
-        raise EnvError(
-            f"{shown}, which is no number; where it has one for each objective or each agent, let"
-            " a wrapper in env.wrappers make one number of them, as"
-            " mo_gymnasium.wrappers:LinearReward does of objectives"
+        remedy = (
+            "where it has one for each objective or each agent, let a wrapper in env.wrappers make"
+            " one number of them, as mo_gymnasium.wrappers:LinearReward does of objectives"
         )
+    else:
+        remedy = f"{_RETURN} with one number as the reward"
     raise EnvError(
-        f"{shown}, which is no number; return"
-        " (observation, reward, terminated, truncated, info) with one number as the reward"
+        f"the environment's step() gave the reward {_shown(reward)}, which is no number; {remedy}"
     )
 
 
@@ -62,7 +62,7 @@ def _as_flag(flag: Any, name: str) -> Any:
         return bool(array.item())
     raise EnvError(
         f"the environment's step() gave {name} = {_shown(flag)}, which is neither true nor false;"
-        " return (observation, reward, terminated, truncated, info) with one bool for each flag"
+        f" {_RETURN} with one bool for each flag"
     )
 
 

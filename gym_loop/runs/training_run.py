@@ -297,11 +297,8 @@ class TrainingRun:
                     f"the environment's state cannot be saved any more: {error}; a run that is"
                     " resumed from such a checkpoint begins a new episode"
                 )
-                if self.directory is not None:
-                    facts = {"verdict": "approximate", "reason": str(error)}
-                    before = self.directory.manifest().get("resume", {})
-                    with suppress(OSError):  # a full disk: the checkpoint says so
-                        self.directory.note(resume={**before, **facts})
+                with suppress(OSError):  # a full disk: the checkpoint says so
+                    self._note_approximate(str(error))
             return None
 
     def load(self, loop: Any, checkpoint: Checkpoint, *, environment: bool = True) -> None:

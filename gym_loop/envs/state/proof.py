@@ -192,8 +192,6 @@ class _Proof:
             restore_global_streams(streams)
             pairs = zip(expected, self._go_on(restored.env), strict=False)
             for number, (want, have) in enumerate(pairs, 1):
-                for one in (want, have):
-                    one["info"] = _without(one["info"], self._by_chance)
                 if found := first_difference(want, have):
                     trial.difference = f"step {number} after a restore: {found}"
                     break
@@ -246,14 +244,14 @@ class _Proof:
             refuse_parts(capture_with_inventory(observation, *classes, path="observation")[1])
         except StateError as error:
             raise SpaceError(f"{type(layers_of(env)[-1]).__name__} gives an {error}") from None
-        first = [_note(observation, info), *self._steps(env)]
-        return [*first, _note(*env.reset()), *self._steps(env)]
+        first = [self._note(observation, info), *self._steps(env)]
+        return [*first, self._note(*env.reset()), *self._steps(env)]
 
     def _go_on(self, env: Any) -> Iterator[Any]:
         """The rest of the episode under way, and another one; every answer as data."""
         self._space.seed(self._seed + 1)
         yield from self._steps(env)
-        yield _note(*env.reset())
+        yield self._note(*env.reset())
         yield from self._steps(env)
 
     def _steps(self, env: Any) -> Iterator[Any]:
@@ -272,15 +270,23 @@ class _Proof:
                 self._part = number
                 break
             observation, reward, terminated, truncated, info = env.step(self._space.sample())
-            yield _note(observation, info, reward, terminated, truncated)
+            yield self._note(observation, info, reward, terminated, truncated)
             if not is_vector:
                 if terminated or truncated:
-                    yield _note(*env.reset())
+                    yield self._note(*env.reset())
             elif env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED:
                 over = np.logical_or(terminated, truncated)
                 if over.any():
-                    yield _note(*env.reset(options={"reset_mask": over}))
+                    yield self._note(*env.reset(options={"reset_mask": over}))
         self._measured = True
+
+    def _note(self, observation: Any, info: Any, *answers: Any) -> Any:
+        """An answer as data, with the parts of info that can be noted."""
+        names = ("reward", "terminated", "truncated")
+        note = {"observation": capture(observation, path="the observation")}
+        note.update(zip(names, capture(list(answers)), strict=False))
+        note["info"] = _info_note(info, self._by_chance)
+        return note
 
 
 @dataclass
@@ -310,28 +316,14 @@ def _why_no_method(core: Any) -> str:
     )
 
 
-def _note(observation: Any, info: Any, *answers: Any) -> Any:
-    """An answer as data, with the parts of info that can be noted."""
-    names = ("reward", "terminated", "truncated")
-    note = {"observation": capture(observation, path="the observation")}
-    note.update(zip(names, capture(list(answers)), strict=False))
-    note["info"] = _info_note(info)
-    return note
-
-
-def _info_note(info: Any) -> Any:
+def _info_note(info: Any, left_out: Collection[str] = ()) -> Any:
     if isinstance(info, dict):
-        return {str(key): _info_note(item) for key, item in info.items() if key not in TIMES}
+        kept = {str(key): item for key, item in info.items() if key not in TIMES}
+        return {key: _info_note(item) for key, item in kept.items() if key not in left_out}
     try:
         return capture(info)
     except StateError:
         return None
-
-
-def _without(info: Any, keys: Collection[str]) -> Any:
-    if not isinstance(info, dict):
-        return info
-    return {key: item for key, item in info.items() if key not in keys}
 
 
 def _copy_of_data(tree: Any) -> Any:
