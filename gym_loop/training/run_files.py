@@ -25,8 +25,8 @@ from gym_loop.runs.surroundings import Surroundings
 from gym_loop.schema.former import explained
 from gym_loop.schema.text import encodable
 from gym_loop.training.building import Experiment
-from gym_loop.training.changed_parameters import with_new_parameters
 from gym_loop.training.own_code import CodeKeeper
+from gym_loop.training.resume import with_new_parameters
 
 if TYPE_CHECKING:
     from gym_loop.checkpoints.store import Checkpoint
