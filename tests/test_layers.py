@@ -204,7 +204,6 @@ def test_what_is_needed_on_the_wire_is_loaded_only_when_it_is_used() -> None:
             f"import gym_loop.envs.remote.{one}_env"
             for one in ("http", "gymie", "gymz", "nats", "native")
         ),
-        "import gym_loop.envs.remote.native_vector_env",
     ]
     loaded = loaded_after("\n".join(["import gym_loop.cli.serve", *lines]))
     assert "gym_loop" in loaded

@@ -5,16 +5,19 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from gym_loop.envs.remote.connection import parse_url
 from gym_loop.envs.remote.gymie_env import WebSocketClient
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError
+from tests.serve.test_http_client import CERTIFICATE, encrypted
 from tests.serve.wire_peer import peer, read_request, received
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -315,6 +318,38 @@ def test_what_is_sent() -> None:
     assert "Sec-WebSocket-Extensions" not in head
     params = {"env_id": "CartPole-v1", "seed": 0}
     assert json.loads(seen[1]) == {"method": "make", "params": params}
+
+
+def ask_encrypted(address: str) -> Any:
+    url = f"wss://localhost:{address.rpartition(':')[2]}"
+    asking = WebSocketClient(parse_url(url, {"wss": True}), None, 5.0)
+    try:
+        return asking.reset("abc")
+    finally:
+        asking.disconnect()
+
+
+def test_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+
+    def play(connection: socket.socket) -> None:
+        shake(connection)
+        answers(frame(b"[0.5]"))(Server(connection))
+
+    with peer(encrypted(play)) as address:
+        assert ask_encrypted(address) == [0.5]
+
+
+def test_a_certificate_that_nobody_signed() -> None:
+    def play(connection: socket.socket) -> None:
+        with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+            encrypted(lambda _: None)(connection)
+
+    with (
+        peer(play) as address,
+        pytest.raises(BridgeConnectionError, match=r"self.signed certificate"),
+    ):
+        ask_encrypted(address)
 
 
 @pytest.mark.parametrize("answer", [b"", b'"quoted"', b"a b", b"x" * 200, b"\xff"])

@@ -18,7 +18,7 @@ ENVIRONMENTS = {
     "nats-v0": "gym_loop.envs.remote.nats_env:NatsEnv",  # the id that gym-nats gave its own
 }
 VECTOR_ENVIRONMENTS = {
-    "gym_loop/Remote-v0": "gym_loop.envs.remote.native_vector_env:NativeVectorEnv",
+    "gym_loop/Remote-v0": "gym_loop.envs.remote.native_env:NativeVectorEnv",
 }
 
 

@@ -1,12 +1,11 @@
-"""The requests of a native client over any link, each with a number that its reply repeats."""
+"""The requests of a native client over a WebSocket, each with a number that its reply repeats."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gym_loop.envs.remote.link import Link
-from gym_loop.envs.remote.remote_env import InstanceGoneError
-from gym_loop.envs.remote.transport import persist
+from gym_loop.envs.remote.connection import Address, InstanceGoneError
+from gym_loop.envs.remote.websocket import WebSocket
 from gym_loop.errors import BridgeProtocolError, SampleError, StateError
 from gym_loop.wire import native as codec
 from gym_loop.wire.values import Malformed, Unsendable
@@ -21,19 +20,24 @@ _ERRORS: dict[str, type[Exception]] = {
 }
 
 
-class Client:
+class NativeClient(WebSocket):
     """Asks a native server.
 
     Args:
-        link: to the server; it belongs to this client.
+        address: of the server; without a path, ``/native`` is meant.
+        token: what the server demands, None for nothing.
+        timeout: seconds that connecting, and an answer, may take.
     """
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    default_path = "/native"
+    text = False
+
+    def __init__(self, address: Address, token: str | None, timeout: float) -> None:
+        super().__init__(address, token, timeout)
         self._number = 0
         self._steps = codec.Repeated()
 
-    def ask(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
+    def call(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
         """Send a request and wait for its reply.
 
         Args:
@@ -49,50 +53,32 @@ class Client:
             SampleError: an action is none of the action space.
             StateError: the environment cannot give, or take, its state.
         """
-        number = self._next()
+        self._number += 1
         try:
-            message = codec.write(number, {"op": op, **fields}, strict=strict)
+            message = codec.write(self._number, {"op": op, **fields}, strict=strict)
         except Unsendable as error:
             raise BridgeProtocolError(f"{op}: {error.message}") from None
-        return self._checked(
-            persist(self.link, lambda: self._exchange(number, message), repeat=repeat)
-        )
+        return self._reply(self.ask(message, repeat=repeat))
 
     def step(self, instance: str, action: Any) -> Fields:
-        """Take one step, which is never repeated; see `ask` for what it raises."""
-        number = self._next()
-        message = self._steps.write(number, {"op": "step", "instance": instance, "action": action})
-        return self._checked(
-            persist(self.link, lambda: self._exchange(number, message), repeat=False)
-        )
-
-    def close(self) -> None:
-        """End the connection."""
-        self.link.close()
-
-    def _next(self) -> int:
+        """Take one step, which is never repeated; see `call` for what it raises."""
         self._number += 1
-        return self._number
+        fields = {"op": "step", "instance": instance, "action": action}
+        return self._reply(self.ask(self._steps.write(self._number, fields), repeat=False))
 
-    def _exchange(self, number: int, message: bytes) -> Fields:
-        self.link.send(message)
-        return self._reply(number)
-
-    def _reply(self, number: int) -> Fields:
-        """The reply of this number; an earlier one is late, to a request that was given up."""
-        while True:
-            try:
-                found, fields = codec.read(self.link.receive())
-            except Malformed as error:
-                raise BridgeProtocolError(
-                    f"{self.link.url} answers what is none of this protocol: {error.message}"
-                ) from None
-            if found == number:
-                return fields
-
-    def _checked(self, fields: Fields) -> Fields:
+    def _reply(self, message: bytes) -> Fields:
+        url = self.address.url
+        try:
+            # Observations can be written to, as those of an environment here.
+            number, fields = codec.read(bytearray(message))
+        except Malformed as error:
+            raise BridgeProtocolError(
+                f"{url} answers what is none of this protocol: {error.message}"
+            ) from None
+        if number != self._number:
+            raise BridgeProtocolError(f"{url} answers request {number} instead of {self._number}")
         if "error" not in fields:
             return fields
-        error = fields["error"] if type(fields["error"]) is dict else {}
-        code, message = error.get("code"), error.get("message")
-        raise _ERRORS.get(str(code), BridgeProtocolError)(f"{self.link.url}: {message}")
+        said = fields["error"] if type(fields["error"]) is dict else {}
+        kind = _ERRORS.get(str(said.get("code")), BridgeProtocolError)
+        raise kind(f"{url}: {said.get('message')}")

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import gymnasium
 
-from gym_loop.envs.remote.connection import Address, parse_url
-from gym_loop.envs.remote.connection import InstanceGoneError as InstanceGoneError
+from gym_loop.envs.remote.connection import Address, InstanceGoneError, parse_url
 from gym_loop.errors import (
     BridgeError,
     BridgeProtocolError,
@@ -145,7 +144,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             raise BridgeError(f"{self._env_id}: the protocol knows no options for a reset")
         self._playing = False
         if seed is None and self._episode == 0:
-            seed = self._drawn_seed()  # a resumed run, which has its stream of seeds from before
+            seed = drawn_seed(self)  # a resumed run, which has its stream of seeds from before
         instance = self._instance
         if instance is None or seed is not None:
             instance = self._renew(seed)
@@ -153,16 +152,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             value = self._client.reset(instance)
         except InstanceGoneError:
             self._instance = None  # what was lost with it is over anyway
-            value = self._client.reset(self._renew(self._drawn_seed()))
+            value = self._client.reset(self._renew(drawn_seed(self)))
         self._episode += 1
         self._steps = 0
         observation = self._observation(value)
         self._playing = True
         return observation, {}
-
-    def _drawn_seed(self) -> int | None:
-        """A seed that follows from the last one that was given; None if none ever was."""
-        return None if self._np_random is None else int(self.np_random.integers(2**31))
 
     def _renew(self, seed: int | None) -> str:
         """Make a new instance in place of the one there is."""
@@ -240,6 +235,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             pass  # the instance's lease will end
         finally:
             self._client.disconnect()
+
+
+def drawn_seed(env: Any) -> int | None:
+    """A seed that follows from the last one an environment was given; None if none ever was."""
+    return None if env._np_random is None else int(env.np_random.integers(2**31))
 
 
 def ends(done: bool, info: dict[str, Any]) -> tuple[bool, bool]:

@@ -69,9 +69,18 @@ class WebSocket(Connection):
         address, errors = self.address, self._errors
         path = address.path or self.default_path
         try:
-            opened = self._connect(
+            made = socket.create_connection((address.host, address.port), self.timeout)
+        except OSError as error:
+            raise self.unreachable(error) from None
+        self.was_open = True
+        made.settimeout(None)
+        # A server that reads nothing may not hold up a request for ever.
+        seconds = struct.pack("ll", int(self.timeout), max(1, int(self.timeout % 1 * 1e6)))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+        try:
+            self._socket = self._connect(
                 f"{'wss' if address.tls else 'ws'}://{address.authority}{path}",
-                address=(address.host, address.port),  # so that no redirection leads elsewhere
+                sock=made,  # with one that was made already, no redirection is followed
                 additional_headers=self.headers,
                 compression=None,
                 proxy=None,
@@ -86,10 +95,6 @@ class WebSocket(Connection):
             raise self.unreachable(error) from None
         except (errors.InvalidHandshake, ValueError) as error:
             raise self._no_websocket(error, path) from None
-        # A server that reads nothing may not hold up a request for ever.
-        seconds = struct.pack("ll", int(self.timeout), max(1, int(self.timeout % 1 * 1e6)))
-        opened.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
-        self._socket, self.was_open = opened, True
 
     def _no_websocket(self, error: Exception, path: str) -> Exception:
         """What a handshake that failed means."""

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gym_loop.envs.remote.native_vector_env import NativeVectorEnv
+from gym_loop.envs.remote.native_env import NativeVectorEnv
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError, EnvParametersError
 from gym_loop.wire import native as codec
 from tests.serve import bad_envs

@@ -14,8 +14,7 @@ from gymnasium.vector import AutoresetMode
 import gym_loop
 from gym_loop.checkpoints.store import CheckpointStore
 from gym_loop.checkpoints.tree import first_difference
-from gym_loop.envs.remote.native_env import NativeEnv
-from gym_loop.envs.remote.native_vector_env import NativeVectorEnv
+from gym_loop.envs.remote.native_env import NativeEnv, NativeVectorEnv
 from gym_loop.errors import BridgeConnectionError, BridgeError, StateError
 from tests.serve import bad_envs
 from tests.serve.native.native_serving import native
