@@ -27,7 +27,7 @@ from gym_loop.checkpoints.seeding import (
     seed_global_streams,
 )
 from gym_loop.checkpoints.tree import capture, capture_attributes, first_difference, restore
-from gym_loop.checkpoints.tree.records import known_to
+from gym_loop.checkpoints.tree.classes import known_to
 from gym_loop.envs.answers import as_flags, as_reward, own_copy
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.spaces import with_lasting_spaces
@@ -277,8 +277,7 @@ def _learnt(agent: BaseAgent) -> dict[str, Any]:
 
 def _state(agent: BaseAgent) -> dict[str, Any]:
     tree = capture(agent.state_dict())
-    state: dict[str, Any] = tree.get("__tree__", tree)
-    return state
+    return dict(tree)
 
 
 def _attributes(agent: BaseAgent) -> dict[str, Any]:

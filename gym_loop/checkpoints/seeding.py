@@ -17,8 +17,9 @@ import numpy as np
 
 from gym_loop.checkpoints.late_imports import loaded, when_imported
 from gym_loop.checkpoints.tree import capture, restore
-from gym_loop.checkpoints.tree.streams import check_position, spaces_within
+from gym_loop.checkpoints.tree.numpy_state import check_position, spaces_within
 from gym_loop.errors import ConfigError, StateError
+from gym_loop.wire.values import DAMAGE
 
 # The position in this tuple is part of the derivation: append, never reorder.
 STREAMS = (
@@ -114,7 +115,7 @@ def restore_global_streams(state: Mapping[str, Any]) -> None:
     """
     try:
         _put_global_streams(state)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as e:
+    except DAMAGE as e:
         what = "are damaged, or of another version"
         raise StateError(f"the global random streams {what} ({type(e).__name__}: {e})") from e
 

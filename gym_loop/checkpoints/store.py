@@ -11,24 +11,24 @@ import json
 import os
 import re
 import shutil
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gym_loop.checkpoints import tree_file
-from gym_loop.checkpoints.checkpoint_files import (
-    Checkpoint,
-    flush,
-    read_checkpoint,
-    state_text,
-    write_durably,
-    write_files,
+from gym_loop.checkpoints import files
+from gym_loop.errors import (
+    CheckpointCorruptError,
+    CheckpointMismatchError,
+    CheckpointMissingError,
+    GymLoopError,
+    StateError,
 )
-from gym_loop.errors import CheckpointCorruptError, CheckpointMissingError
 from gym_loop.schema.files import expanded, read_regular
-
-__all__ = ["Checkpoint", "CheckpointStore", "read_checkpoint"]
+from gym_loop.wire.values import DAMAGE
 
 _NAME = re.compile(r"step-(\d{9,})")
 _SAVING, _REPLACED, _BEST = ".saving-", ".replaced-", "best.json"
@@ -48,6 +48,84 @@ def _remove(path: Path, *, ignore_errors: bool = False) -> None:
     except OSError:
         if not ignore_errors:
             raise
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back.
+
+    Args:
+        path: directory of the checkpoint.
+        step: environment steps when it was made.
+        tree: the state, as plain data.
+        info: what it was made with.
+    """
+
+    path: Path
+    step: int
+    tree: dict[str, Any]
+    info: dict[str, Any]
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Put something of it back inside; what does not fit is one sentence.
+
+        Raises:
+            StateError: whatever was raised inside, with its place.
+        """
+        try:
+            yield
+        except GymLoopError:
+            raise
+        except DAMAGE as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise StateError(
+                f"{self.path} is damaged, or does not fit: {type(error).__name__}: {error}"
+                f" ({Path(last.filename).name}, line {last.lineno}); take another checkpoint"
+            ) from error
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint and check every byte of it.
+
+    Args:
+        path: its directory.
+
+    Raises:
+        CheckpointMissingError: there is no such directory.
+        CheckpointCorruptError: it is truncated or altered.
+        CheckpointMismatchError: it was written by a newer version of gym-loop.
+    """
+    path = Path(path)
+    if path.name == files.STATE:
+        path = path.parent
+    if not os.path.isdir(path):
+        raise CheckpointMissingError(
+            f"{path}: there is no such checkpoint; give latest, best, or a step-... directory"
+        )
+    place: Path = path / files.STATE
+    try:
+        document = files.read_state(place)
+        if document["format"] != files.FORMAT:
+            raise CheckpointMismatchError(
+                f"{place} has the format {document['format']}, this version of gym-loop reads "
+                f"{files.FORMAT}; use the version that wrote it"
+            )
+        facts = document[files.ARRAYS]
+        place = path / files.ARRAYS
+        arrays = files.read_arrays(place, facts["bytes"], facts["crc32"])
+        place = path / files.STATE
+        step = document["step"]
+        info, tree = (files.decode(document[key], arrays) for key in ("info", "tree"))
+        if type(step) is not int or type(info) is not dict or type(tree) is not dict:
+            raise ValueError("does not hold a step, its information and a state")
+    except FileNotFoundError as error:
+        raise CheckpointCorruptError(f"{place} is missing: the checkpoint is useless") from error
+    except OSError as error:
+        raise CheckpointCorruptError(f"{place} cannot be read ({error.strerror})") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointCorruptError(f"{place} {error}; take another checkpoint") from error
+    return Checkpoint(path, step, tree, info)
 
 
 class CheckpointStore:
@@ -98,18 +176,15 @@ class CheckpointStore:
         Raises:
             StateError: the tree holds something that is no plain data.
         """
-        coded, arrays = tree_file.encode(tree)
-        text = state_text(step, coded, tree_file.encode_plain(info))
-        return self._write(step, text, arrays, best)
-
-    def _write(self, step: int, text: str, arrays: tree_file.Arrays, best: bool) -> bool:
+        document, arrays = files.encode(tree)
+        text = files.state_text(step, document, files.encode_plain(info))
         name = f"step-{step:09d}"
         temporary = self.directory / f"{_SAVING}{name}"
         try:
             self._sweep()
             _remove(temporary)
             temporary.mkdir()
-            write_files(temporary, text, arrays)
+            files.write_files(temporary, text, arrays)
             self._publish(temporary, self.directory / name)
             self._note_best(step, best)
             self._prune(step)
@@ -152,7 +227,7 @@ class CheckpointStore:
             if os.path.lexists(replaced):
                 os.rename(replaced, final)
             raise
-        flush(self.directory)
+        files.flush(self.directory)
         _remove(replaced)
 
     def _note_best(self, step: int, best: bool) -> None:
@@ -164,9 +239,9 @@ class CheckpointStore:
         new = {"step": best_step, "ahead": best_step > step}
         if new != noted:
             temporary = self.directory / f".{_BEST}"
-            write_durably(temporary, (json.dumps(new) + "\n").encode())
+            files.write_durably(temporary, (json.dumps(new) + "\n").encode())
             os.replace(temporary, self.directory / _BEST)
-            flush(self.directory)
+            files.flush(self.directory)
 
     def _prune(self, step: int) -> None:
         """Delete all but the last ones and the best one.

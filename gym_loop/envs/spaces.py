@@ -13,8 +13,7 @@ from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from gym_loop.checkpoints.tree import first_difference
-from gym_loop.checkpoints.tree.inspection import attribute_items
-from gym_loop.checkpoints.tree.tags import class_name
+from gym_loop.checkpoints.tree.classes import attribute_items, class_name
 
 _SPACES = (
     *("action_space", "observation_space"),

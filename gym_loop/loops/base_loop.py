@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.checkpoints.tree import saved_count
 from gym_loop.envs.making import EnvSpec, make_visible_env
 from gym_loop.loops.checkpoint_schedule import CheckpointSchedule
 from gym_loop.loops.episode_log import EpisodeLog

@@ -9,7 +9,7 @@ from typing import Any
 
 from gym_loop.agents.transition import Transition
 from gym_loop.checkpoints.seeding import isolated
-from gym_loop.checkpoints.tree.entries import saved_count, saved_number
+from gym_loop.checkpoints.tree import saved_count, saved_number
 from gym_loop.envs.answers import OwnObservations, as_flags, as_reward
 from gym_loop.errors import EnvError
 from gym_loop.loops.base_loop import BaseLoop

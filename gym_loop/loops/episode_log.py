@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.checkpoints.tree import saved_count
 from gym_loop.errors import ContractError
 from gym_loop.loops.progress import Progress
 from gym_loop.runs.metrics import as_number

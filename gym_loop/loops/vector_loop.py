@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from gym_loop.agents.transition import TakenRows, VectorTransition
 from gym_loop.checkpoints.seeding import isolated
-from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.checkpoints.tree import saved_count
 from gym_loop.envs.autoreset import Copies, Rows, array_rows, row_taker
 from gym_loop.envs.making import EnvSpec, is_class_string
 from gym_loop.envs.vector import check_whole_batches, make_vector_env

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints import tree_file
+from gym_loop.checkpoints import files
 from gym_loop.checkpoints.tree import (
     Inventory,
     capture,
@@ -148,19 +148,19 @@ def _gained(saved: Tree, fresh: Tree, place: str) -> Iterator[str]:
     if type(saved) is list and type(fresh) is list:
         for index, (one, other) in enumerate(zip(saved, fresh, strict=False)):
             yield from _gained(one, other, f"{place}[{index}]")
-    if type(saved) is not dict or type(fresh) is not dict:
+    kind = getattr(fresh, "kind", None)  # of a node
+    if type(saved) is not type(fresh) or getattr(saved, "kind", None) != kind:
         return
-    tag = next(iter(fresh), "")
-    if tag == "__tree__" and tag in saved:
-        yield from _gained_attributes(saved[tag], fresh[tag], place)
-    elif tag == "__object__" and saved.get(tag) == fresh[tag]:
+    if kind == "attributes":
+        yield from _gained_attributes(saved, fresh, place)
+    elif kind == "object" and saved["class"] == fresh["class"]:
         yield from _gained_attributes(saved["attributes"], fresh["attributes"], place)
-    elif tag == "__state_dict__" and saved.get("class") == fresh["class"]:
+    elif kind == "state_dict" and saved["class"] == fresh["class"]:
         before = saved.get("attributes", {})
         for part, attributes in fresh.get("attributes", {}).items():
             inner = f"{place}.{part}" if part else place
             yield from _gained_attributes(before.get(part, {}), attributes, inner)
-    elif not tag.startswith("__"):
+    elif kind is None and type(fresh) is dict:
         for name in fresh.keys() & saved.keys():
             yield from _gained(saved[name], fresh[name], f"{place}.{name}")
 
@@ -169,7 +169,7 @@ def _gained_attributes(saved: Tree, fresh: Tree, place: str) -> Iterator[str]:
     for name, node in fresh.items():
         if name in saved:
             yield from _gained(saved[name], node, f"{place}.{name}")
-        elif type(node) is not dict or "__live__" not in node:
+        elif getattr(node, "kind", "") != "live":
             yield f"{place}.{name}"
 
 
@@ -194,7 +194,7 @@ def _shared_data(kinds: Iterable[type]) -> dict[str, bytes]:
 
 
 def _digest(tree: Tree) -> bytes:
-    document, arrays = tree_file.encode(tree)
+    document, arrays = files.encode(tree)
     digest = hashlib.blake2b(json.dumps(document).encode(), digest_size=16)
     for array in arrays.values():
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

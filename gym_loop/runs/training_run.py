@@ -17,9 +17,14 @@ from gym_loop.checkpoints.seeding import (
     restore_global_streams,
     seed_global_streams,
 )
-from gym_loop.checkpoints.tree import capture, capture_with_inventory, refuse_parts, restore
-from gym_loop.checkpoints.tree.entries import saved_number
-from gym_loop.checkpoints.tree.records import known_to
+from gym_loop.checkpoints.tree import (
+    capture,
+    capture_with_inventory,
+    refuse_parts,
+    restore,
+    saved_number,
+)
+from gym_loop.checkpoints.tree.classes import known_to
 from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.errors import StateError

@@ -24,9 +24,8 @@ from gym_loop.sweeps.run_process import train_run
 # Imported by runs when they need them.
 LATER = (
     "gym_loop.training.resume",
-    "gym_loop.checkpoints.array_file",
+    "gym_loop.checkpoints.files",
     "gym_loop.checkpoints.store",
-    "gym_loop.checkpoints.tree_file",
     "gymnasium.envs.classic_control",
     "importlib.metadata",
     "importlib.resources",

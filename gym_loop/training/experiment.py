@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from gym_loop.checkpoints.seeding import Seeds, check_seed, draw_seed
-from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.checkpoints.tree import saved_count
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import SeedsFailedError, UsageError

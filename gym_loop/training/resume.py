@@ -22,6 +22,7 @@ from gym_loop.runs.origin import runs_from
 from gym_loop.schema.files import expanded
 from gym_loop.schema.yaml_file import canonical, from_json, read_yaml_file
 from gym_loop.training.building import Experiment
+from gym_loop.wire.values import Node
 
 LOOP = "loop.parameters."
 _BUDGETS = ("max_episodes", "max_steps")
@@ -32,7 +33,7 @@ _FREE = {
     *("keep_checkpoints", "loggers", "profile"),
 }
 # Where a random stream stands is no effect of a parameter that anybody means.
-_STREAMS = {"__generator__", "__random__", "__random_state__", "__space__", "__torch_generator__"}
+_STREAMS = {"generator", "random", "random_state", "space", "torch_generator"}
 Warn = Callable[[str], None]
 Tree = Any
 
@@ -222,7 +223,8 @@ def with_new_parameters(
 def _adapted(
     experiment: Experiment, saved: Tree, before: Mapping[str, Any], names: Sequence[str]
 ) -> Tree:
-    attributes = dict(saved.get("__tree__", saved))
+    attributes = dict(saved)
+    is_default = isinstance(saved, Node)  # what BaseAgent.state_dict gives
     now = experiment.config.agent.parameters
     learnt = attributes.get("parameters") or {}
     for name in names:
@@ -238,8 +240,8 @@ def _adapted(
         was, kept = first.get(attribute), attributes.get(attribute)
         if not first_difference(was, now_first.get(attribute)) or _is_stream(was):
             continue
-        if "__tree__" in saved and attribute in attributes and not first_difference(was, kept):
-            attributes[attribute] = {"__live__": "by the new value"}  # what is there now stays
+        if is_default and attribute in attributes and not first_difference(was, kept):
+            attributes[attribute] = Node("live", what="by the new value")  # what is there now stays
             if not _refers_to(attributes, attribute):
                 continue
         lost.append(attribute)
@@ -249,7 +251,7 @@ def _adapted(
             f" effect on {', '.join(f'agent.{one}' for one in lost)}, which the checkpoint holds as"
             " the former one and training have made it; leave it out, or start a new run"
         )
-    return {"__tree__": attributes} if "__tree__" in saved else saved
+    return Node("attributes", attributes) if is_default else saved
 
 
 def _attributes_made(
@@ -262,26 +264,25 @@ def _attributes_made(
         seed_global_streams(experiment.run.seeds)
         agents.append(experiment.make_agent(parameters))
     restore_global_streams(streams)
-    states = [capture(agent.state_dict()) for agent in agents]
-    one, other, now = (state.get("__tree__", state) for state in states)
+    one, other, now = (dict(capture(agent.state_dict())) for agent in agents)
     unsteady = {name for name in one if first_difference(one[name], other.get(name))}
     return one, now, unsteady
 
 
 def _is_stream(tree: Tree) -> bool:
-    return type(tree) is dict and next(iter(tree), "") in _STREAMS
+    return getattr(tree, "kind", "") in _STREAMS
 
 
 def _refers_to(tree: Tree, attribute: str) -> bool:
     """Whether something in a tree is the same object as one in an attribute, or looks into it."""
-    if type(tree) is list:
+    if isinstance(tree, (list, tuple)):
         return any(_refers_to(item, attribute) for item in tree)
-    if type(tree) is not dict:
+    if not isinstance(tree, dict):
         return False
-    way = tree.get("__same__") or tree.get("__view__")
-    return (type(way) is list and way[:1] == [attribute]) or any(
-        _refers_to(item, attribute) for item in tree.values()
-    )
+    way = {"same": tree.get("at"), "view": tree.get("of")}.get(getattr(tree, "kind", ""))
+    if way is not None:
+        return bool(way[:1] == [attribute])
+    return any(_refers_to(item, attribute) for item in tree.values())
 
 
 # -- to evaluate -------------------------------------------------------------------------------

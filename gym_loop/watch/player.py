@@ -13,7 +13,7 @@ import numpy as np
 
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.checkpoints.store import Checkpoint
-from gym_loop.checkpoints.tree.entries import saved_count
+from gym_loop.checkpoints.tree import saved_count
 from gym_loop.config.run_file import RunConfig
 from gym_loop.envs.making import close_quietly, first_copy
 from gym_loop.errors import RenderError, UsageError

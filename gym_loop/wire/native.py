@@ -15,14 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gym_loop.wire.values import (
-    Malformed,
-    Reader,
-    Unsendable,
-    Writer,
-    array_head,
-    check_bools,
-)
+from gym_loop.wire.values import DAMAGE, Malformed, Reader, Unsendable, Way, Writer, array_head
 
 VERSION = 1
 MAGIC = b"GLN" + bytes([VERSION])
@@ -47,16 +40,36 @@ def write(number: int, fields: dict[str, Any], *, strict: bool = False) -> bytes
     Raises:
         Unsendable: a value has no form on the wire.
     """
-    writer = Writer(strict=strict)
-    value = writer.value
+    body = _Body()
+    value = Writer(body.put, strict=strict).value
     try:
-        header = _dumps({name: value(item) for name, item in fields.items()})
+        header = _dumps({name: value(item, ((), name, 0)) for name, item in fields.items()})
     except (orjson.JSONEncodeError, RecursionError) as error:
         raise Unsendable(f"it cannot be sent: {error}") from None
     prefix = _PREFIX.pack(MAGIC, len(header), number)
-    if not writer.blobs:
+    if not body.blobs:
         return prefix + header
-    return b"".join((prefix, header, _PAD[-len(header) & 7], *writer.blobs))
+    return b"".join((prefix, header, _PAD[-len(header) & 7], *body.blobs))
+
+
+class _Body:
+    """The bytes behind a header, as they come together."""
+
+    def __init__(self) -> None:
+        self.blobs: list[Any] = []
+        self._size = 0  # with the padding
+
+    def put(self, array: Any, way: Way) -> int:
+        """Note an array; its offset."""
+        offset, size = self._size, array.nbytes
+        if size:
+            # `bytes.join` takes no empty buffers of some kinds, and a text has no buffer.
+            plain = array.flags.c_contiguous and array.dtype.kind in "buifc"
+            self.blobs.append(array if plain else array.tobytes())
+            if size & 7:
+                self.blobs.append(_PAD[-size & 7])
+            self._size += size + (-size & 7)
+        return offset
 
 
 def number_of(data: Any) -> int:
@@ -88,8 +101,25 @@ def read(data: Any) -> tuple[int, dict[str, Any]]:
     header = bytes(data[LEAST:end])
     if size <= _LONGEST_KNOWN and (layout := _layout_of(header)) is not None:
         return number, layout.read(data)
-    value = Reader(data, min(end + (-size & 7), len(data))).value
+    value = Reader(_Bytes(data, min(end + (-size & 7), len(data))).take).value
     return number, {name: value(item) for name, item in _fields(header).items()}
+
+
+class _Bytes:
+    """What lies behind a header, none of which is given twice."""
+
+    def __init__(self, data: Any, start: int) -> None:
+        self._data, self._start = data, start
+        self._left = self._most = len(data) - start
+
+    def take(self, offset: Any, size: int) -> tuple[Any, int]:
+        """The message, and where in it so many bytes begin."""
+        if type(offset) is not int or offset < 0 or offset & 7:
+            raise ValueError(f"an offset must be a multiple of 8 from 0 on, not {offset!r:.40}")
+        if size > self._left or offset + size > self._most:
+            raise ValueError(f"{size} bytes at {offset} are more than the message holds")
+        self._left -= size
+        return self._data, self._start + offset
 
 
 def _fields(header: bytes) -> dict[str, Any]:
@@ -147,8 +177,8 @@ class _Layout:
             fields[name] = {}  # one of their own: whoever gets it may write into it
         for name, shape, dtype, begin, is_bool in self._arrays:
             fields[name] = array = _ndarray(shape, dtype, data, begin)
-            if is_bool:
-                check_bools(array)
+            if is_bool and array.tobytes().translate(None, b"\0\1"):
+                raise Malformed(f"{name}: a bool is neither 0 nor 1")
         return fields
 
 
@@ -157,7 +187,7 @@ def _layout_of(header: bytes) -> _Layout | None:
     """The layout of a header of arrays and plain values alone; None for any other."""
     try:
         return _Layout(_fields(header), LEAST + len(header) + (-len(header) & 7))
-    except Malformed:
+    except (Malformed, *DAMAGE):
         return None
 
 

@@ -1,29 +1,48 @@
-"""Values as JSON beside raw bytes, and back without loss; no input or output.
+"""Values as JSON beside raw bytes, and back without loss: checkpoints, and the native protocol.
 
 JSON says None, bools, finite floats, integers of 64 bits, texts, lists, and dictionaries with
-text keys. Whatever else there is, is an object with one key that begins with ``$``; the bytes
-of arrays lie one after the other behind the JSON, each at a multiple of 8.
+text keys. Whatever else there is, is an object with one key that begins with ``$``, a tag. The
+bytes of arrays lie beside the JSON, each referred to once: by an offset in a message, by a name
+in a checkpoint. No input or output.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import GraphInstance
 
+from gym_loop.wire.dtypes import (
+    LARGEST_EMPTY,
+    check_bools,
+    count_of,
+    dtype_name,
+    dtype_of,
+    is_plain,
+    little_endian,
+)
 from gym_loop.wire.problems import Problem
 
-DEEPEST = 100  # a value nested deeper is not read; in an info dictionary it is cut when written
+DEEPEST = 100  # values nested deeper are no message; in an info dictionary they are cut
 _LEAST, _MOST = -(2**63), 2**64
-_LONGEST_INT = 10_000  # hexadecimal digits
-_MOST_DIMENSIONS = 32
-_LONGEST_TEXT = 4096  # characters of an element of an array of texts
-_ATOMS = frozenset({type(None), bool, str})
-_PAD = [bytes(size) for size in range(8)]
+_ATOMS = frozenset({type(None), bool})
+_NAN = struct.pack(">d", math.nan)
+
+# What may be raised where data are damaged, or made by others.
+DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+)
+Way = tuple[Any, ...]  # to a value: (way to what holds it, its key there, its depth)
+ROOT: Way = ((), "", 0)
 
 
 class Malformed(Problem):
@@ -34,31 +53,79 @@ class Unsendable(Problem):
     """A value that has no form on the wire."""
 
 
+class Node(dict[str, Any]):
+    """A part of a state that is no value, with its named parts; `KINDS` lists what there is.
+
+    Args:
+        kind: one of `KINDS`.
+        parts: values.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str, *args: Any, **parts: Any) -> None:
+        super().__init__(*args, **parts)
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        return Node, (self.kind, dict(self))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Node and other.kind == self.kind and super().__eq__(other)
+
+    __hash__ = None
+
+
+# The tag of a node is ``$`` and its kind; `gym_loop.checkpoints.tree` says what they mean.
+KINDS = frozenset({
+    "attributes", "bytearray", "columns", "dict", "dtype", "enum", "generator", "items", "live",
+    "namedtuple", "object", "objects", "path", "quoted", "random", "random_state", "range", "same",
+    "seed_sequence", "space", "state_dict", "tensor", "torch_generator", "view",
+})  # fmt: skip
+
+
+def place_of(way: Way) -> str:
+    """How a person names a value: ``agent.buffer.3``; empty for the whole."""
+    keys = []
+    while way[0]:
+        keys.append(str(way[1]))
+        way = way[0]
+    return ".".join(reversed(keys))
+
+
 # -- writing -----------------------------------------------------------------------------------
 
 
 class Writer:
-    """Makes JSON-able values, and collects the bytes that lie beside them.
+    """Makes JSON-able values, and hands over the arrays that lie beside them.
 
     Args:
-        strict: refuse what has no form on the wire, and keep the memory order of arrays, as a
-            state needs it. Otherwise such a thing is named by its type, such as ``<Generator>``.
+        put: takes an array and the way to it, and returns what refers to its bytes in C order.
+        strict: refuse what has no form, and keep the memory order and the byte order of arrays, as
+            a state needs it. Otherwise such a thing is named by its type, such as ``<Generator>``.
+        deepest: how deep values may be nested.
+        inline: bytes up to this length stand in the JSON.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
-        self.blobs: list[Any] = []
-        self.size = 0  # of all blobs with their padding
-        self._strict = strict
+    def __init__(
+        self,
+        put: Callable[[Any, Way], Any],
+        *,
+        strict: bool = False,
+        deepest: int = DEEPEST,
+        inline: int = 0,
+    ) -> None:
+        self._put, self._strict, self._deepest, self._inline = put, strict, deepest, inline
 
-    def value(self, value: Any, depth: int = 0) -> Any:
+    def value(self, value: Any, way: Way = ROOT) -> Any:
         """The JSON-able form of a value.
 
         Raises:
-            Unsendable: it has none, and this writer is strict.
+            Unsendable: it has none, and this writer is strict; the message names the place.
         """
         kind = type(value)
         if kind is np.ndarray:
-            return self._array(value, depth)
+            return self._array(value, way)
         if kind is str:
             return value if value.isascii() else _text(value)
         if kind in _ATOMS:
@@ -67,100 +134,95 @@ class Writer:
             return value if math.isfinite(value) else {"$f": _special(value)}
         if kind is int:
             return value if _LEAST <= value < _MOST else {"$i": hex(value)}
-        if depth >= DEEPEST:
-            return self._unsendable(value, "is nested too deeply")
+        if way[2] >= self._deepest:
+            return self._unsendable(value, way, "is nested too deeply")
         if kind is dict:
-            return self._dict(value, depth + 1)
+            return self._dict(value, way)
         if kind is list:
-            return [self.value(item, depth + 1) for item in value]
-        return self._rarer(value, depth + 1)
+            return self._items(value, way)
+        if kind is tuple:
+            return {"$t": self._items(value, way)}
+        if kind is Node:
+            return {f"${value.kind}": self._dict(value, way)}
+        return self._rarer(value, way, kind)
 
-    def _rarer(self, value: Any, depth: int) -> Any:
-        if isinstance(value, np.generic):
-            return self._scalar(value)
-        if isinstance(value, GraphInstance):
-            return {"$g": [self.value(part, depth) for part in value]}
-        if isinstance(value, tuple):
-            return {"$t": [self.value(item, depth) for item in value]}
-        if isinstance(value, (bytes, bytearray)):
-            return {"$b": [len(value), self._blob(bytes(value), len(value))]}
-        if isinstance(value, (set, frozenset)):
-            return {"$set": [self.value(item, depth) for item in sorted(value, key=repr)]}
-        if isinstance(value, dict):
-            return self._dict(value, depth)
-        if isinstance(value, list):
-            return self.value(list(value), depth)
-        for base in (int, float, str):  # a member of an enumeration, for one
-            if isinstance(value, base):
-                inner: Any = base.__new__(base, value)  # type: ignore[type-var]
-                return self.value(inner, depth)
-        if isinstance(value, np.ndarray):
-            return self._array(np.asarray(value), depth)
-        return self._unsendable(value, "has no form on the wire")
+    def _items(self, values: Any, way: Way) -> list[Any]:
+        depth, value = way[2] + 1, self.value
+        return [value(item, (way, index, depth)) for index, item in enumerate(values)]
 
-    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        for key in value:
+    def _dict(self, items: dict[Any, Any], way: Way) -> Any:
+        depth, value = way[2] + 1, self.value
+        for key in items:
             if type(key) is not str or key[:1] == "$" or not key.isascii():
                 break
         else:
-            return {key: self.value(item, depth) for key, item in value.items()}
-        pairs = [[self.value(key, depth), self.value(item, depth)] for key, item in value.items()]
-        return {"$d": pairs}
+            return {key: value(item, (way, key, depth)) for key, item in items.items()}
+        pairs = ((key, item, (way, key, depth)) for key, item in items.items())
+        return {"$d": [[value(key, at), value(item, at)] for key, item, at in pairs]}
 
-    def _array(self, array: Any, depth: int) -> Any:
+    def _rarer(self, value: Any, way: Way, kind: type) -> Any:
+        if isinstance(value, np.generic):
+            return self._scalar(value, way)
+        if kind is complex:
+            return {"$c": [self.value(value.real), self.value(value.imag)]}
+        if isinstance(value, (bytes, bytearray)):
+            if len(value) <= self._inline:
+                return {"$b": value.hex()}
+            return {"$b": [len(value), self._put(np.frombuffer(value, np.uint8), way)]}
+        if isinstance(value, dict):
+            return self._dict(value, way)
+        if isinstance(value, np.ndarray):
+            return self._array(np.asarray(value), way)
+        if isinstance(value, tuple) and kind.__name__ == "GraphInstance":
+            return {"$g": self._items(value, way)}
+        if kind is set or (isinstance(value, (set, frozenset)) and not self._strict):
+            return {"$set": self._items(sorted(value, key=repr), way)}
+        if not self._strict:
+            if isinstance(value, (tuple, list)):
+                return self.value(tuple(value) if isinstance(value, tuple) else list(value), way)
+            for base in (int, float, str):  # a member of an enumeration, for one
+                if isinstance(value, base):
+                    inner: Any = base.__new__(base, value)  # type: ignore[type-var]
+                    return self.value(inner, way)
+        return self._unsendable(value, way, "has no form on the wire")
+
+    def _array(self, array: Any, way: Way) -> Any:
         dtype = array.dtype
         if dtype.kind == "O":
-            items = [self.value(item, depth + 1) for item in array.ravel().tolist()]
-            return {"$o": [array.shape, items]}
-        if not _is_plain(dtype):
-            return self._unsendable(array, f"of dtype {dtype} has no form on the wire")
-        if dtype.byteorder == ">":
-            array = array.astype(dtype.newbyteorder("<"))
-        node: list[Any] = [array.dtype.str, array.shape]
-        if not array.flags.c_contiguous:
-            if self._strict and array.flags.f_contiguous:
-                array = array.T
-                node += [self._blob(array, array.nbytes), "F"]
-                return {"$a": node}
-            array = np.ascontiguousarray(array)
-        node.append(self._blob(array, array.nbytes))
-        return {"$a": node}
+            return {"$o": [list(array.shape), self._items(array.ravel().tolist(), way)]}
+        if not dtype.itemsize and dtype.kind in "US":  # texts of length 0 have no bytes
+            array, dtype = array.astype(f"{dtype.kind}1"), np.dtype(f"{dtype.kind}1")
+        if not is_plain(dtype, not self._strict) or (
+            not array.size and dtype.itemsize > LARGEST_EMPTY
+        ):
+            return self._unsendable(array, way, f"of dtype {dtype} has no form on the wire")
+        if not self._strict:
+            array = little_endian(array)
+        node = [dtype_name(array.dtype), list(array.shape)]
+        if self._strict and array.flags.f_contiguous and not array.flags.c_contiguous:
+            return {"$a": [*node, self._put(array.T, way), "F"]}
+        return {"$a": [*node, self._put(array, way)]}
 
-    def _blob(self, data: Any, size: int) -> int:
-        """Note bytes to be sent; their offset."""
-        offset = self.size
-        if size:
-            # `bytes.join` takes no empty buffers of some kinds, and a text has no buffer.
-            plain = type(data) is bytes or data.dtype.kind in "buifc"
-            self.blobs.append(data if plain else data.tobytes())
-            if size & 7:
-                self.blobs.append(_PAD[-size & 7])
-            self.size += size + (-size & 7)
-        return offset
-
-    def _scalar(self, value: Any) -> Any:
+    def _scalar(self, value: Any, way: Way) -> Any:
         dtype = value.dtype
         if not dtype.itemsize:  # an empty text
             value = np.array(value, f"{dtype.kind}1")
             dtype = value.dtype
-        if not _is_plain(dtype):
-            return self._unsendable(value, f"of dtype {dtype} has no form on the wire")
-        if dtype.kind in "bui" or (dtype.kind == "f" and math.isfinite(float(value))):
+        if dtype.kind in "bui" or (
+            dtype.kind == "f" and dtype.itemsize <= 8 and math.isfinite(float(value))
+        ):
             return {"$s": [dtype.str, value.item()]}
-        little = value.astype(dtype.newbyteorder("<"))
-        return {"$s": [dtype.str.replace(">", "<"), little.tobytes().hex()]}
+        if dtype.kind == "V" or not is_plain(dtype, not self._strict):
+            return self._unsendable(value, way, f"of dtype {dtype} has no form on the wire")
+        little = little_endian(value)
+        return {"$s": [little.dtype.str, little.tobytes().hex()]}
 
-    def _unsendable(self, value: Any, why: str) -> Any:
+    def _unsendable(self, value: Any, way: Way, why: str) -> Any:
         if self._strict:
-            raise Unsendable(f"a {type(value).__name__} {why}")
+            kind = type(value)
+            name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+            raise Unsendable(f"{place_of(way) or 'the value'}: a {name} {why}")
         return f"<{type(value).__name__}>"
-
-
-@lru_cache(maxsize=256)
-def _is_plain(dtype: np.dtype[Any]) -> bool:
-    if dtype.kind in "US":
-        return dtype.itemsize > 0
-    return dtype.kind in "buifc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
 
 def _special(number: float) -> str:
@@ -168,9 +230,6 @@ def _special(number: float) -> str:
         return "inf" if number > 0 else "-inf"
     bits = struct.pack(">d", number)
     return "nan" if bits == _NAN else bits.hex()
-
-
-_NAN = struct.pack(">d", math.nan)
 
 
 def _text(value: str) -> Any:
@@ -185,18 +244,17 @@ def _text(value: str) -> Any:
 
 
 class Reader:
-    """Puts values together again; arrays stay where the message lies, without a copy.
+    """Puts values together again; arrays are views of the bytes that came.
 
     Args:
-        data: the message; if it can be written to, so can the arrays.
-        start: where the bytes beside the JSON begin.
+        take: takes a reference and a size, and returns a buffer and where in it so many bytes
+            begin. It gives no byte twice, so that a short message cannot become a long one; what is
+            wrong is one of `DAMAGE`.
+        deepest: how deep values may be nested.
     """
 
-    def __init__(self, data: Any, start: int) -> None:
-        self._data = data
-        self._start = start
-        self._most = len(data) - start
-        self._left = self._most  # bytes that values may still refer to: none is read twice
+    def __init__(self, take: Callable[[Any, int], tuple[Any, int]], deepest: int = DEEPEST) -> None:
+        self._take, self._deepest = take, deepest
 
     def value(self, node: Any, depth: int = 0) -> Any:
         """The value of a JSON node.
@@ -205,73 +263,69 @@ class Reader:
             Malformed: it is none of this protocol.
         """
         kind = type(node)
-        if kind is dict:
-            if depth > DEEPEST:
-                raise Malformed(f"values are nested more than {DEEPEST} deep")
-            if len(node) == 1:
-                for key, content in node.items():
-                    if key[:1] == "$":
-                        return self._tagged(key, content, depth + 1)
-            return {key: self.value(item, depth + 1) for key, item in node.items()}
+        if kind is not dict and kind is not list:
+            return node
+        if depth > self._deepest:
+            raise Malformed(f"values are nested more than {self._deepest} deep")
+        depth += 1
         if kind is list:
-            if depth > DEEPEST:
-                raise Malformed(f"values are nested more than {DEEPEST} deep")
-            return [self.value(item, depth + 1) for item in node]
-        return node
+            return [self.value(item, depth) for item in node]
+        if len(node) == 1:
+            for key, content in node.items():
+                if key[:1] == "$":
+                    return self._tagged(key, content, depth)
+        return {key: self.value(item, depth) for key, item in node.items()}
 
     def _tagged(self, tag: str, content: Any, depth: int) -> Any:
-        if tag == "$a":
-            return self._array(content)
-        read = _TAGS.get(tag)
-        if read is None:
-            raise Malformed(f"{tag[:20]!r} is no kind of value; known are $a, {', '.join(_TAGS)}")
+        read = TAGS.get(tag)
         try:
-            return read(self, content, depth)
-        except (TypeError, ValueError, OverflowError) as error:
+            if read is not None:
+                return read(self, content, depth)
+            if tag[1:] in KINDS:
+                return Node(tag[1:], self._checked(content, dict, depth))
+        except DAMAGE as error:
             raise Malformed(f"{tag}: {str(error)[:200]}") from None
+        raise Malformed(f"{tag[:20]!r} is no kind of value; known are {', '.join(TAGS)}")
 
-    def _array(self, content: Any) -> Any:
-        dtype, shape, offset, order = array_head(content)
+    def _checked(self, content: Any, kind: type, depth: int) -> Any:
+        """The value of a node that must be a list or a dictionary."""
+        value = self.value(content, depth)
+        if type(value) is not kind:
+            raise ValueError(f"a {kind.__name__} belongs here")
+        return value
+
+    # -- by tag; these raise what is in DAMAGE as well -------------------------------------------
+
+    def _array(self, content: Any, depth: int) -> Any:
+        dtype, shape, reference, order = array_head(content)
         size = math.prod(shape) * dtype.itemsize
-        begin = self._taken(offset, size)
+        data, begin = self._take(reference, size)
         if not size:
-            return np.empty(shape, dtype)
-        array = np.ndarray(shape, dtype, self._data, begin, order=order)
-        if dtype.kind == "b":
+            return np.empty(shape, dtype, order)
+        array = np.ndarray(shape, dtype, data, begin, order=order)
+        if dtype.kind in "bV":
             check_bools(array)
         return array
 
-    def _taken(self, offset: int, size: int) -> int:
-        """Where bytes begin that are there, and paid for."""
-        if size > self._left or offset + size > self._most:
-            raise Malformed(f"{size} bytes at {offset} are more than the message holds")
-        self._left -= size
-        return self._start + offset
-
-    # -- what is rarer; these raise TypeError or ValueError as well ------------------------------
-
     def _bytes(self, content: Any, depth: int) -> bytes:
-        size, offset = content
+        if type(content) is str:
+            return bytes.fromhex(content)
+        size, reference = content
         if type(size) is not int or size < 0:
             raise ValueError("a size must be an integer from 0 on")
-        begin = self._taken(_checked_offset(offset), size)
-        return bytes(memoryview(self._data)[begin : begin + size])
-
-    def _items(self, content: Any, depth: int) -> list[Any]:
-        if type(content) is not list:
-            raise ValueError("a list belongs here")
-        return [self.value(item, depth) for item in content]
+        data, begin = self._take(reference, size)
+        return bytes(memoryview(data)[begin : begin + size])
 
     def _pairs(self, content: Any, depth: int) -> dict[Any, Any]:
-        pairs = self._items(content, depth)
+        pairs = self._checked(content, list, depth)
         if not all(type(pair) is list and len(pair) == 2 for pair in pairs):
             raise ValueError("pairs of key and value belong here")
         return {key: value for key, value in pairs}  # noqa: C416 - lists of two, not tuples
 
     def _objects(self, content: Any, depth: int) -> Any:
         shape, items = content
-        values = self._items(items, depth)
-        if _count(shape) != len(values):
+        values = self._checked(items, list, depth)
+        if count_of(shape) != len(values):
             raise ValueError(f"{len(values)} values do not fill the shape")
         array = np.empty(len(values), object)
         for index, value in enumerate(values):
@@ -280,7 +334,7 @@ class Reader:
 
     def _scalar(self, content: Any, depth: int) -> Any:
         name, value = content
-        dtype = _dtype(name)
+        dtype = dtype_of(name)
         if type(value) is str:
             data = bytes.fromhex(value)
             if len(data) != dtype.itemsize or dtype.kind == "b":
@@ -291,83 +345,46 @@ class Reader:
             raise ValueError(f"{value!r:.40} is no {dtype}")
         return dtype.type(value)
 
-    def _graph(self, content: Any, depth: int) -> GraphInstance:
-        nodes, edges, links = self._items(content, depth)
+    def _complex(self, content: Any, depth: int) -> complex:
+        real, imaginary = self._checked(content, list, depth)
+        return complex(real, imaginary)
+
+    def _graph(self, content: Any, depth: int) -> Any:
+        from gymnasium.spaces import GraphInstance
+
+        nodes, edges, links = self._checked(content, list, depth)
         return GraphInstance(nodes, edges, links)
 
 
-def array_head(content: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, Any]:
-    """The dtype, the shape, the offset and the memory order that an array's node says.
-
-    Raises:
-        Malformed: it says something else.
-    """
-    try:
-        name, shape, offset, *order = content
-        dtype = _dtype(name)
-    except (TypeError, ValueError) as error:
-        raise Malformed(f"$a: {str(error)[:200]}") from None
-    if order not in ([], ["F"]):
-        raise Malformed("$a: the memory order can only be F")
-    _count(shape)
-    return dtype, tuple(shape), _checked_offset(offset), "F" if order else "C"
-
-
-def check_bools(array: Any) -> None:
-    """Refuse what would break NumPy: a bool that is neither 0 nor 1.
-
-    Raises:
-        Malformed: there is one.
-    """
-    if array.tobytes("A").translate(None, b"\0\1"):
-        raise Malformed("$a: a bool is neither 0 nor 1")
-
-
-def _checked_offset(offset: Any) -> int:
-    if type(offset) is not int or offset < 0 or offset & 7:
-        raise Malformed(f"an offset must be a multiple of 8 from 0 on, not {offset!r:.40}")
-    return offset
-
-
-_TAGS: dict[str, Any] = {
+TAGS: dict[str, Callable[[Reader, Any, int], Any]] = {
+    "$a": Reader._array,
     "$b": Reader._bytes,
+    "$c": Reader._complex,
     "$d": Reader._pairs,
     "$f": lambda reader, content, depth: _special_float(content),
     "$g": Reader._graph,
-    "$i": lambda reader, content, depth: _long_int(content),
+    "$i": lambda reader, content, depth: int(content, 16),
     "$o": Reader._objects,
     "$s": Reader._scalar,
-    "$set": lambda reader, content, depth: set(reader._items(content, depth)),
-    "$t": lambda reader, content, depth: tuple(reader._items(content, depth)),
+    "$set": lambda reader, content, depth: set(reader._checked(content, list, depth)),
+    "$t": lambda reader, content, depth: tuple(reader._checked(content, list, depth)),
     "$u": lambda reader, content, depth: "".join(map(chr, content)),
 }
 
 
-@lru_cache(maxsize=512)
-def _dtype(name: Any) -> np.dtype[Any]:
-    """The dtype of a name such as ``<f4``; nothing but plain data, in little-endian order."""
-    if type(name) is not str or name[:1] not in ("<", "|") or not name[2:].isdecimal():
-        raise ValueError(f"{name!r:.40} is no dtype, such as '<f4'")
-    if name[1] not in "buifcUS" or int(name[2:]) > _LONGEST_TEXT:
-        raise ValueError(f"{name!r:.40} is no dtype of this protocol")
-    dtype = np.dtype(name)
-    if not _is_plain(dtype) or dtype.str != name:
-        raise ValueError(f"{name!r:.40} is no dtype of this protocol")
-    return dtype
+def array_head(content: Any) -> tuple[np.dtype[Any], tuple[int, ...], Any, Any]:
+    """The dtype, the shape, the reference and the memory order that an array's node says.
 
-
-def _count(shape: Any) -> int:
-    """The number of elements, which no shape can make too great to count."""
-    if type(shape) is not list or len(shape) > _MOST_DIMENSIONS:
-        raise Malformed(f"a shape must be a list of at most {_MOST_DIMENSIONS} sizes")
-    count = 1
-    for size in shape:
-        if type(size) is not int or not 0 <= size < 2**40:
-            raise Malformed(f"a size must be an integer from 0 on, not {size!r:.40}")
-        count *= size
-    if count == 0 and math.prod(max(size, 1) for size in shape) >= 2**60:
-        raise Malformed("a shape is too great")
-    return count
+    Raises:
+        ValueError: it says something else; or another of `DAMAGE`.
+    """
+    name, shape, reference, *order = content
+    dtype = dtype_of(name)
+    if order not in ([], ["F"]):
+        raise ValueError("the memory order can only be F")
+    if not count_of(shape) and dtype.itemsize > LARGEST_EMPTY:
+        raise ValueError(f"no element of {dtype.itemsize} bytes is there")
+    return dtype, tuple(shape), reference, "F" if order else "C"
 
 
 def _special_float(content: Any) -> float:
@@ -377,9 +394,3 @@ def _special_float(content: Any) -> float:
         raise ValueError("nan, inf, -inf or 16 hexadecimal digits belong here")
     number: float = struct.unpack(">d", bytes.fromhex(content))[0]
     return number
-
-
-def _long_int(content: Any) -> int:
-    if type(content) is not str or len(content) > _LONGEST_INT:
-        raise ValueError("a hexadecimal number belongs here")
-    return int(content, 16)

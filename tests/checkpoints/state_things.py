@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gym_loop.checkpoints.tree import capture, restore
+from gym_loop.wire.values import Node
 
 
 class Point(NamedTuple):
@@ -62,18 +63,19 @@ class Thing:
 
 def plain(tree: Any) -> None:
     """Fail unless a tree consists of what a tree may consist of."""
-    if type(tree) is dict:
+    if type(tree) in (dict, Node):
         assert all(type(key) is str for key in tree)
         for item in tree.values():
             plain(item)
-    elif type(tree) is list:
+    elif type(tree) in (list, tuple):
         for item in tree:
             plain(item)
     elif isinstance(tree, np.ndarray):
         assert type(tree) is np.ndarray
-        assert tree.dtype.kind not in "OV"
+        assert not tree.dtype.hasobject
     else:
-        assert isinstance(tree, (type(None), bool, int, float, str, bytes, np.generic)), type(tree)
+        atoms = (type(None), bool, int, float, complex, str, bytes, np.generic)
+        assert isinstance(tree, atoms), type(tree)
 
 
 def same(first: Any, second: Any) -> bool:

@@ -38,7 +38,7 @@ def test_an_optimiser_and_counters_in_the_network_come_back(tmp_path: Path) -> N
     assert (resumed.steps, resumed.episodes) == (whole.steps, 60)
     assert differences(at_once, broken) == []
     tree = CheckpointStore(broken / "checkpoint_dir" / "run-1").newest().tree
-    net = tree["agent"]["__tree__"]["net"]
+    net = tree["agent"]["net"]
     assert net["attributes"][""]["learn_steps"] == whole.steps
 
 
@@ -50,7 +50,7 @@ def test_parameters_that_training_changes_come_back(tmp_path: Path) -> None:
     gym_loop.train(path, {"loop.parameters.max_episodes": 8}, resume=True)
     assert differences(at_once, broken) == []
     tree = CheckpointStore(broken / "checkpoint_dir" / "run-1").newest().tree
-    saved = tree["agent"]["__tree__"]["parameters"]
+    saved = tree["agent"]["parameters"]
     assert list(saved) == ["epsilon"]  # what __init__ derives from others is none of them
     assert saved["epsilon"] < 0.9
 
@@ -108,7 +108,7 @@ class TestParametersThatAResumeChanges:
         wanted = {f"agent.parameters.{name}": value for name, value in parameters.items()}
         gym_loop.train(path, {"loop.parameters.max_episodes": 4, **wanted}, resume=True)
         tree = CheckpointStore(path.parent / "checkpoint_dir" / "run-1").newest().tree
-        return tree["agent"]["__tree__"]
+        return tree["agent"]
 
     def test_one_that_training_has_changed_is_refused(self, tmp_path: Path) -> None:
         path = self.trained(tmp_path)
@@ -178,7 +178,7 @@ def test_what_the_agents_code_has_since_gained_stays_and_is_named(
     assert said.count("agent.table") == said.count("agent.part.inner") == 2
     assert said.count("has gained since") == 2
     tree = CheckpointStore(tmp_path / "checkpoint_dir" / "run-1").newest().tree
-    assert tree["agent"]["__tree__"]["table"] == {"seen": 3}
+    assert tree["agent"]["table"] == {"seen": 3}
 
 
 def test_what_a_forward_pass_leaves_is_named_and_no_obstacle(

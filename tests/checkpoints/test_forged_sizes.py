@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gym_loop.checkpoints import tree_file
+from gym_loop.checkpoints import files
 from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.errors import StateError
+from gym_loop.wire.values import Node
 from tests.checkpoints.state_things import same
 
 MANY = 60_000_000
@@ -27,16 +28,16 @@ def peak_of(work: Any) -> int:
         tracemalloc.stop()
 
 
-def columns(kind: str, **column: Any) -> dict[str, Any]:
-    return {"__columns__": MANY, "items": {"kind": kind, **column}}
+def columns(kind: str, **column: Any) -> Node:
+    return Node("columns", count=MANY, items={"kind": kind, **column})
 
 
 NOTHING = np.zeros((MANY, 0))
 FORGED: dict[str, Any] = {
-    "objects": {"__objects__": [], "shape": [MANY]},
-    "objects of columns": {"__objects__": columns("none"), "shape": [MANY]},
-    "objects of more": {"__objects__": [1], "shape": [1, MANY]},
-    "objects of a negative shape": {"__objects__": [1], "shape": [-1, -1]},
+    "objects": Node("objects", items=[], shape=[MANY]),
+    "objects of columns": Node("objects", items=columns("none"), shape=[MANY]),
+    "objects of more": Node("objects", items=[1], shape=[1, MANY]),
+    "objects of a negative shape": Node("objects", items=[1], shape=[-1, -1]),
     "none": columns("none"),
     "few bytes": columns("none", backing=np.zeros(9, np.uint8)),
     "empty lists": columns("list", parts=[]),
@@ -46,32 +47,33 @@ FORGED: dict[str, Any] = {
     "lists of few": columns("list", parts=[{"kind": "int", "data": np.zeros(3, np.int64)}]),
     "nested": columns("list", parts=[{"kind": "dict", "parts": [], "keys": []}]),
     "empty arrays": columns("array", data=NOTHING),
-    "empty arrays told apart": {
-        "__columns__": 1,
-        "items": {"kind": "array", "data": NOTHING, "at": np.zeros(1, np.int64)},
-    },
+    "empty arrays told apart": Node(
+        "columns",
+        count=1,
+        items={"kind": "array", "data": NOTHING, "at": np.zeros(1, np.int64)},
+    ),
     "empty rows of numbers": columns("float", data=NOTHING),
     "empty rows of scalars": columns("scalar", data=NOTHING),
     "mixed": columns("mixed", which=np.zeros(3, np.uint8), parts=[{"kind": "none"}]),
     "more kinds than there can be": columns(
         "mixed", which=np.zeros(MANY, np.uint8), parts=[{"kind": "none"}] * 257
     ),
-    "a negative number": {"__columns__": -1, "items": {"kind": "none"}},
-    "a number in words": {"__columns__": "many", "items": {"kind": "none"}},
-    "a tensor": {
-        **{"__tensor__": np.zeros(0, np.float32), "dtype": "float32", "device": "cpu"},
-        **{"shape": [MANY], "requires_grad": False, "parameter": False},
-    },
-    "records": {
-        "__structured__": np.zeros(4, np.uint8),
-        "dtype": [["a", "<f4", [MANY]]],
-        "shape": [1],
-    },
+    "a negative number": Node("columns", count=-1, items={"kind": "none"}),
+    "a number in words": Node("columns", count="many", items={"kind": "none"}),
+    "a tensor": Node(
+        "tensor",
+        data=np.zeros(0, np.float32),
+        dtype="float32",
+        device="cpu",
+        shape=[MANY],
+        requires_grad=False,
+        parameter=False,
+    ),
     "a view": {
         "a": np.zeros(1),
-        "v": {"__view__": ["a"], "dtype": "<f8", "shape": [MANY], "offset": 0, "strides": [0]},
+        "v": Node("view", of=["a"], dtype="<f8", shape=[MANY], offset=0, strides=[0]),
     },
-    "a pool": {"__seed_sequence__": 1, "spawn_key": [], "pool_size": MANY, "spawned": 0},
+    "a pool": Node("seed_sequence", entropy=1, spawn_key=[], pool_size=MANY, spawned=0),
 }
 
 
@@ -87,7 +89,7 @@ def test_a_forged_size_is_refused_before_it_is_allocated(name: str) -> None:
 
 def test_children_that_were_never_spawned_are_not_counted_out() -> None:
     live = np.random.SeedSequence(1)
-    saved = {**capture(live), "spawned": 4_000_000_000}
+    saved = Node("seed_sequence", capture(live), spawned=4_000_000_000)
     assert peak_of(lambda: restore(live, saved)) < MOST
     assert restore(live, saved).n_children_spawned == 4_000_000_000
 
@@ -95,11 +97,17 @@ def test_children_that_were_never_spawned_are_not_counted_out() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"__array__": "none", "dtype": "<U0", "shape": [MANY]},
-        {"__scalar__": "|S1", "value": MANY},
-        {"__scalar__": "<U1", "value": MANY},
-        {"__scalar__": "<f8", "value": [1.0]},
-        [{"__array__": "large"}, {"__array__": "large"}],
+        {"$a": ["<U0", [MANY], "none"]},
+        {"$a": ["|V0", [MANY], "none"]},
+        {"$a": [[], [MANY], "none"]},
+        {"$a": [[["a", "<f4", [MANY]]], [1], "none"]},
+        {"$a": [[["a", "<f4", [MANY]]], [0], "none"]},
+        {"$a": ["<U60000000", [0], "none"]},
+        {"$o": [[MANY], []]},
+        {"$s": ["|S1", MANY]},
+        {"$s": ["<U1", MANY]},
+        {"$s": ["<f8", [1.0]]},
+        [{"$a": ["<f8", [1 << 20], "large"]}, {"$a": ["<f8", [1 << 20], "large"]}],
     ],
 )
 def test_a_forged_document_is_refused_before_it_is_allocated(document: Any) -> None:
@@ -107,7 +115,7 @@ def test_a_forged_document_is_refused_before_it_is_allocated(document: Any) -> N
 
     def refused() -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - several sentences
-            tree_file.decode(document, arrays)
+            files.decode(document, arrays)
 
     assert peak_of(refused) < MOST
 
@@ -127,8 +135,8 @@ def test_a_forged_document_is_refused_before_it_is_allocated(document: Any) -> N
     ids=["nones", "dicts", "tuples", "nested", "empty arrays", "transitions", "objects", "texts"],
 )
 def test_many_honest_nothings_come_back(value: Any) -> None:
-    document, arrays = tree_file.encode(capture(value))
-    assert same(restore(None, tree_file.decode(document, arrays)), value)
+    document, arrays = files.encode(capture(value))
+    assert same(restore(None, files.decode(document, arrays)), value)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,7 @@ def test_a_stream_never_reads_beyond_its_words(kind: str, change: dict[str, Any]
         else np.random.RandomState(1)
     )
     tree = capture(made)
-    tree[f"__{kind}__"].update(change)
+    tree["state"].update(change)
     with pytest.raises(StateError):
         restore(None, tree)
 
@@ -158,22 +166,21 @@ def test_a_stream_never_reads_beyond_its_words(kind: str, change: dict[str, Any]
 @pytest.mark.parametrize("position", [-1, 5, 1 << 40])
 def test_a_philox_stream_never_reads_beyond_its_buffer(position: int) -> None:
     tree = capture(np.random.Generator(np.random.Philox(1)))
-    tree["__generator__"]["buffer_pos"] = position
+    tree["state"]["buffer_pos"] = position
     with pytest.raises(StateError):
         restore(None, tree)
 
 
 def test_a_bool_is_0_or_1() -> None:
     two = np.array([1, 2], np.uint8)
-    for tree in (
-        [two, {"__view__": [0], "dtype": "|b1", "shape": [2], "offset": 0, "strides": [1]}],
-        {"__structured__": two, "dtype": [["a", "|b1"], ["b", "|b1"]], "shape": [1]},
-    ):
-        with pytest.raises(StateError, match="neither 0 nor 1"):
-            restore(None, tree)
+    view = Node("view", of=[0], dtype="|b1", shape=[2], offset=0, strides=[1])
+    with pytest.raises(StateError, match="neither 0 nor 1"):
+        restore(None, [two, view])
     for node in (
-        {"__array__": "two", "dtype": "|b1", "shape": [2]},
-        {"__scalar__": "|b1", "bytes": "02"},
+        {"$a": ["|b1", [2], "two"]},
+        {"$a": [[["a", "|b1"], ["b", "|b1"]], [1], "two"]},
     ):
         with pytest.raises(ValueError, match="neither 0 nor 1"):
-            tree_file.decode(node, {"two": two})
+            files.decode(node, {"two": two})
+    with pytest.raises(ValueError, match="no bool"):
+        files.decode({"$s": ["|b1", "02"]}, {})

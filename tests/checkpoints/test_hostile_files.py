@@ -30,7 +30,7 @@ Command = Callable[..., Outcome]
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 OTHERS: list[Any] = [
     None, True, -1, 10**30, 1.5, float("inf"), "text", "", [], [[]], {}, {"x": 1},
-    {"__tuple__": [1]}, {"__objects__": [], "shape": [60_000_000]},
+    {"$t": [1]}, {"$objects": {"items": [], "shape": [60_000_000]}},
 ]  # fmt: skip
 MORE = ("--set", "loop.parameters.max_steps=80")
 RUNS: dict[str, dict[str, Any]] = {
@@ -128,8 +128,8 @@ def test_a_checkpoint_of_which_one_value_was_changed(workdir: Path, agent: str) 
         (("tree", "run", "seconds"), -1),
         (("tree", "run", "best_evaluation"), "x"),
         (("tree", "agent"), None),
-        (("tree", "agent", "__tree__", "act"), 5),
-        (("tree", "agent", "__tree__", "update"), "x"),
+        (("tree", "agent", "$attributes", "act"), 5),
+        (("tree", "agent", "$attributes", "update"), "x"),
         (("tree", "environment", "core", "core", "attributes", "step"), 5),
         (("tree", "loop", "steps"), "x"),
         (("tree", "loop", "episode"), -1),

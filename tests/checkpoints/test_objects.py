@@ -15,6 +15,7 @@ import pytest
 
 from gym_loop.checkpoints.tree import capture, capture_attributes, restore, restore_attributes
 from gym_loop.errors import StateError
+from gym_loop.wire.values import Node
 from tests.checkpoints.state_things import Colour, Mode, Part, Point, Record, Thing, plain
 
 
@@ -139,8 +140,26 @@ def test_attributes_inside_a_state_dict_are_not_captured_twice() -> None:
     saved, live = Agent(), Agent()
     saved.items = (3, {4})
     tree = capture(saved.state_dict())
-    assert tree == {"__tree__": {"items": {"__tuple__": [3, {"__set__": [4]}]}}}
+    assert tree == Node("attributes", items=(3, Node("items", type="set", items=[4])))
     live.load_state_dict(restore(None, tree))
     assert live.items == (3, {4})
     plain(capture(Thing(agent=saved)))
     assert restore(Thing(agent=live), capture(Thing(agent=Agent()))).agent.items == (1, {2})
+
+
+def test_a_state_with_the_default_one_inside_is_not_captured_twice() -> None:
+    class Agent:
+        def __init__(self, value: float) -> None:
+            self.table = {(1, 2): np.full(3, value)}
+            self.again = self.table[1, 2]
+            self.rng = np.random.default_rng(int(value))
+
+    saved, live = Agent(5), Agent(0)
+    tree = capture({**capture_attributes(saved), "more": {3}})
+    plain(tree)
+    state = restore(None, tree)
+    assert state.pop("more") == {3}
+    restore_attributes(live, state)
+    assert live.table[1, 2].tolist() == [5, 5, 5]
+    assert live.again is live.table[1, 2]
+    assert live.rng.random() == saved.rng.random()

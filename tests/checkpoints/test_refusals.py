@@ -14,6 +14,7 @@ import torch
 
 from gym_loop.checkpoints.tree import capture, capture_attributes, restore, restore_attributes
 from gym_loop.errors import StateError
+from gym_loop.wire.values import Node
 from tests.checkpoints.state_things import Colour, Part, Point, Thing
 
 
@@ -95,31 +96,34 @@ def test_what_does_not_fit_is_refused(live: Any, saved: Any, message: str) -> No
 @pytest.mark.parametrize(
     "tree",
     [
-        {"__same__": ["nowhere"]},
-        {"__same__": []},
-        {"__tuple__": 3},
-        {"__object__": "os:system", "attributes": {}},
-        {"__object__": "subprocess:Popen", "attributes": {"args": "true"}},
-        {"__namedtuple__": "system", "fields": {}},
-        {"__enum__": "Popen", "name": "x"},
-        {"__generator__": {"bit_generator": "os"}},
-        {"__generator__": {}},
-        {"__state_dict__": {}, "class": "os:system"},
-        {"__columns__": 3, "items": {"kind": "eval", "parts": []}},
-        {"__columns__": 3, "items": {"kind": "float", "data": np.zeros(2)}},
-        {"__columns__": 1, "items": {"kind": "array", "at": np.array([-1])}},
-        {"__columns__": 1, "items": {"kind": "array", "at": np.array([5])}},
-        {"__dict__": "UserDict", "keys": [], "values": []},
-        {"__dict__": "dict", "keys": [1], "values": []},
+        Node("same", at=["nowhere"]),
+        Node("same", at=[]),
+        Node("items", type="tuple", items=3),
+        Node("items", type="defaultdict", items=[]),
+        Node("object", {"class": "os:system", "attributes": {}}),
+        Node("object", {"class": "subprocess:Popen", "attributes": {"args": "true"}}),
+        Node("namedtuple", name="system", fields={}),
+        Node("enum", name="Popen", member="x"),
+        Node("generator", state={"bit_generator": "os"}),
+        Node("generator", state={}),
+        Node("state_dict", {"state": {}, "class": "os:system"}),
+        Node("columns", count=3, items={"kind": "eval", "parts": []}),
+        Node("columns", count=3, items={"kind": "float", "data": np.zeros(2)}),
+        Node("columns", count=1, items={"kind": "array", "at": np.array([-1])}),
+        Node("columns", count=1, items={"kind": "array", "at": np.array([5])}),
+        Node("dict", type="UserDict", keys=[], values=[]),
+        Node("dict", type="dict", keys=[1], values=[]),
         {
             "a": np.zeros(2),
-            "v": {"__view__": ["a"], "dtype": "<f8", "shape": [9], "offset": 0, "strides": [8]},
+            "v": Node("view", of=["a"], dtype="<f8", shape=[9], offset=0, strides=[8]),
         },
-        {"__tensor__": np.zeros(2), "dtype": "load", "device": "cpu"},
-        {"__random__": np.zeros(3, np.uint32), "gauss": None},
-        {"__structured__": np.zeros(3, np.uint8), "dtype": [["a", "O"]], "shape": [1]},
+        Node("tensor", data=np.zeros(2), dtype="load", device="cpu"),
+        Node("random", words=np.zeros(3, np.uint32), gauss=None),
+        Node("dtype", name=[["a", "O"]]),
+        Node("dtype", name="|O"),
+        Node("unheard of"),
         object(),
-        (1, 2),
+        {1: object()},
     ],
 )
 def test_forged_trees_are_refused(tree: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from gym_loop.checkpoints import checkpoint_files
+from gym_loop.checkpoints import files
 from gym_loop.checkpoints.store import CheckpointStore, read_checkpoint
 from gym_loop.checkpoints.tree import capture, restore
 from gym_loop.errors import CheckpointMissingError, StateError
@@ -57,10 +57,10 @@ def test_both_files_can_be_read_without_us(store: CheckpointStore) -> None:
     arrays = safetensors.numpy.load_file(path / "arrays.safetensors")
     assert {name: array.tolist() for name, array in arrays.items()} == {"agent.weights": [1, 1, 1]}
     document = json.loads((path / "state.json").read_text())
-    assert (document["format"], document["step"], document["info"]) == (1, 5, {"a": 1})
+    assert (document["format"], document["step"], document["info"]) == (2, 5, {"a": 1})
     assert document["tree"]["agent"] == {
-        "weights": {"__array__": "agent.weights"},
-        "rate": {"__float__": "nan"},
+        "weights": {"$a": ["<f8", [3], "agent.weights"]},
+        "rate": {"$f": "nan"},
     }
     assert document["arrays.safetensors"]["bytes"] == (path / "arrays.safetensors").stat().st_size
 
@@ -193,7 +193,7 @@ def test_other_files_are_left_alone(store: CheckpointStore) -> None:
 
 
 def test_a_large_state_is_streamed(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_files, "SMALL", 100)
+    monkeypatch.setattr(files, "SMALL", 100)
     weights = np.arange(1000.0)
     store.save(1, {"weights": weights, "strided": weights[::3]}, {})
     weights += 1

@@ -143,7 +143,7 @@ def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(store: CheckpointStore,
 def test_a_state_that_is_too_long_is_not_read(
     store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gym_loop.checkpoints.checkpoint_files.LARGEST_STATE", 100)
+    monkeypatch.setattr("gym_loop.checkpoints.files.LARGEST_STATE", 100)
     with pytest.raises(CheckpointCorruptError, match="100 are allowed"):
         read_checkpoint(store.directory / "step-000000002")
 
@@ -200,8 +200,8 @@ def forge(store: CheckpointStore, change: Callable[[dict[str, Any]], Any]) -> Pa
         lambda d: d.update(step="2"),
         lambda d: d.update(tree=[]),
         lambda d: d.update(info=None),
-        lambda d: d["tree"].update(x={"__array__": "not there"}),
-        lambda d: d["tree"].update(x={"__scalar__": "O", "value": 1}),
+        lambda d: d["tree"].update(x={"$a": ["<f8", [1], "not there"]}),
+        lambda d: d["tree"].update(x={"$s": ["|O", 1]}),
         lambda d: d[ARRAYS].update(bytes=10**30),
         lambda d: d[ARRAYS].update(bytes=None),
         lambda d: d[ARRAYS].update(crc32="00000000"),
@@ -214,15 +214,15 @@ def test_a_forged_state_is_refused(store: CheckpointStore, change: Any) -> None:
 
 def test_nesting_without_end_is_refused(store: CheckpointStore) -> None:
     path = store.directory / "step-000000002" / STATE
-    body = b'{"format": 1, "tree": ' + b"[" * 200_000 + b",\n  "
+    body = b'{"format": 2, "tree": ' + b"[" * 200_000 + b",\n  "
     path.write_bytes(body + f'"checksum": "{zlib.crc32(body):08x}"\n}}\n'.encode())
     with pytest.raises(CheckpointCorruptError, match="no valid JSON"):
         read_checkpoint(path.parent)
 
 
 def test_a_newer_format_is_no_damage(store: CheckpointStore) -> None:
-    path = forge(store, lambda document: document.update(format=2))
-    with pytest.raises(CheckpointMismatchError, match=r"has the format 2, this version .* reads 1"):
+    path = forge(store, lambda document: document.update(format=3))
+    with pytest.raises(CheckpointMismatchError, match=r"has the format 3, this version .* reads 2"):
         store.find(path)
 
 
@@ -324,11 +324,10 @@ def test_a_full_disk_stops_no_training(tmp_path: Path, small: bool) -> None:
         import resource, sys
         import numpy as np
         from pathlib import Path
-        from gym_loop.checkpoints import checkpoint_files
-        from gym_loop.checkpoints.store import CheckpointStore
+        from gym_loop.checkpoints import files, store
         if not {small}:
-            checkpoint_files.SMALL = 0
-        store = CheckpointStore(Path(sys.argv[1]), warn=print)
+            files.SMALL = 0
+        store = store.CheckpointStore(Path(sys.argv[1]), warn=print)
         store.save(1, {{"a": np.arange(10)}}, {{}})
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
         store.save(2, {{"a": np.arange(100_000)}}, {{}})

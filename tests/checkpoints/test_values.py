@@ -33,7 +33,7 @@ values: st.SearchStrategy[Any] = st.recursive(
         | st.tuples(inner, inner)
         | st.builds(Point, inner, inner)
         | st.dictionaries(hashables, inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["a", "__tuple__", "__array__"]), inner)
+        | st.dictionaries(st.sampled_from(["a", "$t", "$object", "kind"]), inner)
         | st.builds(collections.deque, st.lists(inner, max_size=3))
         | st.dictionaries(st.text(max_size=3), inner, max_size=3).map(collections.OrderedDict)
     ),
@@ -111,7 +111,7 @@ def test_a_captured_tree_is_a_copy_unless_asked_otherwise() -> None:
     thing.tensor += 1
     assert tree["attributes"]["array"].tolist() == [0, 0, 0]
     assert tree["attributes"]["items"] == [1]
-    assert tree["attributes"]["tensor"]["__tensor__"].tolist() == [0, 0]
+    assert tree["attributes"]["tensor"]["data"].tolist() == [0, 0]
     assert shared["attributes"]["array"] is thing.array
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gym_loop.checkpoints.tree_file import encode_plain
+from gym_loop.checkpoints.files import encode_plain
 from gym_loop.envs.spaces import describe_space, space_difference
 
 

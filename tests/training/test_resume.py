@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import gym_loop
-from gym_loop.checkpoints import store as checkpoint_module
-from gym_loop.checkpoints.checkpoint_files import write_files
+from gym_loop.checkpoints import files
+from gym_loop.checkpoints.files import write_files
 from gym_loop.checkpoints.store import CheckpointStore
 from gym_loop.errors import (
     CheckpointMismatchError,
@@ -167,7 +167,7 @@ def test_a_full_disk_stops_nothing(tmp_path, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_files(*arguments)
 
-    monkeypatch.setattr(checkpoint_module, "write_files", fill_up)
+    monkeypatch.setattr(files, "write_files", fill_up)
     result = gym_loop.train(path)
     assert result.episodes == 40
     assert "No space left on device" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import gymnasium
 import pytest
 
 import gym_loop
-from gym_loop.checkpoints import store as checkpoint_module
+from gym_loop.checkpoints import files as checkpoint_files
 from gym_loop.errors import CheckpointMissingError, ConfigError, RunError
 from gym_loop.runs import directory as directory_module
 from gym_loop.sweeps.records import SweepDirectory
@@ -107,7 +107,7 @@ class TestResultsThatCannotBeWritten:
         def full(*_: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(checkpoint_module, "write_files", full)
+        monkeypatch.setattr(checkpoint_files, "write_files", full)
         status, _, err = gym_loop_command("train", "-c", "run.yaml")
         assert status == 1
         assert "could not be written to checkpoints/run-1 (No space left" in err

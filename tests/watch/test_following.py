@@ -116,7 +116,7 @@ def test_one_of_a_newer_gym_loop_is_said(
     directory: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(store, 10)
-    monkeypatch.setattr("gym_loop.checkpoints.checkpoint_files.FORMAT", 0)
+    monkeypatch.setattr("gym_loop.checkpoints.files.FORMAT", 0)
     with pytest.raises(CheckpointMismatchError, match="use the version that wrote it"):
         follower_of(directory)[0].newer()
 

@@ -1,8 +1,8 @@
 """State as data: any live object's state as a plain tree, and the tree put back, bit for bit.
 
-A *tree* consists of None, bool, int, float, str, bytes, NumPy arrays and scalars, lists, and
-dictionaries with string keys. Whatever else exists is a dictionary whose first key is one of
-the reserved tags of :mod:`gym_loop.checkpoints.tree.tags`, such as ``{"__tuple__": [1, 2]}``.
+A *tree* consists of what :mod:`gym_loop.wire.values` writes: None, bool, int, float, complex, str,
+bytes, NumPy arrays and scalars, lists, tuples, dictionaries with text keys; and of its ``Node`` for
+whatever else exists, such as ``Node("object", {"class": "agents:Net", "attributes": {...}})``.
 Nothing is pickled, and nothing that the data names is ever called.
 
     tree = capture(agent)             # plain data: write it, compare it, send it
@@ -22,7 +22,12 @@ from gym_loop.checkpoints.tree.inventory import (
     held_by,
     refuse_parts,
 )
-from gym_loop.checkpoints.tree.restoring import restore, restore_attributes
+from gym_loop.checkpoints.tree.restoring import (
+    restore,
+    restore_attributes,
+    saved_count,
+    saved_number,
+)
 
 __all__ = [
     "Inventory",
@@ -34,4 +39,6 @@ __all__ = [
     "refuse_parts",
     "restore",
     "restore_attributes",
+    "saved_count",
+    "saved_number",
 ]

@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree import columns, records, stateful, streams, tensors
-from gym_loop.checkpoints.tree.arrays import fields_of, fits_into
-from gym_loop.checkpoints.tree.inspection import attribute_items, hides_state, text_of
-from gym_loop.checkpoints.tree.tags import (
+from gym_loop.checkpoints.tree import classes, columns, numpy_state, stateful
+from gym_loop.checkpoints.tree.classes import (
     ATOMS,
     CODE,
     FACTORIES,
     HIDDEN,
-    TAGS,
     SavedAttributes,
     Tree,
     Way,
@@ -30,6 +27,8 @@ from gym_loop.checkpoints.tree.tags import (
 )
 from gym_loop.errors import StateError
 from gym_loop.schema.parameter_values import ParameterValues
+from gym_loop.wire.dtypes import dtype_name
+from gym_loop.wire.values import Node
 
 OnUnsaveable = Callable[[str, str], None]
 
@@ -127,7 +126,7 @@ class _Capture:
         key = id(value)
         before = self.keys(key)
         if before is not None:
-            return {"__same__": before}
+            return Node("same", at=before)
         handler = _mutable.get(kind)
         if handler is None:
             handler = _find_handler(value, kind)
@@ -174,7 +173,7 @@ class _Capture:
     ) -> dict[str, Tree]:
         self.seen.setdefault(id(obj), (way, obj))
         saved: dict[str, Tree] = {}
-        for name, value in attribute_items(obj):
+        for name, value in classes.attribute_items(obj):
             if name in exclude:
                 continue
             if type(value) in ATOMS:
@@ -188,7 +187,7 @@ class _Capture:
                     raise
                 self.forget(mark)
                 place, _, why = str(error).partition(": ")
-                saved[name] = {"__live__": class_name(type(value))}
+                saved[name] = Node("live", what=class_name(type(value)))
                 on_unsaveable(place, why)
         return saved
 
@@ -202,11 +201,11 @@ class _Capture:
     # -- containers --------------------------------------------------------------------------
 
     def dict_(self, value: dict[Any, Any], way: Way | None) -> Tree:
-        if TAGS.isdisjoint(value) and all(type(key) is str for key in value):
+        if all(type(key) is str for key in value):
             if len(value) >= columns.LONG:
                 packed = columns.pack(self, value.values(), (way, "values", HIDDEN))
                 if packed is not None:
-                    return {"__dict__": "dict", "keys": list(value), "values": packed}
+                    return Node("dict", type="dict", keys=list(value), values=packed)
             return {
                 key: item if type(item) in ATOMS else self.tree(item, (way, key))
                 for key, item in value.items()
@@ -227,59 +226,25 @@ class _Capture:
         if values is None:
             pairs = enumerate(value.items())
             values = [self.tree(item, (below, index, key)) for index, (key, item) in pairs]
-        return {"__dict__": kind, "keys": keys, "values": values}
+        return Node("dict", type=kind, keys=keys, values=values)
 
     def tuple_(self, value: tuple[Any, ...], way: Way | None) -> Tree:
-        return {"__tuple__": self.items(value, (way, "__tuple__", HIDDEN))}
+        if len(value) >= columns.LONG:
+            packed = columns.pack(self, value, (way, "items", HIDDEN))
+            if packed is not None:
+                return Node("items", type="tuple", items=packed)
+        return tuple([self.tree(item, (way, index)) for index, item in enumerate(value)])
 
     def set_(self, value: Any, way: Way | None) -> Tree:
-        tag = "__frozenset__" if isinstance(value, frozenset) else "__set__"
+        kind = "frozenset" if isinstance(value, frozenset) else "set"
         # The same set is always the same tree.
         alike = set(map(type, value)) in ({int}, {str}, {float})
-        ordered = sorted(value, key=None if alike else text_of)
-        return {tag: self.items(ordered, (way, tag, HIDDEN))}
+        ordered = sorted(value, key=None if alike else classes.text_of)
+        return Node("items", type=kind, items=self.items(ordered, (way, "items", HIDDEN)))
 
     def deque(self, value: collections.deque[Any], way: Way | None) -> Tree:
-        items = self.items(value, (way, "__deque__", HIDDEN))
-        return {"__deque__": items, "maxlen": value.maxlen}
-
-    # -- numbers and random streams ------------------------------------------------------------
-
-    def array(self, value: np.ndarray[Any, Any], way: Way | None) -> Tree:
-        dtype = value.dtype
-        if dtype.kind == "O":
-            items = self.items(value.ravel(), (way, "__objects__", HIDDEN))
-            return {"__objects__": items, "shape": list(value.shape)}
-        if dtype.kind == "V" and (dtype.names is None or dtype.hasobject):
-            raise self.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
-        if value.size and value.flags.writeable:
-            owner: Any = value if value.base is None else value.base
-            holder = self.holders.get(id(owner))
-            if holder is not None and holder is not value and id(holder) in self.seen:
-                view = self.view(value, holder)
-                if view is not None:
-                    return view
-            whole = value.flags.c_contiguous or (value.flags.forc and dtype.kind != "V")
-            if whole and (holder is None or holder.nbytes < value.nbytes):
-                self.holders[id(owner)] = value
-        if dtype.kind == "V":
-            raw = np.frombuffer(value.tobytes(), np.uint8)
-            return {"__structured__": raw, "dtype": fields_of(dtype), "shape": list(value.shape)}
-        return np.array(value, order="K") if self.copy else np.asarray(value)
-
-    def view(self, value: np.ndarray[Any, Any], holder: np.ndarray[Any, Any]) -> Tree | None:
-        """An array that looks into another one, which is in the tree already."""
-        start = holder.__array_interface__["data"][0]
-        offset = value.__array_interface__["data"][0] - start
-        if not fits_into(holder, value.dtype, value.shape, offset, value.strides):
-            return None
-        return {
-            "__view__": keys_of(self.seen[id(holder)][0]),
-            "dtype": fields_of(value.dtype) if value.dtype.names else value.dtype.str,
-            "shape": list(value.shape),
-            "offset": offset,
-            "strides": list(value.strides),
-        }
+        items = self.items(value, (way, "items", HIDDEN))
+        return Node("items", type="deque", items=items, maxlen=value.maxlen)
 
     def scalar(self, value: np.generic, way: Way | None) -> Tree:
         if value.dtype.kind in "OV":
@@ -289,10 +254,8 @@ class _Capture:
     # -- objects ---------------------------------------------------------------------------------
 
     def object(self, value: Any, way: Way | None) -> Tree:
-        saved = {
-            "__object__": class_name(type(value)),
-            "attributes": self.attributes(value, (way, "attributes", HIDDEN)),
-        }
+        attributes = self.attributes(value, (way, "attributes", HIDDEN))
+        saved = Node("object", {"class": class_name(type(value)), "attributes": attributes})
         below = (way, "items", HIDDEN)
         if isinstance(value, dict):
             saved["items"] = self.dict_by_items(value, below)
@@ -310,8 +273,7 @@ Handler = Callable[[_Capture, Any, "Way | None"], Tree]
 _immutable: dict[type, Handler] = {
     tuple: _Capture.tuple_,
     frozenset: _Capture.set_,
-    complex: lambda self, value, way: {"__complex__": [value.real, value.imag]},
-    range: lambda self, value, way: {"__range__": [value.start, value.stop, value.step]},
+    range: lambda self, value, way: Node("range", at=[value.start, value.stop, value.step]),
 }
 _DICTS = (collections.defaultdict, collections.OrderedDict, collections.Counter, ParameterValues)
 _mutable: dict[type, Handler] = {
@@ -320,27 +282,28 @@ _mutable: dict[type, Handler] = {
     set: _Capture.set_,
     collections.deque: _Capture.deque,
     **dict.fromkeys(_DICTS, _Capture.dict_by_items),
-    SavedAttributes: lambda self, value, way: {"__tree__": dict(value)},
-    bytearray: lambda self, value, way: {"__bytearray__": bytes(value)},
-    np.ndarray: _Capture.array,
-    np.memmap: _Capture.array,
-    np.random.Generator: streams.capture_generator,
-    np.random.RandomState: streams.capture_random_state,
-    np.random.SeedSequence: streams.capture_seed_sequence,
-    random.Random: streams.capture_random,
+    SavedAttributes: lambda self, value, way: Node("attributes", value),
+    Node: lambda self, value, way: Node("quoted", tree=value),  # captured before, by others
+    bytearray: lambda self, value, way: Node("bytearray", data=bytes(value)),
+    np.ndarray: numpy_state.capture_array,
+    np.memmap: numpy_state.capture_array,
+    np.random.Generator: numpy_state.capture_generator,
+    np.random.RandomState: numpy_state.capture_random_state,
+    np.random.SeedSequence: numpy_state.capture_seed_sequence,
+    random.Random: numpy_state.capture_random,
 }
 
 
 def _live(self: _Capture, value: Any, way: Way | None) -> Tree:
     self.code.append((way, value))
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    return {"__live__": str(name or class_name(type(value)))}
+    return Node("live", what=str(name or class_name(type(value))))
 
 
 def _passing(self: _Capture, value: Any, way: Way | None) -> Tree:
     """What a forward pass makes anew each time."""
     self.left_out.append((way, "its distribution"))
-    return {"__live__": class_name(type(value))}
+    return Node("live", what=class_name(type(value)))
 
 
 def _refuse(self: _Capture, value: Any, way: Way | None) -> Tree:
@@ -358,11 +321,11 @@ def _find_handler(value: Any, kind: type) -> Handler:
 
 
 def _immutable_handler(value: Any, kind: type) -> Handler | None:
-    torch = tensors.loaded_torch()
+    torch = stateful.loaded_torch()
     if isinstance(value, np.generic):
         return _Capture.scalar
     if isinstance(value, enum.Enum):
-        return records.capture_enum
+        return classes.capture_enum
     if isinstance(value, (*CODE, random.SystemRandom)) or kind is object:
         return _live
     logging = sys.modules.get("logging")  # slow to import
@@ -373,27 +336,27 @@ def _immutable_handler(value: Any, kind: type) -> Handler | None:
     if torch is not None and isinstance(value, torch.distributions.Distribution):
         return _passing
     if isinstance(value, np.dtype):
-        return lambda self, value, way: {"__dtype__": value.str}
+        return lambda self, value, way: Node("dtype", name=dtype_name(value))
     if isinstance(value, pathlib.PurePath):
-        return lambda self, value, way: {"__path__": str(value)}
+        return lambda self, value, way: Node("path", name=str(value))
     if isinstance(value, tuple):
-        return records.capture_namedtuple if hasattr(value, "_fields") else _refuse
+        return classes.capture_namedtuple if hasattr(value, "_fields") else _refuse
     return None
 
 
 def _mutable_handler(value: Any, kind: type) -> Handler:
-    torch, gymnasium = tensors.loaded_torch(), sys.modules.get("gymnasium")
+    torch, gymnasium = stateful.loaded_torch(), sys.modules.get("gymnasium")
     if torch is not None:
         if isinstance(value, torch.Tensor):
-            return tensors.capture_tensor
+            return stateful.capture_tensor
         if isinstance(value, torch.Generator):
-            return tensors.capture_torch_generator
+            return stateful.capture_torch_generator
     if callable(getattr(kind, "state_dict", None)) and callable(
         getattr(kind, "load_state_dict", None)
     ):
         return stateful.capture_stateful
     if gymnasium is not None and isinstance(value, gymnasium.Space):
-        return streams.capture_space
+        return numpy_state.capture_space
     if isinstance(value, np.random.RandomState):
-        return streams.capture_random_state
-    return _refuse if hides_state(value, kind) else _Capture.object
+        return numpy_state.capture_random_state
+    return _refuse if classes.hides_state(value, kind) else _Capture.object

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree.arrays import restore_array
-from gym_loop.checkpoints.tree.records import namedtuple_class, origin
-from gym_loop.checkpoints.tree.tags import HIDDEN, Tree, Way
+from gym_loop.checkpoints.tree.classes import HIDDEN, Tree, Way, namedtuple_class, origin
+from gym_loop.checkpoints.tree.numpy_state import restore_array
 from gym_loop.errors import StateError
+from gym_loop.wire.values import Node
 
 LONG = 64  # a shorter sequence is easier to read item by item
 _FEW = 16  # a kind with fewer values gets no column of its own
 
 _NUMBERS: dict[type, Any] = {bool: np.bool_, int: np.int64, float: np.float64}
-_NEED_LIVE = frozenset({"__live__", "__object__", "__state_dict__", "__space__", "__view__"})
+_NEED_LIVE = frozenset({"live", "object", "state_dict", "space", "view"})
 
 
 def pack(walk: Any, values: Collection[Any], way: Way | None) -> Tree | None:
@@ -40,7 +40,7 @@ def pack(walk: Any, values: Collection[Any], way: Way | None) -> Tree | None:
         packer = _Packer(walk, way)
         column = packer.column(list(values), (way, "items", HIDDEN))
         if column["kind"] != "trees":
-            return {"__columns__": len(values), "items": column}
+            return Node("columns", count=len(values), items=column)
     except (StateError, _NoColumn):
         pass  # item by item, the walk either works or names the exact place
     walk.forget(mark)
@@ -224,11 +224,9 @@ _packers: dict[Any, Callable[[_Packer, list[Any], Way], dict[str, Tree]]] = {
 
 def needs_live(tree: Tree) -> bool:
     """Whether a node can only be restored into an object that exists already."""
-    if type(tree) is list:
-        return any(needs_live(item) for item in tree)
-    if type(tree) is dict:
-        return next(iter(tree), None) in _NEED_LIVE or any(map(needs_live, tree.values()))
-    return False
+    if isinstance(tree, dict):
+        return getattr(tree, "kind", "") in _NEED_LIVE or any(map(needs_live, tree.values()))
+    return isinstance(tree, (list, tuple)) and any(map(needs_live, tree))
 
 
 # -- and back ------------------------------------------------------------------------------------
@@ -246,7 +244,7 @@ def unpack(walk: Any, node: Tree, lives: Sequence[Any], way: Way | None) -> list
     check(walk, node, way)
     unpacker = _Unpacker(walk, way)
     walk.blocks[id(node)] = unpacker.objects
-    return unpacker.values(node["items"], node["__columns__"], lives)
+    return unpacker.values(node["items"], node["count"], lives)
 
 
 def check(walk: Any, node: Tree, way: Way | None) -> int:
@@ -255,7 +253,7 @@ def check(walk: Any, node: Tree, way: Way | None) -> int:
     Raises:
         StateError: a column has more or fewer.
     """
-    count: int = node["__columns__"]
+    count: int = node["count"]
     if type(count) is not int or count < 0:
         raise walk.misfit(way, f"{count!r:.40} is no number of values")
     _check(walk, node["items"], count, way)

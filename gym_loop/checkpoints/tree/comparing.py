@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree.tags import TAGS
-
-# Keys that only a tree has.
-_UNSEEN = TAGS | {"", "attributes", "fields", "items"}
+# Parts of nodes that a person has no name for.
+_UNSEEN = frozenset({
+    "at", "attributes", "class", "data", "entropy", "fields", "items", "member", "name", "of",
+    "state", "streams", "type", "what", "words",
+})  # fmt: skip
 
 
 def first_difference(want: Any, have: Any, place: str = "") -> str:
@@ -17,9 +18,10 @@ def first_difference(want: Any, have: Any, place: str = "") -> str:
 
     Where the first has code, which is no data, nothing is compared.
     """
-    if type(want) is dict and "__live__" in want:
+    kind = getattr(want, "kind", None)  # of a node
+    if kind == "live":
         return ""
-    if type(want) is not type(have):
+    if type(want) is not type(have) or kind != getattr(have, "kind", None):
         return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
     if isinstance(want, dict):
         if want.keys() != have.keys():
@@ -35,7 +37,7 @@ def first_difference(want: Any, have: Any, place: str = "") -> str:
         )
     if isinstance(want, (np.ndarray, np.generic)):
         return _array_difference(np.asarray(want), np.asarray(have), place)
-    if want == have if type(want) is not float else repr(want) == repr(have):
+    if repr(want) == repr(have) if type(want) in (float, complex) else want == have:
         return ""  # -0.0 is another number than 0.0, and NaN is itself
     return f"{place or 'it'} is {_short(have)} instead of {_short(want)}"
 
@@ -45,24 +47,19 @@ def parts_of(want: Any, have: Any, place: str) -> list[tuple[str, Any, Any]]:
 
     Places are those of the live objects: what a tree is made of besides has no name.
     """
-    tag = next(iter(want), "")
-    if tag not in TAGS:
-        return [(_joined(place, key), want[key], have[key]) for key in want]
-    names = want.get("keys")
-    lists = [one["values"] for one in (want, have) if tag == "__dict__"]
-    if lists and all(type(one) is list and len(one) == len(names) for one in lists):
-        items = zip(names, *lists, strict=True)
-        keys = [(place, names, have["keys"])]
+    kind = getattr(want, "kind", "attributes")  # what no node is, has names of its own alone
+    lists = [one["values"] for one in (want, have) if kind == "dict"]
+    if lists and all(type(one) is list and len(one) == len(want["keys"]) for one in lists):
+        items = zip(want["keys"], *lists, strict=True)
+        keys = [(place, want["keys"], have["keys"])]
         return keys + [(_joined(place, name), one, other) for name, one, other in items]
-    return [(_joined(place, key), want[key], have[key]) for key in want]
+    unseen = _UNSEEN if kind != "attributes" else ()
+    places = [place if key in unseen else _joined(place, key) for key in want]
+    return [(at, want[key], have[key]) for at, key in zip(places, want, strict=True)]
 
 
 def _joined(place: str, key: Any) -> str:
-    if type(key) is dict and "__tuple__" in key:
-        key = tuple(key["__tuple__"])
-    if not isinstance(key, str):
-        return f"{place}[{key!r}]"
-    return place if key in _UNSEEN else f"{place}.{key}".strip(".")
+    return f"{place}.{key}".strip(".") if isinstance(key, str) else f"{place}[{key!r}]"
 
 
 def _array_difference(want: np.ndarray[Any, Any], have: np.ndarray[Any, Any], place: str) -> str:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gym_loop.checkpoints.tree import records, stateful, streams, tensors
+from gym_loop.checkpoints.tree import classes, numpy_state, stateful
 from gym_loop.checkpoints.tree.capturing import _Capture, _guarded, _mutable
-from gym_loop.checkpoints.tree.tags import (
+from gym_loop.checkpoints.tree.classes import (
     CODE,
     FACTORIES,
     SavedAttributes,
@@ -29,6 +29,7 @@ from gym_loop.checkpoints.tree.tags import (
     place_of,
 )
 from gym_loop.errors import StateError
+from gym_loop.wire.values import Node
 
 # The random streams behind random.random and np.random.rand: the run saves them itself.
 _FROM_THEM: tuple[Any, ...] = (random.random, np.random.rand)
@@ -73,7 +74,7 @@ def capture_with_inventory(state: Any, *owners: type, path: str) -> tuple[Tree, 
         StateError: something in it is no data; the message names its place.
     """
     if isinstance(state, SavedAttributes) and state.walk is not None:
-        return {"__tree__": dict(state)}, _inventory(state.walk, owners, True)
+        return Node("attributes", state), _inventory(state.walk, owners, True)
     walk = _Capture(True, path)
     tree = _guarded(path, lambda: walk.tree(state, None))
     return tree, _inventory(walk, owners, False)
@@ -93,7 +94,7 @@ def _inventory(walk: Any, owners: tuple[type, ...], fills: bool) -> Inventory:
         if (way is None and fills) or not _must_be_there(value, kind):
             continue
         is_object = _mutable.get(kind) is _Capture.object
-        if is_object and records.is_known(kind, near(way), records.is_record):
+        if is_object and classes.is_known(kind, near(way), classes.is_record):
             continue
         place = place_of(way, walk.path)
         if isinstance(value, dict):
@@ -105,7 +106,7 @@ def _inventory(walk: Any, owners: tuple[type, ...], fills: bool) -> Inventory:
     for place in [one for one in parts if grown and one.startswith(tuple(grown))]:
         del parts[place]
     for kind, way in walk.named.items():
-        if not records.is_known(kind, near(way)):
+        if not classes.is_known(kind, near(way)):
             parts[place_of(way, walk.path)] = f"{class_name(kind)} {UNKNOWN}"
     kinds = frozenset({*owners, *(type(value) for _, value in walk.seen.values())})
     code = {place_of(way, walk.path): value for way, value in walk.code}
@@ -181,7 +182,7 @@ def _must_be_there(value: Any, kind: type) -> bool:
     if isinstance(value, collections.defaultdict) and handler is not _Capture.object:
         factory = value.default_factory
         return FACTORIES.get(getattr(factory, "__name__", "None")) is not factory
-    return handler in (_Capture.object, stateful.capture_stateful, streams.capture_space)
+    return handler in (_Capture.object, stateful.capture_stateful, numpy_state.capture_space)
 
 
 def _above(way: Way | None) -> Iterator[Way]:
@@ -192,7 +193,7 @@ def _above(way: Way | None) -> Iterator[Way]:
 def _in_words(value: Any) -> str:
     """The class of an object, and how large it is where that decides what it can load."""
     name = class_name(type(value))
-    torch = tensors.loaded_torch()
+    torch = stateful.loaded_torch()
     if torch is not None and isinstance(value, torch.nn.Module):
         own = {**value._parameters, **value._buffers}
         sizes = [f"{key} {list(one.shape)}" for key, one in own.items() if one is not None]

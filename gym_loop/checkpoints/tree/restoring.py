@@ -5,25 +5,27 @@ from __future__ import annotations
 import collections
 import inspect
 import pathlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree import arrays, columns, records, stateful, streams, tensors
-from gym_loop.checkpoints.tree.inspection import attribute_items, slot_names
-from gym_loop.checkpoints.tree.tags import (
+from gym_loop.checkpoints.tree import classes, columns, numpy_state, stateful
+from gym_loop.checkpoints.tree.classes import (
     ATOMS,
     FACTORIES,
     HIDDEN,
-    TAGS,
     Tree,
     Way,
+    attribute_items,
     class_name,
     place_of,
+    slot_names,
 )
 from gym_loop.errors import StateError
 from gym_loop.schema.parameter_values import ParameterValues
+from gym_loop.wire.dtypes import dtype_of
+from gym_loop.wire.values import DAMAGE, Node
 
 UNBACKED = 1 << 16  # values that a state may state without holding anything for them
 
@@ -116,16 +118,7 @@ class _Restore:
             result = work()
         except RecursionError as error:
             raise StateError(f"{name}: what was saved is nested too deeply") from error
-        except StateError:
-            raise
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            RuntimeError,  # torch's
-        ) as error:
+        except DAMAGE as error:
             what = f"is damaged, or of another version ({type(error).__name__}: {error})"
             raise StateError(f"{name}: what was saved {what}") from error
         for way, live, node in self.overlaid:
@@ -150,14 +143,15 @@ class _Restore:
         if kind in ATOMS:
             return node
         if kind is np.ndarray:
-            return arrays.restore_array(self, live, node, way)
+            return numpy_state.restore_array(self, live, node, way)
         if kind is list:
             return self.list_(live, node, way)
         if kind is dict:
-            tag = next(iter(node), None)
-            if tag in TAGS:
-                return _restorers[tag](self, live, node, way)
             return self.fill(self.target(live, dict, node), node, node.values(), way)
+        if kind is Node:
+            return _restorers[node.kind](self, live, node, way)
+        if kind is tuple:
+            return tuple(self.items(live if isinstance(live, tuple) else (), node, way))
         if isinstance(node, np.generic):
             return node
         raise self.misfit(way, f"a {class_name(kind)} has no place in a saved state")
@@ -176,15 +170,15 @@ class _Restore:
         """The live object if it is of this class and free, else a new one."""
         return self.claim(kind() if type(live) is not kind or self.is_used(live) else live, node)
 
-    def same(self, live: Any, node: Tree, way: Way | None) -> Any:
-        """An object that has been restored at another place already."""
+    def at(self, keys: list[Any], way: Way | None) -> Any:
+        """An object that has been restored at another place already, by the keys to that place."""
         found = self.root
-        for key in node["__same__"]:
+        for key in keys:
             if type(key) is int and id(found) in self.blocks:
                 return self.blocks[id(found)][key]
             found = found[key]
         if id(found) not in self.done:
-            raise self.misfit(way, f"refers to {node['__same__']}, where no object is")
+            raise self.misfit(way, f"refers to {keys}, where no object is")
         return self.done[id(found)]
 
     # -- containers ------------------------------------------------------------------------------
@@ -192,7 +186,7 @@ class _Restore:
     def items(self, lives: Iterable[Any], nodes: Tree, way: Way | None) -> list[Any]:
         """A sequence's items, each put into the live item of its place, if there is one."""
         olds = list(lives)
-        if type(nodes) is not list:
+        if type(nodes) is Node:
             return columns.unpack(self, nodes, olds, way)
         olds.extend([None] * (len(nodes) - len(olds)))
         return [
@@ -202,40 +196,29 @@ class _Restore:
 
     def count(self, nodes: Tree, way: Way | None) -> int:
         """How many items `items` would give, without making them."""
-        return len(nodes) if type(nodes) is list else columns.check(self, nodes, way)
+        return columns.check(self, nodes, way) if type(nodes) is Node else len(nodes)
 
     def list_(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, list, node)
         result[:] = self.items(result, node, way)
         return result
 
-    def tuple_(self, live: Any, node: Tree, way: Way | None) -> Any:
-        olds = live if isinstance(live, tuple) else ()
-        return tuple(self.items(olds, node["__tuple__"], way))
-
-    def set_(self, live: Any, node: Tree, way: Way | None) -> Any:
-        result = self.target(live, set, node)
-        values = self.items((), node["__set__"], way)
-        result.clear()
-        result.update(values)
-        return result
-
-    def frozenset_(self, live: Any, node: Tree, way: Way | None) -> Any:
-        return frozenset(self.items((), node["__frozenset__"], way))
-
-    def deque(self, live: Any, node: Tree, way: Way | None) -> Any:
-        maxlen = node["maxlen"]
-        kind = collections.deque
-        if type(live) is not kind or live.maxlen != maxlen or self.is_used(live):
-            live = kind(maxlen=maxlen)
-        self.claim(live, node)
-        values = self.items(live, node["__deque__"], way)
-        live.clear()
-        live.extend(values)
-        return live
+    def container(self, live: Any, node: Tree, way: Way | None) -> Any:
+        """A set, a deque, or a long tuple."""
+        name, nodes = node["type"], node["items"]
+        if name in ("tuple", "frozenset"):
+            olds = live if name == "tuple" and isinstance(live, tuple) else ()
+            return (tuple if name == "tuple" else frozenset)(self.items(olds, nodes, way))
+        if name == "deque":
+            maxlen, kind = node["maxlen"], collections.deque
+            fits = type(live) is kind and live.maxlen == maxlen and not self.is_used(live)
+            self.contents(self.claim(live if fits else kind(maxlen=maxlen), node), nodes, way)
+        elif name == "set":
+            self.contents(self.target(live, set, node), node, way)
+        return self.done[id(node)]
 
     def dict_by_items(self, live: Any, node: Tree, way: Way | None) -> Any:
-        name, _, factory = node["__dict__"].partition(":")
+        name, _, factory = node["type"].partition(":")
         if name == "defaultdict":
             if type(live) is not collections.defaultdict or self.is_used(live):
                 if factory not in FACTORIES:
@@ -252,7 +235,7 @@ class _Restore:
 
     def fill(self, live: Any, keys: Iterable[Any], nodes: Any, way: Way | None) -> Any:
         """Give a dictionary the saved values, in the saved order."""
-        if type(nodes) is dict:
+        if type(nodes) is Node:
             keys = list(keys)
             values = columns.unpack(self, nodes, [dict.get(live, key) for key in keys], way)
             new = dict(zip(keys, values, strict=True))
@@ -263,7 +246,7 @@ class _Restore:
             new = {}
             for key, node in zip(keys, nodes, strict=True):
                 old = dict.get(live, key)
-                if old is None and factory is not None and type(node) is dict:
+                if old is None and factory is not None and isinstance(node, dict):
                     old = factory()
                 step = (way, key) if type(key) is str else (way, len(new), key)
                 new[key] = self.value(old, node, step)
@@ -277,9 +260,9 @@ class _Restore:
     # -- objects -----------------------------------------------------------------------------------
 
     def object(self, live: Any, node: Tree, way: Way | None) -> Any:
-        wanted = node["__object__"]
+        wanted = node["class"]
         if class_name(type(live)) != wanted or self.is_used(live):
-            live = records.new_record(self, live, wanted, way)
+            live = classes.new_record(self, live, wanted, way)
         self.claim(live, node)
         if "items" in node:
             self.contents(live, node["items"], way)
@@ -297,7 +280,7 @@ class _Restore:
             collections.deque.clear(live)
             collections.deque.extend(live, values)
         elif isinstance(live, set):
-            values = self.items((), node["__set__"], way)
+            values = self.items((), node["items"], way)
             set.clear(live)
             set.update(live, values)
 
@@ -317,9 +300,10 @@ class _Restore:
         own: dict[str, Any] = getattr(obj, "__dict__", {})
         depth = len(self.owners)
         for name, node in state.items():
-            if name in exclude or (type(node) is dict and next(iter(node), "") == "__live__"):
+            if name in exclude or (type(node) is Node and node.kind == "live"):
                 continue
-            if name not in olds and _is_method(getattr(type(obj), name, None)):
+            method = getattr(type(obj), name, None)  # a cached_property cannot be called
+            if name not in olds and inspect.isroutine(method) and callable(method):
                 raise self.misfit((way, name), "data was saved where the class has a method")
             try:
                 value = (
@@ -349,12 +333,8 @@ class _Restore:
 
     def bytearray(self, live: Any, node: Tree, way: Way | None) -> Any:
         result = self.target(live, bytearray, node)
-        result[:] = node["__bytearray__"]
+        result[:] = node["data"]
         return result
-
-
-def _is_method(value: Any) -> bool:
-    return inspect.isroutine(value) and callable(value)  # a cached_property is the former alone
 
 
 _DICTS: dict[str, Callable[[], Any]] = {
@@ -365,35 +345,56 @@ _DICTS: dict[str, Callable[[], Any]] = {
 }
 
 
-Restorer = Callable[[_Restore, Any, Tree, "Way | None"], Any]
-
-_restorers: dict[str, Restorer] = {
-    "__same__": _Restore.same,
-    "__live__": lambda self, live, node, way: live,
-    "__tree__": lambda self, live, node, way: node["__tree__"],
-    "__tuple__": _Restore.tuple_,
-    "__namedtuple__": records.restore_namedtuple,
-    "__set__": _Restore.set_,
-    "__frozenset__": _Restore.frozenset_,
-    "__deque__": _Restore.deque,
-    "__dict__": _Restore.dict_by_items,
-    "__columns__": _Restore.list_,
-    "__view__": arrays.restore_view,
-    "__objects__": arrays.restore_objects,
-    "__structured__": arrays.restore_structured,
-    "__bytearray__": _Restore.bytearray,
-    "__complex__": lambda self, live, node, way: complex(*node["__complex__"]),
-    "__range__": lambda self, live, node, way: range(*node["__range__"]),
-    "__path__": lambda self, live, node, way: pathlib.Path(node["__path__"]),
-    "__dtype__": lambda self, live, node, way: np.dtype(node["__dtype__"]),
-    "__enum__": records.restore_enum,
-    "__object__": _Restore.object,
-    "__state_dict__": stateful.restore_stateful,
-    "__space__": streams.restore_space,
-    "__generator__": streams.restore_generator,
-    "__random_state__": streams.restore_random_state,
-    "__seed_sequence__": streams.restore_seed_sequence,
-    "__random__": streams.restore_random,
-    "__tensor__": tensors.restore_tensor,
-    "__torch_generator__": tensors.restore_torch_generator,
+_restorers: dict[str, Callable[[_Restore, Any, Tree, Way | None], Any]] = {
+    "attributes": lambda self, live, node, way: dict(node),
+    "bytearray": _Restore.bytearray,
+    "columns": _Restore.list_,
+    "dict": _Restore.dict_by_items,
+    "dtype": lambda self, live, node, way: dtype_of(node["name"]),
+    "enum": classes.restore_enum,
+    "generator": numpy_state.restore_generator,
+    "items": _Restore.container,
+    "live": lambda self, live, node, way: live,
+    "namedtuple": classes.restore_namedtuple,
+    "object": _Restore.object,
+    "objects": numpy_state.restore_objects,
+    "path": lambda self, live, node, way: pathlib.Path(node["name"]),
+    "quoted": lambda self, live, node, way: node["tree"],
+    "random": numpy_state.restore_random,
+    "random_state": numpy_state.restore_random_state,
+    "range": lambda self, live, node, way: range(*node["at"]),
+    "same": lambda self, live, node, way: self.at(node["at"], way),
+    "seed_sequence": numpy_state.restore_seed_sequence,
+    "space": numpy_state.restore_space,
+    "state_dict": stateful.restore_stateful,
+    "tensor": stateful.restore_tensor,
+    "torch_generator": stateful.restore_torch_generator,
+    "view": numpy_state.restore_view,
 }
+
+
+# -- numbers that a saved state must hold --------------------------------------------------------
+
+
+def saved_number(state: Mapping[str, Any], name: str) -> Any:
+    """The number that a state holds under a name.
+
+    Raises:
+        StateError: it holds something else there.
+    """
+    value = state[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise StateError(f"{name} was saved as {value!r:.40}, which is no number")
+    return value
+
+
+def saved_count(state: Mapping[str, Any], name: str) -> Any:
+    """The integer from 0 on that a state holds under a name.
+
+    Raises:
+        StateError: it holds something else there.
+    """
+    value = saved_number(state, name)
+    if not isinstance(value, (int, np.integer)) or value < 0:
+        raise StateError(f"{name} was saved as {value!r:.40}, which is no count")
+    return value

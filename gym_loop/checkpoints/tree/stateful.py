@@ -1,4 +1,4 @@
-"""Objects with a ``state_dict`` of their own: modules, optimisers, schedulers, and a user's.
+"""Objects with a ``state_dict`` of their own: modules, optimisers, and a user's; torch's tensors.
 
 What such a method returns is asked for and put back as it is. PyTorch's knows nothing of what a
 subclass keeps besides, an optimiser or a counter in a network, so these attributes are saved too.
@@ -8,22 +8,34 @@ A class that defines the method itself says what is to be saved, and nothing is 
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gym_loop.checkpoints.tree import columns, records
-from gym_loop.checkpoints.tree.tags import ATOMS, HIDDEN, Tree, Way, class_name, module_of
-from gym_loop.checkpoints.tree.tensors import loaded_torch
+import numpy as np
+
+from gym_loop.checkpoints.tree import columns
+from gym_loop.checkpoints.tree.classes import (
+    ATOMS,
+    HIDDEN,
+    Tree,
+    Way,
+    class_name,
+    missing,
+    module_of,
+)
+from gym_loop.wire.dtypes import count_of
+from gym_loop.wire.values import Node
 
 
 def capture_stateful(walk: Any, value: Any, way: Way | None) -> Tree:
     """What ``state_dict()`` gives, and what it leaves out."""
     mark = walk.mark()
-    saved = walk.tree(value.state_dict(), (way, "__state_dict__", HIDDEN))
+    saved = walk.tree(value.state_dict(), (way, "state", HIDDEN))
     if not columns.needs_live(saved):
         walk.forget(mark)  # what is loaded from it may be a copy: nothing else may refer to it
-    node = {"__state_dict__": saved, "class": class_name(type(value))}
+    node = Node("state_dict", {"class": class_name(type(value)), "state": saved})
     torch = loaded_torch()
     if torch is not None and isinstance(value, torch.nn.Module):
         _capture_module(walk, value, node, way)
@@ -46,12 +58,12 @@ def restore_stateful(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """Have the live object load what was saved, and put back what it does not load."""
     wanted = node["class"]
     if class_name(type(live)) != wanted:
-        raise records.missing(walk, live, wanted, way)
+        raise missing(walk, live, wanted, way)
     walk.claim(live, node)
-    saved = node["__state_dict__"]
+    saved = node["state"]
     # Code and objects within can only be what the live object has there.
     own = live.state_dict() if columns.needs_live(saved) else None
-    state = walk.value(own, saved, (way, "__state_dict__", HIDDEN))
+    state = walk.value(own, saved, (way, "state", HIDDEN))
     try:
         live.load_state_dict(state)
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
@@ -66,6 +78,11 @@ def restore_stateful(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
         names = vars_of(part).keys() | attributes.keys()
         walk.attributes(part, attributes, below, _not_added(part, names))
     return live
+
+
+def loaded_torch() -> Any:
+    """The torch module if the program uses it, else None."""
+    return sys.modules.get("torch")
 
 
 def vars_of(value: Any) -> dict[str, Any]:
@@ -137,12 +154,12 @@ def _is_library(kind: type) -> bool:
 
 def _capture_module(walk: Any, module: Any, node: Tree, way: Way | None) -> None:
     """Gradients, modes and buffers that a module's state_dict leaves out; names of its tensors."""
-    entries = _entries(node["__state_dict__"])
+    entries = _entries(node["state"])
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers()]
     for name, tensor in tensors:
         keys, tree = entries.get(name, ((), None))
-        if type(tree) is dict and "__tensor__" in tree and id(tensor) not in walk.seen:
-            at: Way | None = (way, "__state_dict__", HIDDEN)
+        if type(tree) is Node and tree.kind == "tensor" and id(tensor) not in walk.seen:
+            at: Way | None = (way, "state", HIDDEN)
             for key in keys:
                 at = (at, key, HIDDEN)
             walk.seen[id(tensor)] = (at, tensor)
@@ -156,11 +173,11 @@ def _capture_module(walk: Any, module: Any, node: Tree, way: Way | None) -> None
 
 def _restore_module(walk: Any, module: Any, node: Tree, way: Way | None) -> None:
     """Put back what `_capture_module` noted."""
-    entries = _entries(node["__state_dict__"])
+    entries = _entries(node["state"])
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers()]
     for name, tensor in tensors:
         tree = entries.get(name, ((), None))[1]
-        if type(tree) is dict and "__tensor__" in tree:
+        if type(tree) is Node and tree.kind == "tensor":
             walk.claim(tensor, tree)
     evaluating = set(node["evaluating"])
     for name, part in module.named_modules():
@@ -191,7 +208,7 @@ def _passing_buffers(module: Any) -> Iterator[tuple[str, Any]]:
 
 def _entries(state: Tree) -> dict[str, tuple[tuple[str | int, ...], Tree]]:
     """The keys that lead to each entry of a module's saved state_dict, and its node."""
-    if next(iter(state), None) != "__dict__":
+    if type(state) is not Node:
         return {name: ((name,), node) for name, node in state.items()}
     names, nodes = state["keys"], state["values"]
     return {
@@ -199,3 +216,94 @@ def _entries(state: Tree) -> dict[str, tuple[tuple[str | int, ...], Tree]]:
         for index, (name, node) in enumerate(zip(names, nodes, strict=True))
         if isinstance(name, str)
     }
+
+
+# -- tensors -------------------------------------------------------------------------------------
+
+
+def capture_tensor(walk: Any, value: Any, way: Way | None) -> Tree:
+    """A tensor as an array and what makes it a tensor."""
+    torch = loaded_torch()
+    if value.grad_fn is not None:
+        if not walk.inside:
+            why = "a tensor that carries a gradient history cannot be saved (detach it)"
+            raise walk.refuse(value, way, why)
+        walk.left_out.append((way, "its gradient history"))
+    if torch.nn.parameter.is_lazy(value):
+        why = "a parameter of a lazy module has no values yet (give the module a first input)"
+        raise walk.refuse(value, way, why)
+    if value.layout is not torch.strided or value.is_quantized:
+        raise walk.refuse(value, way, f"a tensor of layout {value.layout} cannot be saved")
+    plain = value.detach().cpu()
+    try:
+        array = plain.numpy()
+    except TypeError:  # NumPy has no bfloat16 and no 8-bit floats: their raw bytes
+        array = plain.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return Node(
+        "tensor",
+        data=np.array(array, order="K") if walk.copy else array,
+        dtype=str(value.dtype).removeprefix("torch."),
+        device=str(value.device),
+        requires_grad=value.requires_grad,
+        parameter=isinstance(value, torch.nn.Parameter),
+        shape=list(value.shape),
+    )
+
+
+def restore_tensor(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """Fill the live tensor, or make one where there is none that fits."""
+    torch = loaded_torch()
+    dtype = vars(torch).get(node["dtype"]) if torch is not None else None
+    if dtype is None or not isinstance(dtype, torch.dtype):
+        raise walk.misfit(
+            way, f"a torch tensor ({node['dtype']}) was saved here; import torch to load it"
+        )
+    array = node["data"]
+    if not array.size:
+        if count_of(node["shape"]):
+            raise walk.misfit(way, f"no value was saved for the shape {node['shape']}")
+        saved = torch.empty(node["shape"], dtype=dtype)
+    elif array.dtype == np.uint8 and dtype is not torch.uint8:
+        saved = torch.from_numpy(array.copy()).view(dtype).reshape(node["shape"])
+    else:
+        saved = torch.from_numpy(np.array(array, order="K"))
+    if (
+        isinstance(live, torch.Tensor)
+        and live.is_leaf
+        and live.requires_grad == node["requires_grad"]
+        and (live.shape, live.dtype) == (saved.shape, dtype)
+        and not walk.is_used(live)
+    ):
+        with torch.no_grad():
+            live.copy_(saved)
+        return walk.claim(live, node)
+    saved = _placed(saved, node["device"])
+    if node["parameter"]:
+        saved = torch.nn.Parameter(saved, requires_grad=node["requires_grad"])
+    else:
+        saved.requires_grad_(node["requires_grad"])
+    return walk.claim(saved, node)
+
+
+def _placed(tensor: Any, device: str) -> Any:
+    """The tensor on its device; on the CPU where this machine has none of the kind."""
+    try:
+        return tensor.to(device)
+    except (RuntimeError, AssertionError):  # the latter by builds of torch without CUDA
+        return tensor
+
+
+def capture_torch_generator(walk: Any, value: Any, way: Way | None) -> Tree:
+    """The random stream of a torch.Generator."""
+    return Node("torch_generator", state=value.get_state().numpy(), device=str(value.device))
+
+
+def restore_torch_generator(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """Put a random stream into the live torch.Generator, or into a new one."""
+    torch = loaded_torch()
+    if torch is None:
+        raise walk.misfit(way, "a torch generator was saved here; import torch to load it")
+    if not isinstance(live, torch.Generator) or walk.is_used(live):
+        live = torch.Generator(node["device"])
+    live.set_state(torch.from_numpy(np.array(node["state"])))
+    return walk.claim(live, node)

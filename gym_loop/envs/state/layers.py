@@ -18,7 +18,7 @@ from gymnasium.vector import VectorWrapper
 from gymnasium.wrappers import PassiveEnvChecker
 
 from gym_loop.checkpoints.tree import capture, capture_attributes, restore_attributes
-from gym_loop.checkpoints.tree.tags import class_name
+from gym_loop.checkpoints.tree.classes import class_name
 from gym_loop.errors import StateError
 
 Tree = dict[str, Any]

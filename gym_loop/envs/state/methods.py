@@ -20,7 +20,7 @@ import gymnasium
 import numpy as np
 
 from gym_loop.checkpoints.tree import capture, restore
-from gym_loop.checkpoints.tree.tags import class_name
+from gym_loop.checkpoints.tree.classes import class_name
 from gym_loop.envs.state.layers import Tree, capture_layer, layers_of, no_data_in, restore_layer
 from gym_loop.errors import StateError
 

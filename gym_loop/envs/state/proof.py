@@ -27,6 +27,7 @@ from gym_loop.envs.state.methods import AttributesState
 from gym_loop.envs.state.replay import ReplayState
 from gym_loop.errors import EnvError, SpaceError, StateError
 from gym_loop.schema.former import explained_call, explained_reset
+from gym_loop.wire.values import Node
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
@@ -333,11 +334,12 @@ def _copy_of_data(tree: Any) -> Any:
         StateError: something else is in it.
     """
     if isinstance(tree, dict) and all(type(key) is str for key in tree):
-        return {key: _copy_of_data(item) for key, item in tree.items()}
-    if type(tree) is list:
-        return [_copy_of_data(item) for item in tree]
-    if isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind not in "OV":
+        copied = {key: _copy_of_data(item) for key, item in tree.items()}
+        return Node(tree.kind, copied) if isinstance(tree, Node) else copied
+    if type(tree) in (list, tuple):
+        return type(tree)([_copy_of_data(item) for item in tree])
+    if isinstance(tree, (np.ndarray, np.generic)) and not tree.dtype.hasobject:
         return tree.copy()
-    if tree is None or type(tree) in (bool, int, float, str, bytes):
+    if tree is None or type(tree) in (bool, int, float, complex, str, bytes):
         return tree
     raise StateError(f"a {type(tree).__name__} is no data; get_state() must return plain data")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gym_loop.wire import native as codec
 from gym_loop.wire.problems import Problem
-from gym_loop.wire.values import _TAGS, Malformed
+from gym_loop.wire.values import TAGS, Malformed
 from tests.serve.fuzz_inputs import mutated
 from tests.serve.live import frame
 
@@ -24,8 +24,8 @@ NODES = st.recursive(
     _ATOMS | _HEADS.map(lambda head: {"$a": head}),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
-        st.dictionaries(st.sampled_from([*_TAGS, "$a", "$x", "a", "env"]), inner, max_size=2),
-        st.builds(lambda tag, value: {tag: value}, st.sampled_from([*_TAGS, "$a"]), inner),
+        st.dictionaries(st.sampled_from([*TAGS, "$x", "a", "env"]), inner, max_size=2),
+        st.builds(lambda tag, value: {tag: value}, st.sampled_from([*TAGS, "$a"]), inner),
     ),
     max_leaves=10,
 )

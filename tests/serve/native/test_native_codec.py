@@ -58,7 +58,7 @@ def test_every_value_comes_back(fields: dict[str, Any], number: int, strict: boo
     for data in (message, bytearray(message), np.frombuffer(bytearray(message), np.uint8)):
         found, back = codec.read(data)
         assert found == number
-        assert same(little(fields), back)
+        assert same(fields if strict else little(fields), back)
 
 
 @settings(max_examples=100, deadline=None)
@@ -139,7 +139,7 @@ BAD_HEADERS = [
     b'{"a":{"$a":["<f4",[-1],0]}}', b'{"a":{"$a":["<f4",[1099511627776,1099511627776],0]}}',
     b'{"a":{"$a":["<f4",[4294967296,4294967296,0,4294967296],0]}}',
     b'{"a":{"$a":["<f4",2,0]}}', b'{"a":{"$a":["O",[1],0]}}', b'{"a":{"$a":["|O8",[1],0]}}',
-    b'{"a":{"$a":["<f16",[0],0]}}', b'{"a":{"$a":["float32",[0],0]}}', b'{"a":{"$a":[[],[0],0]}}',
+    b'{"a":{"$a":["float32",[0],0]}}', b'{"a":{"$a":[[],[0],0]}}',
     b'{"a":{"$a":["<U999999999",[0],0]}}', b'{"a":{"$a":["|u1",[1],0,"X"]}}',
     b'{"a":{"$a":["|u1",[true],0]}}', b'{"a":{"$b":[99,0]}}', b'{"a":{"$b":[-1,0]}}',
     b'{"a":{"$d":[1]}}', b'{"a":{"$d":[[[],1]]}}', b'{"a":{"$f":"much"}}', b'{"a":{"$f":1}}',

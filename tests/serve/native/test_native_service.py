@@ -13,6 +13,7 @@ import pytest
 from gym_loop.envs.remote.native_env import NativeVectorEnv
 from gym_loop.errors import BridgeConnectionError, BridgeProtocolError, EnvParametersError
 from gym_loop.wire import native as codec
+from gym_loop.wire.values import Node
 from tests.serve import bad_envs
 from tests.serve.live import WebSocketClient
 from tests.serve.native.native_serving import Raw, Refused, native
@@ -266,10 +267,14 @@ def test_wrong_states(raw: Raw, state: Any) -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        {"__objects__": [], "shape": [60_000_000]},
-        {"__columns__": 60_000_000, "items": {"kind": "none"}},
-        {"__columns__": 60_000_000, "items": {"kind": "array", "data": np.zeros((60_000_000, 0))}},
-        {"__seed_sequence__": 1, "spawn_key": [], "pool_size": 60_000_000, "spawned": 0},
+        Node("objects", items=[], shape=[60_000_000]),
+        Node("columns", count=60_000_000, items={"kind": "none"}),
+        Node(
+            "columns",
+            count=60_000_000,
+            items={"kind": "array", "data": np.zeros((60_000_000, 0))},
+        ),
+        Node("seed_sequence", entropy=1, spawn_key=[], pool_size=60_000_000, spawned=0),
     ],
 )
 def test_a_state_that_states_more_than_it_holds(raw: Raw, forged: Any) -> None:

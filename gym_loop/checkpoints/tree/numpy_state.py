@@ -1,19 +1,141 @@
-"""Random streams as data, and back: NumPy's, Python's, and those of Gymnasium's spaces."""
+"""Arrays, and the random streams of NumPy, Python and Gymnasium's spaces, as data and back."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gym_loop.checkpoints.tree.tags import HIDDEN, Tree, Way
+from gym_loop.checkpoints.tree.classes import HIDDEN, Tree, Way, keys_of
+from gym_loop.wire.dtypes import check_bools, count_of, dtype_name, dtype_of, is_plain
+from gym_loop.wire.values import Node
 
 MOST_SPAWNED = 100_000  # children that are spawned one by one, to bring a live seed up to date
 LARGEST_POOL = 1024  # words; NumPy's own default is 4, and mixing takes the square of it
+_LARGEST_VIEW = 64  # times the memory that it looks into; windows that overlap are larger than it
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+# -- arrays --------------------------------------------------------------------------------------
+
+
+def capture_array(walk: Any, value: np.ndarray[Any, Any], way: Way | None) -> Tree:
+    """An array; one that looks into another one, which is in the tree already, says so."""
+    dtype = value.dtype
+    if dtype.kind == "O":
+        items = walk.items(value.ravel(), (way, "items", HIDDEN))
+        return Node("objects", items=items, shape=list(value.shape))
+    if dtype.kind == "V" and (dtype.names is None or dtype.hasobject):
+        raise walk.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
+    if value.size and value.flags.writeable:
+        owner: Any = value if value.base is None else value.base
+        holder = walk.holders.get(id(owner))
+        if holder is not None and holder is not value and id(holder) in walk.seen:
+            view = _view(walk, value, holder)
+            if view is not None:
+                return view
+        whole = value.flags.c_contiguous or (value.flags.forc and dtype.kind != "V")
+        if whole and (holder is None or holder.nbytes < value.nbytes):
+            walk.holders[id(owner)] = value
+    if dtype.kind == "V":  # what lies between the fields is copied too
+        return np.frombuffer(value.tobytes(), dtype).reshape(value.shape)
+    return np.array(value, order="K") if walk.copy else np.asarray(value)
+
+
+def _view(walk: Any, value: np.ndarray[Any, Any], holder: np.ndarray[Any, Any]) -> Tree | None:
+    start = holder.__array_interface__["data"][0]
+    offset = value.__array_interface__["data"][0] - start
+    try:
+        _view_of(holder, value.dtype, value.shape, offset, value.strides)
+    except ValueError:
+        return None
+    return Node(
+        "view",
+        of=keys_of(walk.seen[id(holder)][0]),
+        dtype=dtype_name(value.dtype),
+        shape=list(value.shape),
+        offset=offset,
+        strides=list(value.strides),
+    )
+
+
+def _view_of(
+    holder: np.ndarray[Any, Any],
+    dtype: np.dtype[Any],
+    shape: Sequence[int],
+    offset: int,
+    strides: Sequence[int],
+) -> np.ndarray[Any, Any]:
+    """An array in the memory of another one; NumPy checks that it stays inside.
+
+    Raises:
+        ValueError: it would not, or it would show the same memory too often.
+    """
+    memory: Any = holder if holder.flags.c_contiguous else holder.T
+    if not is_plain(dtype) or memory.dtype.hasobject or offset < 0:
+        raise ValueError("no view of this kind can be")
+    if count_of(list(shape)) * dtype.itemsize > _LARGEST_VIEW * holder.nbytes:
+        raise ValueError(f"a view of shape {list(shape)} is too large for the memory behind it")
+    view: np.ndarray[Any, Any] = np.ndarray(tuple(shape), dtype, memory, offset, tuple(strides))
+    if memory.dtype.kind != "b":
+        check_bools(view)
+    return view
+
+
+def restore_array(walk: Any, live: Any, node: np.ndarray[Any, Any], way: Way | None) -> Any:
+    """Fill the live array, or make a new one where it does not fit."""
+    if (
+        isinstance(live, np.ndarray)
+        and (live.shape, live.dtype) == (node.shape, node.dtype)
+        and live.flags.writeable
+        and not walk.is_used(live)
+        and not walk.is_used(live.base)  # it was no view when it was saved
+    ):
+        live[...] = node
+        if live.base is not None:
+            walk.overlaid.append((way, live, node))
+    else:
+        live = np.array(node, order="K")
+    return walk.claim(live, node)
+
+
+def restore_view(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """An array that looks into another one."""
+    holder, dtype = walk.at(node["of"], way), dtype_of(node["dtype"])
+    view = _view_of(holder, dtype, node["shape"], node["offset"], node["strides"])
+    if (
+        type(live) is np.ndarray
+        and live.dtype == dtype
+        and live.__array_interface__ == view.__array_interface__
+        and not walk.is_used(live)
+    ):
+        view = live
+    return walk.claim(view, node)
+
+
+def restore_objects(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
+    """An array of objects, made only if as many were saved as its shape has places."""
+    shape, items = node["shape"], node["items"]
+    count, there = count_of(shape), walk.count(items, way)
+    if there != count:
+        raise walk.misfit(way, f"{there:,} values were saved for {count:,} places")
+    shape = tuple(shape)
+    if (
+        not isinstance(live, np.ndarray)
+        or (live.shape, live.dtype) != (shape, np.dtype(object))
+        or walk.is_used(live)
+    ):
+        live = np.empty(shape, object)
+    walk.claim(live, node)
+    values = walk.items(live.ravel(), items, way)
+    for index, value in zip(np.ndindex(shape), values, strict=True):
+        live[index] = value
+    return live
+
+
+# -- random streams ------------------------------------------------------------------------------
 
 
 def capture_generator(walk: Any, value: np.random.Generator, way: Way | None) -> Tree:
@@ -22,7 +144,7 @@ def capture_generator(walk: Any, value: np.random.Generator, way: Way | None) ->
     state = bits.state
     if state["bit_generator"] not in _BIT_GENERATORS:
         raise walk.refuse(value, way)
-    tree = {"__generator__": walk.tree(state, (way, "__generator__", HIDDEN))}
+    tree = Node("generator", state=walk.tree(state, (way, "state", HIDDEN)))
     if isinstance(bits.seed_seq, np.random.SeedSequence):
         tree["seed"] = capture_seed_sequence(walk, bits.seed_seq, way)
     return tree
@@ -30,7 +152,7 @@ def capture_generator(walk: Any, value: np.random.Generator, way: Way | None) ->
 
 def restore_generator(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """Put a stream into the live generator, or into a new one of the same kind."""
-    saved = walk.value(None, node["__generator__"], way)
+    saved = walk.value(None, node["state"], way)
     name, seed = saved["bit_generator"], node.get("seed")
     if name not in _BIT_GENERATORS:
         raise walk.misfit(way, f"{name} is no random number generator of NumPy")
@@ -62,12 +184,13 @@ def check_position(state: dict[str, Any]) -> None:
 def capture_seed_sequence(walk: Any, value: np.random.SeedSequence, way: Way | None) -> Tree:
     """A seed, and how many children were made from it."""
     entropy: Any = value.entropy
-    return {
-        "__seed_sequence__": entropy if type(entropy) is int else np.asarray(entropy).tolist(),
-        "spawn_key": [int(key) for key in value.spawn_key],
-        "pool_size": value.pool_size,
-        "spawned": value.n_children_spawned,
-    }
+    return Node(
+        "seed_sequence",
+        entropy=entropy if type(entropy) is int else np.asarray(entropy).tolist(),
+        spawn_key=[int(key) for key in value.spawn_key],
+        pool_size=value.pool_size,
+        spawned=value.n_children_spawned,
+    )
 
 
 def restore_seed_sequence(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
@@ -82,7 +205,7 @@ def restore_seed_sequence(walk: Any, live: Any, node: Tree, way: Way | None) -> 
     if type(node["pool_size"]) is not int or node["pool_size"] > LARGEST_POOL:
         raise walk.misfit(way, f"a seed has no pool of {node['pool_size']!r:.40} words")
     sequence = np.random.SeedSequence(
-        node["__seed_sequence__"],
+        node["entropy"],
         spawn_key=tuple(node["spawn_key"]),
         pool_size=node["pool_size"],
         n_children_spawned=node["spawned"],
@@ -94,7 +217,7 @@ def _same_seed(sequence: Any, saved: Tree) -> bool:
     if not isinstance(sequence, np.random.SeedSequence):
         return False
     seed = [np.asarray(sequence.entropy).tolist(), [*sequence.spawn_key]]
-    return seed == [saved["__seed_sequence__"], saved["spawn_key"]]
+    return seed == [saved["entropy"], saved["spawn_key"]]
 
 
 def _spawn_as_often(sequence: Any, saved: Tree) -> bool:
@@ -114,12 +237,12 @@ def _spawn_as_often(sequence: Any, saved: Tree) -> bool:
 def capture_random_state(walk: Any, value: np.random.RandomState, way: Way | None) -> Tree:
     """NumPy's older generator."""
     state = value.get_state(legacy=False)
-    return {"__random_state__": walk.tree(state, (way, "__random_state__", HIDDEN))}
+    return Node("random_state", state=walk.tree(state, (way, "state", HIDDEN)))
 
 
 def restore_random_state(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """Put a stream into the live RandomState, or into a new one."""
-    saved = walk.value(None, node["__random_state__"], way)
+    saved = walk.value(None, node["state"], way)
     if not isinstance(live, np.random.RandomState) or walk.is_used(live):
         live = np.random.RandomState(0)
     check_position(saved)
@@ -130,7 +253,7 @@ def restore_random_state(walk: Any, live: Any, node: Tree, way: Way | None) -> A
 def capture_random(walk: Any, value: random.Random, way: Way | None) -> Tree:
     """Python's generator: 624 words and a position."""
     _, words, gauss = value.getstate()
-    return {"__random__": np.array(words, np.uint32), "gauss": gauss}
+    return Node("random", words=np.array(words, np.uint32), gauss=gauss)
 
 
 def restore_random(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
@@ -140,7 +263,7 @@ def restore_random(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     gauss = node["gauss"]
     if gauss is not None and type(gauss) is not float:
         raise walk.misfit(way, f"a random stream has no number {gauss!r:.40} left over")
-    live.setstate((3, tuple(node["__random__"].tolist()), gauss))
+    live.setstate((3, tuple(node["words"].tolist()), gauss))
     return walk.claim(live, node)
 
 
@@ -161,26 +284,25 @@ def spaces_within(space: Any) -> Iterator[Any]:
 
 def capture_space(walk: Any, value: Any, way: Way | None) -> Tree:
     """The random streams of a space; a space that never sampled has none."""
-    below = (way, "__space__", HIDDEN)
-    return {
-        "__space__": [
-            walk.tree(space._np_random, (below, index))
-            for index, space in enumerate(spaces_within(value))
-        ]
-    }
+    below = (way, "streams", HIDDEN)
+    streams = [
+        walk.tree(space._np_random, (below, index))
+        for index, space in enumerate(spaces_within(value))
+    ]
+    return Node("space", streams=streams)
 
 
 def restore_space(walk: Any, live: Any, node: Tree, way: Way | None) -> Any:
     """Put the random streams back into the live space."""
     spaces = list(spaces_within(live)) if hasattr(live, "_np_random") else []
-    streams = node["__space__"]
+    streams = node["streams"]
     if len(spaces) != len(streams):
         now = "nothing" if live is None else str(live)
         raise walk.misfit(way, f"a space of {len(streams)} parts was saved, but {now} is here now")
     walk.claim(live, node)
     for space, stream in zip(spaces, streams, strict=True):
         old = space._np_random
-        seed = stream.get("seed") if old is not None and type(stream) is dict else None
+        seed = stream.get("seed") if old is not None and type(stream) is Node else None
         if seed is not None and not _same_seed(old.bit_generator.seed_seq, seed):
             old = None  # its seed cannot be changed
         space._np_random = walk.value(old, stream, way)

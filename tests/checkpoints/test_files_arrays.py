@@ -13,7 +13,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_loop.checkpoints import array_file
+from gym_loop.checkpoints import files
 
 BASE = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
 ARRAYS: dict[str, Any] = {
@@ -39,7 +39,7 @@ FOREIGN: dict[str, Any] = {
 
 def write(path: Path, arrays: dict[str, Any]) -> tuple[int, str]:
     with path.open("wb", buffering=0) as file:
-        return array_file.write_arrays(file, arrays)
+        return files.write_arrays(file, arrays)
 
 
 def test_every_kind_of_memory_is_written_and_read(tmp_path: Path) -> None:
@@ -47,8 +47,7 @@ def test_every_kind_of_memory_is_written_and_read(tmp_path: Path) -> None:
     size, crc = write(path, ARRAYS | FOREIGN)
     data = path.read_bytes()
     assert (len(data), f"{zlib.crc32(data):08x}") == (size, crc)
-    assert array_file.as_bytes(ARRAYS | FOREIGN) == data
-    read = array_file.read_arrays(path, size, crc)
+    read = files.read_arrays(path, size, crc)
     for name, array in ARRAYS.items():
         assert read[name].dtype == array.dtype
         assert np.array_equal(read[name], array)
@@ -58,11 +57,15 @@ def test_every_kind_of_memory_is_written_and_read(tmp_path: Path) -> None:
 
 
 def test_chunks_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_file, "CHUNK", 7 * 8)
     path = tmp_path / "arrays.safetensors"
+    write(path, ARRAYS | FOREIGN)
+    at_once = path.read_bytes()
+    monkeypatch.setattr(files, "SMALL", 0)
+    write(path, ARRAYS | FOREIGN)
+    assert path.read_bytes() == at_once
+    monkeypatch.setattr(files, "CHUNK", 7 * 8)
     size, crc = write(path, ARRAYS)
-    assert array_file.as_bytes(ARRAYS) == path.read_bytes()
-    read = array_file.read_arrays(path, size, crc)
+    read = files.read_arrays(path, size, crc)
     assert all(np.array_equal(read[name], array) for name, array in ARRAYS.items())
 
 
@@ -81,13 +84,13 @@ def test_we_read_the_librarys_file(tmp_path: Path) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in ARRAYS.items() if array.ndim}
     safetensors.numpy.save_file(arrays, path, metadata={"made": "elsewhere"})
     data = path.read_bytes()
-    read = array_file.read_arrays(path, len(data), f"{zlib.crc32(data):08x}")
+    read = files.read_arrays(path, len(data), f"{zlib.crc32(data):08x}")
     assert all(np.array_equal(read[name], array) for name, array in arrays.items())
 
 
 def test_no_array_at_all(tmp_path: Path) -> None:
     path = tmp_path / "arrays.safetensors"
-    assert array_file.read_arrays(path, *write(path, {})) == {}
+    assert files.read_arrays(path, *write(path, {})) == {}
     assert safetensors.numpy.load_file(path) == {}
 
 
@@ -100,7 +103,7 @@ def test_large_arrays_are_not_copied(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     assert peak < 40 << 20  # a few chunks
     tracemalloc.reset_peak()
-    array_file.read_arrays(tmp_path / "a", size, crc)
+    files.read_arrays(tmp_path / "a", size, crc)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < size + (16 << 20)
@@ -145,7 +148,7 @@ def test_forged_files_are_value_errors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "arrays.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"\w"):
-        array_file.read_arrays(path, len(content), f"{zlib.crc32(content):08x}")
+        files.read_arrays(path, len(content), f"{zlib.crc32(content):08x}")
 
 
 @given(st.data())
@@ -160,4 +163,4 @@ def test_any_changed_byte_is_found(
     content[position] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"\w"):
-        array_file.read_arrays(path, size, crc)
+        files.read_arrays(path, size, crc)
