@@ -42,6 +42,7 @@ class HttpClient(Connection):
         self._write = needed("orjson").dumps
         self._root = f"{address.path}/v1/envs/"
         self._http: http.client.HTTPConnection | None = None
+        self._parts: list[bytes] = []  # of the request
         self._deadline = 0.0
 
     def make(self, env_id: str, seed: int | None) -> str:
@@ -119,7 +120,9 @@ class HttpClient(Connection):
         if http is None or http.sock is None or _has_news(http.sock):
             http = self._connect()
         http.sock.settimeout(self.timeout)
+        self._parts.clear()
         http.request(method, path, body, {**_JSON, **self.headers})
+        http.sock.sendall(b"".join(self._parts))
         response = http.getresponse()
         pieces: list[bytes] = []
         size = 0
@@ -145,6 +148,8 @@ class HttpClient(Connection):
             made.close()
             raise self.unreachable(error) from None
         made.response_class = self._response  # type: ignore[assignment]
+        # Head and body together: sent one after the other, they wake the server twice.
+        made.send = self._parts.append  # type: ignore[assignment, method-assign]
         self._http, self.was_open = made, True
         return made
 
