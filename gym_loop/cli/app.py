@@ -105,6 +105,14 @@ def create_default(
             show_default=False,
         ),
     ] = None,
+    zoo: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of rl-baselines3-zoo, such as ppo.yml, whose section for --env to take.",
+            show_default=False,
+        ),
+    ] = None,
     list_presets: Annotated[
         bool,
         typer.Option(
@@ -123,13 +131,21 @@ def create_default(
       gym-loop create-default -c run.yaml --preset ppo/CartPole-v1
       gym-loop create-default -c mine.yaml -a "~/my_agent.py:MyAgent" -e CartPole-v1
       gym-loop create-default -c own.yaml -e MyEnv-v0 --import my_envs.py
+      gym-loop create-default -c run.yaml --zoo ppo.yml -e CartPole-v1
     """
     from gym_loop.config.json_schema import SCHEMA_LINE, write_schema
     from gym_loop.config.presets import preset_run_file
     from gym_loop.config.run_file import default_config
     from gym_loop.schema.files import write_new
 
-    if preset is None:
+    if zoo is not None:
+        from gym_loop.config.zoo import zoo_run_file
+
+        others = {"--loop": loop, "--preset": preset}
+        text, left_out = zoo_run_file(zoo, env, agent, import_ or (), others)
+        if left_out:
+            say("\n".join(f"not carried over: {note}" for note in left_out), err=True)
+    elif preset is None:
         text = default_config(agent, loop, env, imports=import_ or ()).to_yaml(comments=True)
     else:
         others = {"--agent": agent, "--loop": loop, "--env": env, "--import": import_}
