@@ -280,7 +280,7 @@ def test_the_command(workdir: Path, gym_loop_command: Callable) -> None:
     assert outcome.out == "wrote run.yaml; next: gym-loop train -c run.yaml\n"
     assert "not carried over: use_sde: True" in outcome.err
     text = (workdir / "run.yaml").read_text()
-    assert text.startswith("# From rl-baselines3-zoo, ppo.yml, Pendulum-v0, for Pendulum-v1.\n")
+    assert "# From rl-baselines3-zoo, ppo.yml, Pendulum-v0, for Pendulum-v1.\n" in text
     short = ("--set", "loop.parameters.max_steps=100", "--set", "agent.parameters.n_steps=50")
     assert gym_loop_command("train", "-c", "run.yaml", *short).status == 0
     renamed = ("create-default", "-c", "a.yaml", "--zoo", "tuned.yml", "-e", "CartPole-v1")
