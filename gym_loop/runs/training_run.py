@@ -36,7 +36,7 @@ from gym_loop.runs.metrics import Metrics
 if TYPE_CHECKING:
     from gym_loop.checkpoints.store import Checkpoint, CheckpointStore
     from gym_loop.runs.directory import RunDirectory
-    from gym_loop.runs.fresh_agent import FreshAgent
+    from gym_loop.runs.fitting import FreshAgent
     from gym_loop.runs.recording import VideoRecorder
     from gym_loop.runs.results import EvaluationResult
     from gym_loop.runs.stopwatch import Stopwatch

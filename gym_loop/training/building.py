@@ -21,7 +21,7 @@ from gym_loop.errors import (
     StateError,
 )
 from gym_loop.runs.directory import directories
-from gym_loop.runs.fresh_agent import fresh_agent
+from gym_loop.runs.fitting import fresh_agent
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.class_strings import import_summary
 from gym_loop.schema.former import explained

@@ -16,7 +16,7 @@ from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import SeedsFailedError, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
-from gym_loop.runs.fresh_agent import NOT_HELD
+from gym_loop.runs.fitting import NOT_HELD
 from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.results import EvaluationResult, TrainingResult, write_evaluation
 from gym_loop.runs.signals import stop_signals

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gym_loop.checkpoints.tree import capture, capture_attributes, restore, restore_attributes
+from gym_loop.checkpoints.tree import (
+    capture,
+    capture_attributes,
+    capture_with_inventory,
+    restore,
+    restore_attributes,
+)
 from gym_loop.errors import StateError
 from gym_loop.wire.values import Node
 from tests.checkpoints.state_things import Colour, Mode, Part, Point, Record, Thing, plain
@@ -163,3 +169,10 @@ def test_a_state_with_the_default_one_inside_is_not_captured_twice() -> None:
     assert live.table[1, 2].tolist() == [5, 5, 5]
     assert live.again is live.table[1, 2]
     assert live.rng.random() == saved.rng.random()
+
+
+def test_what_is_to_be_written_is_not_copied() -> None:
+    table = np.zeros(3)
+    tree, found = capture_with_inventory({"table": table}, object, path="agent")
+    assert tree["table"] is table
+    assert not found.fills

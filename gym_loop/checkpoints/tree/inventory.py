@@ -65,6 +65,8 @@ class Inventory(NamedTuple):
 def capture_with_inventory(state: Any, *owners: type, path: str) -> tuple[Tree, Inventory]:
     """Turn what a ``state_dict()`` returned into plain data, and say what that relies on.
 
+    Nothing is copied: the data are to be written, or looked at, before the object goes on.
+
     Args:
         state: of ``capture_attributes``, or anything that can be captured.
         owners: class of the object whose state it is, and others whose modules are looked into.
@@ -75,7 +77,7 @@ def capture_with_inventory(state: Any, *owners: type, path: str) -> tuple[Tree, 
     """
     if isinstance(state, SavedAttributes) and state.walk is not None:
         return Node("attributes", state), _inventory(state.walk, owners, True)
-    walk = _Capture(True, path)
+    walk = _Capture(False, path)
     tree = _guarded(path, lambda: walk.tree(state, None))
     return tree, _inventory(walk, owners, False)
 
@@ -124,7 +126,7 @@ def held_by(code: Any, walk: Any = None, owners: tuple[type, ...] = ()) -> list[
         walk: of the state that it stands in: what is in there is left out; None for none.
         owners: classes whose instances are left out.
     """
-    walk = walk or _Capture(True, "")
+    walk = walk or _Capture(False, "")
     spaces: Any = getattr(sys.modules.get("gymnasium"), "Space", ())
     trees, functions, todo = [], {id(code)}, _contents(code)
     for value in todo:
