@@ -10,7 +10,9 @@ from gym_loop.cli.options import say
 
 
 def schema(
-    file: Annotated[str, typer.Argument(metavar="[run|sweep]", help="Which kind of file.")] = "run",
+    file: Annotated[
+        str, typer.Argument(metavar="[run|sweep|serve]", help="Which kind of file.")
+    ] = "run",
 ) -> None:
     """Print a JSON Schema, by which an editor completes and checks run files.
 
@@ -28,7 +30,11 @@ def schema(
         from gym_loop.sweeps.sweep_file import SweepFile
 
         found = model_schema(SweepFile, "A sweep file of gym-loop")
+    elif file == "serve":
+        from gym_loop.serve.settings import ServeSettings
+
+        found = model_schema(ServeSettings, "A file of options of gym-loop serve")
     else:
-        kinds = ("run", "sweep")
+        kinds = ("run", "sweep", "serve")
         raise UsageError(f"{file!r} is none of {', '.join(kinds)}{did_you_mean(file, kinds)}")
     say(json.dumps(found, indent=1))

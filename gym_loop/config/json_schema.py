@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import PydanticOmit
 
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.config.sections import RunFile
@@ -30,6 +31,10 @@ class _Plain(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def callable_schema(self, schema: Any) -> Any:
+        """No file can hold a function."""
+        raise PydanticOmit
 
 
 def built_in_classes() -> dict[str, list[type[Any]]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval
-from pydantic import model_validator
 
 from gym_loop.checkpoints.seeding import MAX_SEED
-from gym_loop.schema.parameters import Field, Parameters, PositiveInt
-from gym_loop.schema.validation import Wording, fields_of
+from gym_loop.schema.parameters import Field, PositiveInt, Section
+from gym_loop.schema.validation import Wording
 
 DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
@@ -21,24 +20,6 @@ RunSeed = Annotated[
 ]
 _FORM = "package.module:Class or path/to/file.py:Class."
 _PARAMETERS = "Its parameters; those that are left out have their defaults."
-
-
-class Section(Parameters):
-    """A mapping in a run file; keys that say nothing are as good as left out."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nothing(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        fields = fields_of(cls)
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in fields
-            or value not in ([], {}, None)
-            or not isinstance(fields[name].default, (list, dict, Section))
-        }
 
 
 class WrapperSection(Section):

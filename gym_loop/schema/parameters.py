@@ -41,6 +41,7 @@ __all__ = [
     "Parameters",
     "PositiveFloat",
     "PositiveInt",
+    "Section",
     "check_parameters",
     "documentation",
 ]
@@ -92,6 +93,24 @@ class Parameters(BaseModel):
         return {
             name: _without_loss(value, known[name]) if name in known else value
             for name, value in values.items()
+        }
+
+
+class Section(Parameters):
+    """A mapping in a file; mappings and lists that are empty, or null, are as good as left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        fields = fields_of(cls)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in fields
+            or value not in ([], {}, None)
+            or not isinstance(fields[name].default, (list, dict, Section))
         }
 
 

@@ -51,7 +51,11 @@ class Reader:
         if made is None or problems:
             for way in problems:
                 data = _without(data, way)
-            made, _ = read(model, data)
+            made, others = read(model, data)
+            for way in others.keys() - problems.keys():
+                # What comes of a value that was left out is no mistake of the user's.
+                if not any(one[:-1] == way[:-1] for one in problems):
+                    self.find(way, others[way])
         return made or model()
 
     def find(self, way: Way, problem: str) -> None:

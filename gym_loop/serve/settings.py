@@ -14,7 +14,7 @@ from annotated_types import Interval
 from pydantic import AfterValidator
 
 from gym_loop.envs.remote.addresses import is_loopback
-from gym_loop.errors import ConfigError, Finding, UsageError
+from gym_loop.errors import Finding, UsageError
 from gym_loop.schema.class_strings import absolute_files
 from gym_loop.schema.files import expanded
 from gym_loop.schema.parameters import (
@@ -23,9 +23,9 @@ from gym_loop.schema.parameters import (
     Parameters,
     PositiveFloat,
     PositiveInt,
-    read,
 )
-from gym_loop.schema.validation import fields_of, words_of
+from gym_loop.schema.reading import Reader
+from gym_loop.schema.validation import Way, fields_of, words_of
 from gym_loop.schema.yaml_file import Document, read_yaml_file
 
 _LOG = logging.getLogger("gym_loop.serve")
@@ -169,39 +169,49 @@ def load_settings(
     """
     path = None if file is None else expanded(file)
     document = Document(None) if path is None else read_yaml_file(path)
-    given = {_name(name): value for name, value in (overrides or {}).items() if value is not None}
-    keys: dict[str, Any] = {}  # by option: the key as the file writes it
-    findings: list[Finding] = []
-
-    def find(name: str, problem: str) -> None:
-        if name in given:
-            findings.append(Finding("", problem, f"--{name.replace('_', '-')}"))
-        else:
-            key = keys.get(name, name)
-            line = document.line((key,))
-            findings.append(Finding(str(key), problem, document.source, line))
-
-    data = {} if document.data is None else document.data
-    if not isinstance(data, dict):
-        find("", "a mapping of options belongs here, such as port: 5000")
-        data = {}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        name = _name(key)
-        if name in keys:
-            find(str(key), f"says the same option as {keys[name]}; keep one")
-            continue
-        keys[name] = key
-        folder = [path.resolve().parent] if path else []
-        values[name] = absolute_files(value, folder) if _is_code(cls, name) else value
-    values.update(given)
-    values = {name: _as_list(cls, name, value) for name, value in values.items()}
-    made, problems = read(cls, values)
-    for way, problem in problems.items():
-        find(str(way[0]), problem)
-    if made is None or findings:
-        raise ConfigError(sorted(findings, key=lambda one: one.line or 0))
+    reader = _SettingsReader(document, cls, [path.resolve().parent] if path else [])
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            reader.override(_name(name), value)
+    made = reader.read(cls)
+    reader.finish()
     return made
+
+
+class _SettingsReader(Reader):
+    """Reads options whose names the file may also write with hyphens."""
+
+    def __init__(self, document: Document, cls: type[Parameters], search: list[Path]) -> None:
+        super().__init__(document)
+        self.cls = cls
+        self.keys: dict[str, str] = {}  # by option: the key as the file writes it
+        if not isinstance(document.data, dict):
+            return
+        values: dict[Any, Any] = {}
+        for key, value in document.data.items():
+            name = _name(key)
+            if name in values:
+                self.find((key,), f"says the same option as {self.keys[name]}; keep one")
+                continue
+            self.keys[name] = key
+            found = absolute_files(value, search) if _is_code(cls, name) else value
+            values[name] = _as_list(cls, name, found)
+        document.data = values
+
+    def override(self, name: str, value: Any) -> None:
+        """Put the value of a command-line option over the file's."""
+        if isinstance(self.document.data, dict) or self.document.data is None:
+            data = self.document.data = self.document.data or {}
+            data[name] = _as_list(self.cls, name, value)
+            self.overridden.append(name)
+
+    def find(self, way: Way, problem: str) -> None:
+        """Note what is wrong, by the name of the option."""
+        name = str(way[0]) if way else ""
+        if name in self.overridden:
+            self.findings.append(Finding("", problem, f"--{name.replace('_', '-')}"))
+        else:
+            super().find((self.keys.get(name, name), *way[1:]) if way else (), problem)
 
 
 def _name(key: Any) -> str:

@@ -18,7 +18,7 @@ from gym_loop.config.sections import RunSeed
 from gym_loop.errors import ConfigError
 from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.files import expanded
-from gym_loop.schema.parameters import Field, Parameters
+from gym_loop.schema.parameters import Field, Parameters, Section
 from gym_loop.schema.reading import Reader
 from gym_loop.schema.validation import Wording
 from gym_loop.schema.yaml_file import canonical, read_yaml_file
@@ -54,7 +54,7 @@ class Resources(Parameters):
     )
 
 
-class SweepFile(Parameters):
+class SweepFile(Section):
     """A sweep file."""
 
     parameters: dict[Any, Any] = Field(

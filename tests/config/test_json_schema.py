@@ -59,6 +59,21 @@ def test_the_command_prints_it(gym_loop_command: Callable) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("sweep", {"parameters": {"a.b": [1]}, "scheduler": "asha"}, {"mode": "most"}),
+        ("serve", {"port": 5000, "env": ["A-*"], "make": "a:b"}, {"idle_lease": 0}),
+    ],
+)
+def test_other_files(
+    kind: str, good: dict[str, Any], bad: dict[str, Any], gym_loop_command: Callable
+) -> None:
+    validator = jsonschema.Draft7Validator(json.loads(gym_loop_command("schema", kind).out))
+    assert list(validator.iter_errors(good)) == []
+    assert len(list(validator.iter_errors(bad))) == 1
+
+
+@pytest.mark.parametrize(
     "command", [("create-default", "-c", "run.yaml"), ("new", "agent", "run.py")]
 )
 def test_it_is_written_beside_a_run_file(
