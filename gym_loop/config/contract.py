@@ -27,7 +27,7 @@ def check_contract(cls: type[Any]) -> type[Any]:
     """Return the class of an agent or a loop if the runner can call it.
 
     Raises:
-        WrongClassError: with everything that it lacks or expects in vain.
+        WrongClassError: with everything that it lacks, or expects and is not given.
     """
     problems = _static(cls) or _defaults(cls)
     if issubclass(cls, BaseAgent):

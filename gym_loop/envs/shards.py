@@ -114,8 +114,8 @@ class ShardsEnv(SyncVectorEnv):  # type: ignore[misc]
         self._name = name
         streams = capture_global_streams()
         self._ray = _ray_that_runs()
-        room = int(self._ray.cluster_resources().get("CPU", 1))
-        count = min(n_envs, shards or max(1, room))
+        cores = int(self._ray.cluster_resources().get("CPU", 1))
+        count = min(n_envs, shards or max(1, cores))
         actor = self._ray.remote(num_cpus=0)(_Shard)
         at_once = autoreset_mode == AutoresetMode.SAME_STEP
         sizes = [n_envs // count + (index < n_envs % count) for index in range(count)]
