@@ -17,10 +17,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from gym_loop.envs.making import EnvSpec, load_creator
 from gym_loop.serve import openapi
 from gym_loop.serve.access import AccessChecks, RateLimit
-from gym_loop.serve.gymie import Gymie
+from gym_loop.serve.gymie import Gymie, process_step_of
 from gym_loop.serve.http_api import HttpApi
 from gym_loop.serve.instances import Instances
 from gym_loop.serve.native_api import NativeApi
@@ -47,8 +46,7 @@ def application(settings: ServeSettings, shut_down: Callable[[], None]) -> ASGIA
         ClassLoadError: an import of the settings, or a hook's module, cannot be loaded.
         EnvUnknownError: a hook's module has no such function.
     """
-    hook = settings.process_step
-    process_step = load_creator(EnvSpec(hook)) if isinstance(hook, str) else hook
+    process_step_of(settings.process_step)  # what is wrong with it is said before anything serves
     instances = Instances(settings)
     rate = RateLimit(settings.max_requests_per_second)
     websockets = WebSockets(rate, settings.max_requests_per_second)
@@ -78,7 +76,7 @@ def application(settings: ServeSettings, shut_down: Callable[[], None]) -> ASGIA
         instances.statistics.errors[HTTPStatus(refusal.status_code).phrase] += 1
 
     answers: dict[str, Answers] = {
-        GYMIE_PATH: Gymie(instances, process_step),
+        GYMIE_PATH: Gymie(instances, settings.process_step),
         NATIVE_PATH: NativeApi(instances, settings),
     }
     routes: list[BaseRoute] = [

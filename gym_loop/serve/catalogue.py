@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -50,12 +50,18 @@ class Catalogue:
         make: str | Callable[..., Any] | None = None,
         replace_old_versions: bool = True,
     ) -> None:
+        self._given = {"env": env, "imports": imports, "make": make}
         self._patterns = env
         self._replace = replace_old_versions
         self._replaced: set[tuple[str, str]] = set()
         for name in imports:
             load_module(name)
         self._make_hook = load_creator(EnvSpec(make)) if isinstance(make, str) else make
+
+    def __reduce__(self) -> Any:
+        """Another process imports and registers for itself."""
+        given = {**self._given, "replace_old_versions": self._replace}
+        return partial(Catalogue, **given), ()  # type: ignore[arg-type]
 
     @property
     def has_hook(self) -> bool:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gym_loop.envs.making import describe
+from gym_loop.envs.making import EnvSpec, describe, load_creator
 from gym_loop.serve.catalogue import Catalogue
 from gym_loop.serve.env_values import EnvValues
-from gym_loop.serve.instances import Instance, Instances
+from gym_loop.serve.instance import Instance
+from gym_loop.serve.instances import Instances
 from gym_loop.serve.websocket import Reply
 from gym_loop.wire import gymie as codec
 from gym_loop.wire.gymie import Params
@@ -43,15 +44,16 @@ class GymieInstance(Instance):
         env_id: str,
         catalogue: Catalogue,
         seed: int | None = None,
-        process_step: ProcessStep | None = None,
+        process_step: ProcessStep | str | None = None,
     ) -> None:
         super().__init__(instance_id, env_id, catalogue, seed)
-        self._process_step = process_step
+        self._hook = process_step
 
     def make(self) -> None:
         """Make the environment, and what its values are written with."""
         super().make()
         self.values = EnvValues(self, Style.LEGACY_NESTED)
+        self._process_step = process_step_of(self._hook)
 
     def answer_reset(self) -> bytes:
         """Begin an episode."""
@@ -89,6 +91,16 @@ class GymieInstance(Instance):
         return codec.write(self.values.described(self.action_space))
 
 
+def process_step_of(hook: ProcessStep | str | None) -> ProcessStep | None:
+    """The operator's function, by its class string or itself.
+
+    Raises:
+        ClassLoadError: its module cannot be loaded.
+        EnvUnknownError: its module has no such function.
+    """
+    return load_creator(EnvSpec(hook)) if isinstance(hook, str) else hook
+
+
 def _processed(hook: ProcessStep, step: Any) -> bytes:
     """What the operator's hook makes of a step; it may change every value's kind."""
     try:
@@ -115,7 +127,7 @@ class Gymie:
 
     binary = False
 
-    def __init__(self, instances: Instances, process_step: ProcessStep | None = None) -> None:
+    def __init__(self, instances: Instances, process_step: ProcessStep | str | None = None) -> None:
         self._instances = instances
         self._kind = partial(GymieInstance, process_step=process_step)
 

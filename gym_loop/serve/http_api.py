@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gym_loop.serve.env_values import EnvValues
-from gym_loop.serve.instances import Instance, Instances
+from gym_loop.serve.instance import Instance
+from gym_loop.serve.instances import Instances
 from gym_loop.serve.monitor import Monitor, monitor_directory, prepare_directory
 from gym_loop.serve.replies import (
     Endpoint,
@@ -44,13 +44,21 @@ _ID_DIGITS = 8
 class HttpInstance(Instance):
     """An environment as clients of gym-http-api see it; its methods run in its thread."""
 
+    SHARED = (*Instance.SHARED, "recording")
+    TOLD = (*Instance.TOLD, "action_info", "observation_info")
+
     values: EnvValues
+    action_info: Json  # the spaces' descriptions
+    observation_info: Json
     monitor: Monitor | None = None
+    recording = False
 
     def make(self) -> None:
         """Make the environment, and what its values are written with."""
         super().make()
         self.values = EnvValues(self, Style.LEGACY_FLAT)
+        self.action_info = self.values.described(self.action_space)
+        self.observation_info = self.values.described(self.observation_space)
 
     def answer_reset(self) -> bytes:
         """Begin an episode."""
@@ -102,16 +110,6 @@ class HttpInstance(Instance):
             member = False
         return codec.write({"member": member})
 
-    @cached_property
-    def action_info(self) -> Json:
-        """The action space's description."""
-        return self.values.described(self.action_space)
-
-    @cached_property
-    def observation_info(self) -> Json:
-        """The observation space's description."""
-        return self.values.described(self.observation_space)
-
     def start_monitor(self, settings: ServeSettings, parameters: Json) -> None:
         """Record the episodes from the next reset on.
 
@@ -134,14 +132,14 @@ class HttpInstance(Instance):
         self.check_open()
         prepare_directory(directory, force=force, resume=resume)
         self.monitor = Monitor(self.env, directory, self.env_id, every, _LOG.warning)
-        self.env = self.monitor
+        self.env, self.recording = self.monitor, True
         _LOG.info("instance %s (%s) is recorded in %s", self.instance_id, self.env_id, directory)
 
     def close_monitor(self) -> None:
         """Write what was recorded; without a monitor nothing happens."""
         if self.monitor is not None:
             self.monitor.finish()
-            self.env, self.monitor = self.monitor.env, None
+            self.env, self.monitor, self.recording = self.monitor.env, None, False
 
 
 class HttpApi:
@@ -233,7 +231,7 @@ class HttpApi:
     async def _close(self, request: Request) -> Response:
         await request.body()
         instance = self._instance(request)
-        if instance.monitor is not None:  # its files are complete when the client gets the answer
+        if instance.recording:  # its files are complete when the client gets the answer
             await instance.call(instance.close_monitor)
         self._instances.close(instance)
         return no_content()

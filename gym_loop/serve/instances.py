@@ -1,163 +1,29 @@
-"""The environments that a server holds, each in a thread of its own: make, look up, call, close."""
+"""The environments that a server holds: make, look up, close; and what it counts of them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import secrets
-import threading
 import time
 from array import array
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gym_loop.serve.catalogue import Catalogue
-from gym_loop.serve.served_env import ServedEnv
+from gym_loop.serve.instance import Call, Instance
 from gym_loop.serve.settings import ServeSettings
 from gym_loop.wire.json_values import short
-from gym_loop.wire.problems import EnvFailed, TooManyInstances, UnknownInstance, WrongSeed
+from gym_loop.wire.problems import TooManyInstances, UnknownInstance, WrongSeed
 
 _LOG = logging.getLogger("gym_loop.serve")
 CLOSING_TIME = 5.0  # seconds that all environments together have to close when the server ends
 LINGERING = 1.0  # seconds after which an environment that does not close takes room
 
-_I = TypeVar("_I", bound="Instance")
-Report = Callable[["_Call", Any, BaseException | None], None]
-
-
-class _Call(NamedTuple):
-    """One call, on its way through a thread."""
-
-    future: asyncio.Future[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    asked: float  # by `perf_counter`
-    is_use: bool  # by a client, not by somebody who looks on
-
-
-class EnvThread:
-    """A thread that calls functions one after the other; what they return comes to the event loop.
-
-    Python's threads cannot be ended: a function that hangs keeps its thread until the process ends.
-
-    Args:
-        report: called in the thread with each call, its result and its error.
-    """
-
-    def __init__(self, report: Report) -> None:
-        self.began: float | None = None  # when the call under way began, by `perf_counter`
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._report = report
-        threading.Thread(target=self._run, name="gym-loop environment", daemon=True).start()
-
-    def put(self, call: _Call) -> None:
-        """Have a function called after those before it."""
-        self._calls.put(call)
-
-    def end(self) -> None:
-        """End after the calls that were put."""
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            result: Any = None
-            error: BaseException | None = None
-            # A call that was given up is not made; one whose client has only gone is.
-            if call.future.cancelled() or not call.future.done():
-                self.began = perf_counter()
-                try:
-                    result = call.function(*call.args)
-                except BaseException as raised:  # noqa: BLE001 - raised where it is awaited
-                    error = raised
-                self.began = None
-            try:
-                self._report(call, result, error)
-            except RuntimeError:  # the event loop is closed: nobody waits any more
-                return
-            del call, result, error  # an idle thread must not keep the last result alive
-
-
-class Instance(ServedEnv):
-    """An environment that clients use by its id; each protocol has a class of its own.
-
-    All but what `call` is given is for the event loop's thread.
-    """
-
-    ID_DIGITS = 32  # hexadecimal ones
-
-    def __init__(
-        self, instance_id: str, env_id: str, catalogue: Catalogue, seed: int | None = None
-    ) -> None:
-        super().__init__(instance_id, env_id, catalogue, seed)
-        self.last_used = time.monotonic()
-        self.made = False
-        self.size = 1  # environments, copies counted
-        self._thread: EnvThread | None = None
-        self._under_way: deque[asyncio.Future[Any]] = deque()
-        self._stuck: EnvFailed | None = None  # after a call took too long, until it returns
-
-    def begin(self, report: Report) -> None:
-        """Start the thread; see `EnvThread` for the argument."""
-        self._thread = EnvThread(report)
-
-    def call(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """Call a function in the environment's thread, after those that were called before."""
-        return self._put(True, function, args)
-
-    def look(self, function: Callable[..., Any]) -> asyncio.Future[Any]:
-        """Call a function for somebody who only looks on: the lease runs on."""
-        return self._put(False, function, ())
-
-    def _put(
-        self, is_use: bool, function: Callable[..., Any], args: tuple[Any, ...]
-    ) -> asyncio.Future[Any]:
-        assert self._thread is not None
-        future = asyncio.get_running_loop().create_future()
-        if self._stuck is not None and function != self.close:
-            future.set_exception(self._stuck)
-            return future
-        self._under_way.append(future)
-        self._thread.put(_Call(future, function, args, perf_counter(), is_use))
-        return future
-
-    def returned(self, result: Any, error: BaseException | None) -> None:
-        """The call that was made first has returned."""
-        future = self._under_way.popleft()
-        if not self._under_way:
-            self._stuck = None
-        if future.done():  # nobody waits for it any more
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def give_up_after(self, seconds: float) -> None:
-        """Fail the calls of an environment that has not returned from one for so long."""
-        began = self._thread.began if self._thread is not None else None
-        if not self.made or began is None or perf_counter() - began < seconds:
-            return
-        self._stuck = EnvFailed(
-            f"environment {self.env_id} has not returned for {seconds:g} s (step_timeout); the"
-            " instance is of use again once it does"
-        )
-        for future in self._under_way:
-            if not future.done():
-                future.set_exception(self._stuck)
-
-    def is_idle_since(self, moment: float) -> bool:
-        """Whether nobody has used it since then, by `time.monotonic`, or waits for it now."""
-        waits = bool(self._under_way) and self._stuck is None
-        return self.last_used < moment and not waits
-
-    def end(self) -> None:
-        """End the thread after the calls that were put."""
-        if self._thread is not None:
-            self._thread.end()
+_I = TypeVar("_I", bound=Instance)
 
 
 class Instances:
@@ -208,10 +74,10 @@ class Instances:
         self._made += 1
         loop = asyncio.get_running_loop()
 
-        def report(call: _Call, result: Any, error: BaseException | None) -> None:
+        def report(call: Call, result: Any, error: BaseException | None) -> None:
             loop.call_soon_threadsafe(self._returned, instance, call, result, error)
 
-        instance.begin(report)
+        instance.begin(report, isolate=self._settings.isolate)
         try:
             await instance.call(instance.make)
         except BaseException:
@@ -313,7 +179,7 @@ class Instances:
         return new
 
     def _returned(
-        self, instance: Instance, call: _Call, result: Any, error: BaseException | None
+        self, instance: Instance, call: Call, result: Any, error: BaseException | None
     ) -> None:
         if call.is_use:
             instance.last_used = time.monotonic()

@@ -17,7 +17,7 @@ from gym_loop.envs.state.proof import Verdict, prove
 from gym_loop.envs.vector import make_vector_env, why_not_native
 from gym_loop.errors import GymLoopError, SpaceError, StateError
 from gym_loop.serve.catalogue import Catalogue, draw_into_memory
-from gym_loop.serve.instances import Instance
+from gym_loop.serve.instance import Instance
 from gym_loop.serve.native_actions import action_check
 from gym_loop.serve.native_requests import MODES, Fields, MakeRequest, NoState, WrongState
 from gym_loop.wire import native as codec
@@ -46,6 +46,10 @@ class NativeInstance(Instance):
         proofs: says how the state can be kept.
     """
 
+    TOLD = (*Instance.TOLD, "description")
+
+    description: Fields  # what a client is told of it
+
     def __init__(
         self,
         instance_id: str,
@@ -63,7 +67,7 @@ class NativeInstance(Instance):
         self._state: EnvState | None = None
         self._fresh = False  # never reset, and no state put into it
         self._steps = codec.Repeated()
-        self._encoder = JpegEncoder(longest=None)
+        self._frames = JpegEncoder(longest=None)
 
     def make(self) -> None:
         """Make the environment; see `make_requested` for what it raises."""
@@ -159,7 +163,7 @@ class NativeInstance(Instance):
 
     def _jpeg(self, frame: Any) -> bytes:
         try:
-            return self._encoder.encode(as_rgb(frame))
+            return self._frames.encode(as_rgb(frame))
         except ValueError as error:
             raise EnvFailed(f"{error}; ask for it without jpeg") from None
 
@@ -283,6 +287,9 @@ class Proofs:
         self._catalogue = catalogue
         self._verdicts: dict[str, Verdict] = {}
         self._lock = threading.Lock()  # a proof plays with the global random streams
+
+    def __reduce__(self) -> Any:
+        return Proofs, (self._catalogue,)  # another process plays with streams of its own
 
     def verdict(self, request: MakeRequest) -> Verdict:
         """The best method, and whether it is exact; this may take long.

@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute, Route
 
 from gym_loop.runs.results import to_json
 from gym_loop.serve.http_api import HttpApi
-from gym_loop.serve.instances import Instance, Instances
+from gym_loop.serve.instance import Instance
+from gym_loop.serve.instances import Instances
 from gym_loop.serve.replies import NO_STORE, Endpoint, json_reply
-from gym_loop.wire.pictures import JpegEncoder, as_rgb
-from gym_loop.wire.problems import EnvFailed, UnknownInstance
+from gym_loop.wire.problems import UnknownInstance
 
 SHARED = Path(__file__).with_name("static")
 PARTS = ("common.js", "style.css")  # of every page
@@ -142,7 +142,6 @@ class Camera:
         self.jpeg = b""
         self.shows = ""  # which state of the environment the picture is of
         self._instance = instance
-        self._encoder = JpegEncoder()
         self._drawn = 0.0  # when
         self._drawing: asyncio.Future[tuple[str, bytes] | None] | None = None
 
@@ -159,30 +158,15 @@ class Camera:
         idle = self._drawing is None or self._drawing.done()
         if idle and now - self._drawn >= interval and self._has_changed():
             self._drawn = now
-            self._drawing = self._instance.look(self._look)
+            self._drawing = self._instance.look(self._instance.picture)
         if self._drawing is not None:
             drawn = await asyncio.shield(self._drawing)  # others may wait for the same picture
             if drawn is not None:
                 self.shows, self.jpeg = drawn
 
-    def _look(self) -> tuple[str, bytes] | None:
-        """In the environment's thread: what the picture is of, and the picture."""
-        if not self._instance.reset_done:
-            return None
-        frame = self._instance.render()
-        if frame is None:
-            return None
-        try:
-            return self._state(), self._encoder.encode(as_rgb(frame))
-        except ValueError as error:
-            raise EnvFailed(f"environment {self._instance.env_id}: {error}") from None
-
-    def _state(self) -> str:
-        return f"{self._instance.resets}-{self._instance.steps}"
-
     def _has_changed(self) -> bool:
-        return self._instance.reset_done and self._state() != self.shows
+        return self._instance.reset_done and self._instance.state != self.shows
 
 
 def _draws(instance: Instance) -> bool:
-    return instance.size == 1 and getattr(instance.env, "render_mode", None) == "rgb_array"
+    return instance.size == 1 and instance.draws

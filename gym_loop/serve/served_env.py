@@ -42,6 +42,7 @@ class ServedEnv:
         self.env: Any = None
         self.observation_space: Any = None
         self.observation_bytes = 0  # of an observation in a reply, roughly
+        self.draws = False  # it gives frames
         self.action_space: Any = None
         self.steps = 0
         self.resets = 0
@@ -69,6 +70,7 @@ class ServedEnv:
         try:
             self.observation_space = self.env.observation_space
             self.action_space = self.env.action_space
+            self.draws = getattr(self.env, "render_mode", None) == "rgb_array"
         except BaseException as error:
             raise self.failure("action_space", error) from error
         try:

@@ -108,6 +108,11 @@ class ServeSettings(Parameters):
         description="Seconds after which a step, or another call of an environment, fails; 0 lets"
         " it take any time.",
     )
+    isolate: bool = Field(
+        default=False,
+        description="Run every environment in a process of its own, for those that may crash, hang"
+        " or hold the interpreter; they must be registered by ``imports`` or made by ``make``.",
+    )
     allowed_origins: tuple[str, ...] = Field(
         default=(),
         description="Web pages, such as ``https://example.org``, whose scripts may connect; ``*``"

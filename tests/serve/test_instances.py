@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from gym_loop.serve import instances as module
-from gym_loop.serve.instances import Instance, Instances, Latency
+from gym_loop.serve.instance import Instance
+from gym_loop.serve.instances import Instances, Latency
 from gym_loop.serve.settings import ServeSettings
 from gym_loop.wire.problems import (
     EnvFailed,
