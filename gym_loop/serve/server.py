@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("gym_loop.serve")
 BACKLOG = 2048  # connections that wait to be taken
 GRACE = 10  # s for the requests under way when the server ends
+_OTHER_FILES = 64  # that the server has open, or an environment
 _TICK = 0.1  # s between two looks at ``stop``
 
 
@@ -112,7 +114,7 @@ def run_application(
         server.should_exit = True
 
     with contextlib.closing(_listen(settings.host, settings.port)) as listener:
-        limits = Limits(settings.max_connections, settings.idle_lease)
+        limits = Limits(_most_connections(settings.max_connections), settings.idle_lease)
         server = Server(
             uvicorn.Config(
                 make(end),
@@ -133,6 +135,16 @@ def run_application(
             )
         )
         _run(_serve(server, listener, ready, stop))
+
+
+def _most_connections(wanted: int) -> int:
+    """As many as the process may have files open, and some for other files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(1, files - _OTHER_FILES)
+    if most >= wanted:
+        return wanted
+    _LOG.warning("at most %d connections (max_connections): only %d files may be open", most, files)
+    return most
 
 
 async def _serve(

@@ -75,11 +75,10 @@ class Connection:
         try:
             ending = await self._read(writing)
             self._replies.put_nowait(None)
-            if ending or not writing.done():
-                await writing
+            await writing
             if ending:
                 await self._close(*ENDING)
-        except (WebSocketDisconnect, OSError):
+        except WebSocketDisconnect:
             pass  # the client went
         finally:
             writing.cancel()
@@ -130,6 +129,8 @@ class Connection:
                 self._room.set()
         except Refusal as refusal:
             await self._close(refusal.code, refusal.reason.decode())
+        except (WebSocketDisconnect, OSError):
+            pass  # the client went
         finally:
             self._room.set()
 

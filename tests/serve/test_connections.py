@@ -1,6 +1,8 @@
 """How many connections there are, and how long a client may take for its part."""
 
 import json
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.serve import bad_envs, http_worlds
 from tests.serve.http_talk import Client, running
 from tests.serve.websocket_talk import Client as WebSocketClient
 from tests.serve.websocket_talk import frame, get, request
+from tests.signalling import begin
 from tests.waiting import wait_for
 
 
@@ -42,6 +45,27 @@ def test_silent_connections_lock_nobody_out() -> None:
         assert working.ask("POST", f"{env}/reset/").status == 200
         for client in [working, *silent]:
             client.close()
+
+
+FEW_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+import gym_loop
+gym_loop.serve("http", port=0, ready=lambda address: print(address, flush=True))
+"""
+
+
+def test_silent_connections_lock_nobody_out_where_few_files_may_be_open() -> None:
+    with begin([sys.executable, "-c", FEW_FILES], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        silent = [Client(address) for _ in range(300)]
+        with Client(address) as client:
+            assert client.ask("GET", "/v1/envs/").status == 200
+        for one in silent:
+            one.close()
+        server.terminate()
+        assert server.wait(20) == 0
 
 
 def test_more_clients_than_allowed_are_told(caplog: pytest.LogCaptureFixture) -> None:
