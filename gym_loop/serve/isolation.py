@@ -5,19 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gym_loop.envs.making import describe
 from gym_loop.schema.text import how_ended
 from gym_loop.wire.problems import EnvFailed, Problem
 
-if TYPE_CHECKING:
-    from gym_loop.serve.instance import Instance
-
 _PATIENCE = 2.0  # seconds that a process has to end after its environment was closed
 # A process that was forked from one with threads may inherit locks that nobody opens.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["gym_loop.serve.http_api", "gym_loop.serve.native_instances"])
+
+
+class Copied(Protocol):
+    """What has a copy in another process: an `Instance`."""
+
+    SHARED: tuple[str, ...]
+    TOLD: tuple[str, ...]
+    env_id: str
 
 
 class Isolated:
@@ -28,7 +33,7 @@ class Isolated:
             it is told what `Instance.SHARED` names.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Copied) -> None:
         self._instance = instance
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, instance), daemon=True)
@@ -77,7 +82,7 @@ class Isolated:
         self._process.kill()
 
 
-def _serve(pipe: Connection, instance: Instance) -> None:
+def _serve(pipe: Connection, instance: Copied) -> None:
     """In the process: do what is asked until nobody is left to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     while True:
