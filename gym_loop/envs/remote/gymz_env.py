@@ -107,7 +107,6 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             command_host=command_host, command_port=command_port,
             secret_key=secret_key, server_key=server_key,
         )  # fmt: skip
-        self._ports.check()
         self._lock_step = speed == "max"
         self._step_interval = step_interval
         self._timeout = timeout
@@ -240,7 +239,7 @@ class ZeroMQEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
         observation = reward = None
         while observation is None or reward is None or reward.ts != observation.ts:
             behind = observation is None or (reward is not None and reward.ts > observation.ts)
-            reading = link.next_observation() if behind else link.next_reward()
+            reading = link.next(reward=not behind)
             if reading is None:
                 if link.servers < 1:
                     return None

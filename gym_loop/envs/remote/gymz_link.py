@@ -20,16 +20,10 @@ LARGEST = 1 << 26  # bytes of an observation
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where the streams are, where we listen for the server, and the keys.
+    """Where the streams and the keys are; see `ZeroMQEnv`.
 
-    Args:
-        host: of the server.
-        observation_port: TCP port of its observations.
-        reward_port: TCP port of its rewards.
-        command_host: our address that it connects to.
-        command_port: our TCP port that it connects to.
-        secret_key: file of our own CURVE pair.
-        server_key: file of the server's public key.
+    Raises:
+        UsageError: commands would be given beyond this machine without keys.
     """
 
     host: str
@@ -40,6 +34,15 @@ class Ports:
     secret_key: str | None
     server_key: str | None
 
+    def __post_init__(self) -> None:
+        if bool(self.secret_key) != bool(self.server_key):
+            raise UsageError("secret_key and server_key belong together; name both files")
+        if not is_loopback(self.command_host) and not self.secret_key:
+            raise UsageError(
+                f"command_host {self.command_host} can be reached from other machines: name the"
+                " files of CURVE keys in secret_key and server_key, or keep the host 127.0.0.1"
+            )
+
     def sockets(self) -> Sockets:
         """Sockets with these keys."""
         server_key = Path(self.server_key) if self.server_key else None
@@ -48,20 +51,6 @@ class Ports:
             peer_key=server_key,
             readers=[server_key] if server_key else [],
         )
-
-    def check(self) -> None:
-        """Refuse what would let strangers command.
-
-        Raises:
-            UsageError: commands would be given beyond this machine without keys.
-        """
-        if bool(self.secret_key) != bool(self.server_key):
-            raise UsageError("secret_key and server_key belong together; name both files")
-        if not is_loopback(self.command_host) and not self.secret_key:
-            raise UsageError(
-                f"command_host {self.command_host} can be reached from other machines: name the"
-                " files of CURVE keys in secret_key and server_key, or keep the host 127.0.0.1"
-            )
 
 
 class Link:
@@ -90,8 +79,10 @@ class Link:
             ) from None
         self._commands.setsockopt(zmq.XPUB_VERBOSER, 1)
         try:
-            self._observations = self._connected(ports.host, ports.observation_port)
-            self._rewards = self._connected(ports.host, ports.reward_port)
+            self._observations, self._rewards = (
+                self._sockets.connect(zmq.SUB, ports.host, port)
+                for port in (ports.observation_port, ports.reward_port)
+            )
         except BridgeConnectionError:
             self._sockets.close()
             raise
@@ -100,9 +91,6 @@ class Link:
             self._poller.register(socket, zmq.POLLIN)
         self.servers = 0
         self.ignored = 0  # messages that were too long
-
-    def _connected(self, host: str, port: int) -> Any:
-        return self._sockets.connect(self._zmq.SUB, host, port)
 
     def wait_for_server(self, timeout: float) -> None:
         """Wait until a server is connected to the command port.
@@ -147,17 +135,10 @@ class Link:
             self._drain(self._rewards) if self._rewards in found else [],
         )
 
-    def next_observation(self) -> Reading | None:
-        """One observation; None if none came for a moment."""
-        return self._next(self._observations)
-
-    def next_reward(self) -> Reading | None:
-        """One reward; None if none came for a moment."""
-        return self._next(self._rewards)
-
-    def _next(self, socket: Any) -> Reading | None:
+    def next(self, *, reward: bool) -> Reading | None:
+        """One observation or reward; None if none came for a moment."""
         try:
-            data = socket.recv()
+            data = (self._rewards if reward else self._observations).recv()
         except self._zmq.Again:
             self._count_servers()
             return None
