@@ -226,14 +226,6 @@ def declaration(cls: Any) -> type[Parameters]:
     return create_model(cls.__name__, __base__=declared, **fields)
 
 
-def check_value(value: Any, default: Any, doc: ParameterDoc | None) -> tuple[Any, str]:
-    """Return the value, converted where that loses nothing, and what is wrong with it or ``""``."""
-    types, text = (doc.types, doc.text) if doc else ("", "")
-    field: Any = (_annotation(types, default), Field(default, description=text))
-    made, problems = read(create_model("Value", __base__=Parameters, value=field), {"value": value})
-    return (values_of(made)["value"], "") if made else (value, problems["value",])
-
-
 def _annotation(types: str, default: Any) -> Any:
     """The type of a parameter by the words of a docstring, or else by its default."""
     if not types:
@@ -276,40 +268,3 @@ def _without_loss(value: Any, field: FieldInfo) -> Any:
         return int(value)
     default = field.get_default(call_default_factory=True)
     return with_tuples(with_tuples(value, default=default), field.annotation)
-
-
-# -- ranges, for the `check_parameters` of users' agents and loops; null is in all of them -------
-
-
-def too_small(parameters: Mapping[str, Any], **least: float) -> dict[str, str]:
-    """What is wrong with numbers that are below the least that is given for each."""
-    return {
-        name: f"{value} is too small; it must be at least {low}"
-        for name, low in least.items()
-        if (value := parameters.get(name)) is not None and not value >= low
-    }
-
-
-def not_positive(parameters: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """What is wrong with numbers that are not above 0."""
-    return {
-        name: f"{value} is too small; it must be above 0"
-        for name in names
-        if (value := parameters.get(name)) is not None and not value > 0
-    }
-
-
-def not_fraction(parameters: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """What is wrong with numbers that are not from 0 to 1."""
-    return {
-        name: f"{value} must be from 0 to 1"
-        for name in names
-        if (value := parameters.get(name)) is not None and not 0 <= value <= 1
-    }
-
-
-def as_integer(value: Any) -> int | None:
-    """An integer, or a float without a fraction such as ``1e6``, as an integer; None for others."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
