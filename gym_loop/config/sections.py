@@ -83,7 +83,7 @@ class LoopSection(Section):
 class RunFile(Section):
     """A run file."""
 
-    agent: AgentSection = Field(AgentSection(), description="Who learns.")
+    agent: AgentSection = Field(AgentSection(), description=f"Who learns: {_FORM}")
     env: EnvSection = Field(
         EnvSection(), description="Where: any environment in Gymnasium's registry."
     )
