@@ -139,6 +139,7 @@ def test_what_is_sent() -> None:
         (b"HTTP/9.9 200 OK\r\n\r\n", "does not speak HTTP"),
         (OK + b"X: %b\r\n" % (b"x" * 70_000), "does not speak HTTP"),
         (OK + b"X: 1\r\n" * 200 + b"\r\n", "does not speak HTTP"),
+        (CHUNKED + b"-5\r\n", "does not speak HTTP"),
     ],
 )
 def test_what_is_no_answer(reply: bytes, message: str) -> None:
@@ -203,9 +204,18 @@ def test_an_answer_in_drops_has_an_end() -> None:
         asking.step("abc", 1)
 
 
-def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "endless",
+    [
+        OK + b"\r\n" + b"x" * 2000,
+        OK + b"Content-Length: %d\r\n\r\n" % (1 << 60) + b"x" * 2000,
+        CHUNKED + b"-1\r\n" + b"x" * 2000,
+        CHUNKED + b"fffffff\r\n" + b"x" * 2000,
+        OK + b"X: x\r\n" * 90 + b"X: %b\r\n" % (b"x" * 2000),
+    ],
+)
+def test_an_answer_without_an_end(endless: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gym_loop.envs.remote.http_env.LONGEST", 1000)
-    endless = OK + b"\r\n" + b"x" * 2000
     with client(answers(endless)) as asking, pytest.raises(BridgeProtocolError, match="1000 bytes"):
         asking.step("abc", 1)
 

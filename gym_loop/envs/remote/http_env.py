@@ -103,7 +103,7 @@ class HttpClient(Connection):
                 raise self.too_late() from None
             except OSError as error:
                 raise Lost(f"the connection broke: {error.strerror or error}") from None
-            except http.client.HTTPException as error:
+            except (http.client.HTTPException, ValueError) as error:
                 raise self._meant(error) from None
             if status == 200:
                 return read_json(body)
@@ -124,18 +124,12 @@ class HttpClient(Connection):
         http.request(method, path, body, {**_JSON, **self.headers})
         http.sock.sendall(b"".join(self._parts))
         response = http.getresponse()
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.read(_PIECE):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LONGEST:
-                raise BridgeProtocolError(f"an answer of more than {LONGEST} bytes")
-        if response.length or (response.status == 200 and not size):
+        data = b"".join(iter(lambda: response.read(_PIECE), b""))  # no more than has come
+        if response.length or (response.status == 200 and not data):
             raise Lost("the server closed the connection")  # in the middle of its answer
         retry_after = response.headers.get("Retry-After", "")
         response.close()
-        return response.status, retry_after, b"".join(pieces)
+        return response.status, retry_after, data
 
     def _connect(self) -> http.client.HTTPConnection:
         self.drop()
@@ -154,13 +148,13 @@ class HttpClient(Connection):
         return made
 
     def _response(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        """A response that has to come whole until the deadline, not only each piece in time."""
+        """A response that is bounded as a whole: `http.client` bounds the time of each piece."""
         response = http.client.HTTPResponse(sock, *args, **kwargs)
         raw = response.fp.detach()
-        response.fp = io.BufferedReader(_UntilDeadline(raw, sock, self._deadline))
+        response.fp = io.BufferedReader(_Bounded(raw, sock, self._deadline))
         return response
 
-    def _meant(self, error: http.client.HTTPException) -> Exception:
+    def _meant(self, error: Exception) -> Exception:
         """What an answer that `http.client` cannot read means."""
         begun = isinstance(error, http.client.BadStatusLine) and str(error).startswith("HTTP/")
         if begun or isinstance(error, http.client.IncompleteRead):
@@ -168,11 +162,12 @@ class HttpClient(Connection):
         return BridgeProtocolError(f"{self.address.url} does not speak HTTP: {error}")
 
 
-class _UntilDeadline(io.RawIOBase):
-    """What comes from a socket, as long as there is time."""
+class _Bounded(io.RawIOBase):
+    """What comes from a socket: until the deadline, and as much as an answer may have."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
+        self._left = LONGEST
 
     def readable(self) -> bool:
         return True
@@ -182,7 +177,11 @@ class _UntilDeadline(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        size = self._raw.readinto(buffer)
+        self._left -= size or 0
+        if self._left < 0:
+            raise BridgeProtocolError(f"an answer of more than {LONGEST} bytes")
+        return size
 
     def close(self) -> None:
         self._raw.close()
