@@ -31,33 +31,21 @@ MOST_LINES = 60  # of differing code, on a terminal
 
 @dataclass
 class EnvComparison:
-    """Two groups in one environment.
+    """Two groups in one environment."""
 
-    Args:
-        env: the environment.
-        ours: scores of the second group.
-        theirs: scores of the first.
-        curves: the mean curves of the first and the second, ``[SPARK]`` each.
-        improvement: probability that a run of the second scores higher.
-        test: of the second mean minus the first; None with fewer than two runs in one.
-    """
-
-    env: str
-    ours: Floats
-    theirs: Floats
-    curves: tuple[Floats, Floats]
-    improvement: Estimate
-    test: Welch | None
+    env: str  # the environment
+    ours: Floats  # scores of the second group
+    theirs: Floats  # scores of the first
+    curves: tuple[Floats, Floats]  # the mean curves of the first and the second, ``[SPARK]`` each
+    improvement: Estimate  # probability that a run of the second scores higher
+    test: Welch | None  # of the second mean minus the first; None with fewer than two runs in one
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers by name, ready for JSON."""
-        test = self.test
+        test, sides = self.test, {"a": self.theirs, "b": self.ours}
         return {
-            "scores": {"a": self.theirs.tolist(), "b": self.ours.tolist()},
-            "mean": {
-                "a": aggregate([self.theirs])._asdict(),
-                "b": aggregate([self.ours])._asdict(),
-            },
+            "scores": {side: scores.tolist() for side, scores in sides.items()},
+            "mean": {side: aggregate([scores])._asdict() for side, scores in sides.items()},
             "improvement": self.improvement._asdict(),
             "difference": None if test is None else test.difference._asdict(),
             "p": None if test is None else test.p,
@@ -66,23 +54,15 @@ class EnvComparison:
 
 @dataclass
 class Comparison:
-    """What comparing two groups of runs came to.
+    """What comparing two groups of runs came to."""
 
-    Args:
-        names: of the first and the second group.
-        content: the report of both.
-        envs: one an environment that both have runs in.
-        improvement: probability that a run of the second group scores higher, over all of them.
-        verdict: the same in words.
-        code: a unified diff of each of the user's files that differs, by its name.
-    """
-
-    names: tuple[str, str]
-    content: Content
-    envs: list[EnvComparison]
+    names: tuple[str, str]  # of the first and the second group
+    content: Content  # the report of both
+    envs: list[EnvComparison]  # one an environment that both have runs in
+    # probability that a run of the second group scores higher, over all of them
     improvement: Estimate
-    verdict: str
-    code: Mapping[str, str]
+    verdict: str  # the same in words
+    code: Mapping[str, str]  # a unified diff of each of the user's files that differs, by its name
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop compare --json`` prints."""
@@ -126,7 +106,9 @@ def compare_runs(
         [one.ours for one in envs], [one.theirs for one in envs]
     )
     verdict = _verdict(names, envs, improvement)
-    if left_out := _without_score(content):
+    # The comparison cannot count runs whose returns are all NaN, for example.
+    score = score_of(content.runs)
+    if left_out := [run.run for run in content.runs if not math.isfinite(score.of(run))]:
         content.remarks.append(f"left out, for want of a score: {', '.join(left_out)}")
     return Comparison(names, content, envs, improvement, verdict, _code(content))
 
@@ -175,23 +157,13 @@ def _environments(content: Content) -> list[EnvComparison]:
     return found
 
 
-def _without_score(content: Content) -> list[str]:
-    """Runs that the comparison cannot count, such as those whose returns are all NaN."""
-    score = score_of(content.runs)
-    return [run.run for run in content.runs if not math.isfinite(score.of(run))]
-
-
 def _curves(content: Content, env: str, metric: str) -> tuple[Floats, Floats]:
     """The mean curves in few points, over the steps of the longer one."""
     found = []
     for group in content.groups:
         curves = [run.curves[metric].mean for run in group.of(env) if metric in run.curves]
-        parts = np.array(curves).reshape(len(curves), SPARK, -1)
-        values = parts.swapaxes(0, 1).reshape(SPARK, -1)
-        known = np.isfinite(values)
-        count = known.sum(1)
-        sums = np.where(known, values, 0.0).sum(1)
-        found.append(np.where(count > 0, sums / np.maximum(count, 1), np.nan))
+        parts = np.ma.masked_invalid(np.array(curves).reshape(len(curves), SPARK, -1))
+        found.append(np.asarray(parts.mean((0, 2)).filled(np.nan)))
     return found[0], found[1]
 
 
@@ -208,26 +180,22 @@ def _verdict(names: tuple[str, str], envs: Sequence[EnvComparison], chance: Esti
         f"a run of {better} scores higher than one of {worse} with probability {sure.value:.2f}"
         f" (95 % interval {sure.low:.2f} to {sure.high:.2f})"
     )
-    counts = [len(scores) for one in envs for scores in (one.ours, one.theirs)]
-    if min(counts) < 2:
-        return f"No verdict: with one run on a side nothing is known of other seeds; {odds}."
     tests = [one.test for one in envs if one.test is not None]
-    by_mean = len(envs) > 1 or tests[0].p < 0.05
-    means = f"; {_means(names, tests[0])}" if len(envs) == 1 else ""
-    if sure.low > 0.5 and by_mean:
+    if len(tests) < len(envs):
+        return f"No verdict: with one run on a side nothing is known of other seeds; {odds}."
+    by_rank, by_mean, means = sure.low > 0.5, len(envs) > 1 or tests[0].p < 0.05, ""
+    if len(envs) == 1:
+        value, low, high = tests[0].difference
+        where = "higher" if value >= 0 else "lower"
+        means = (
+            f"; the mean of {names[1]} is {abs(value):.4g} {where} than that of {names[0]}"
+            f" ({low:+.4g} to {high:+.4g}; Welch's p = {tests[0].p:.2g})"
+        )
+    if by_rank and by_mean:
         return f"{better} is better: {odds}{means}."
-    if sure.low > 0.5 or (len(envs) == 1 and by_mean):
+    if by_rank or (len(envs) == 1 and by_mean):
         return f"{better} is probably better, but not for sure: {odds}{means}."
     return f"These runs do not tell {names[0]} and {names[1]} apart: {odds}{means}."
-
-
-def _means(names: tuple[str, str], test: Welch) -> str:
-    one = test.difference
-    where = "higher" if one.value >= 0 else "lower"
-    return (
-        f"the mean of {names[1]} is {abs(one.value):.4g} {where} than that of {names[0]}"
-        f" ({one.low:+.4g} to {one.high:+.4g}; Welch's p = {test.p:.2g})"
-    )
 
 
 def comparison_text(found: Comparison, *, plots: bool = True) -> str:
@@ -258,7 +226,7 @@ def comparison_text(found: Comparison, *, plots: bool = True) -> str:
     lines += ["", found.verdict]
     few = few_seeds([len(part) for one in found.envs for part in (one.ours, one.theirs)])
     remarks = [remark for remark in content.remarks if "seeds are wanted" not in remark]
-    lines += [f"note: {remark}" for remark in ([few] if few else []) + remarks]
+    lines += [f"note: {remark}" for remark in (few, *remarks) if remark]
     return "\n".join(lines)
 
 
@@ -272,15 +240,12 @@ def _chance(one: Estimate) -> str:
 
 def _differences(content: Content) -> list[str]:
     rows, more = content.differing
-    rest = f"  and {more} more that only one side has" if more else ""
+    rest = [f"  and {more} more that only one side has"] if more else []
     if not rows:
-        return [
-            "nothing differs in their run files but seeds and directories",
-            *filter(None, [rest]),
-        ]
+        return ["nothing differs in their run files but seeds and directories", *rest]
     width = max(len(key) for key, _ in rows)
     told = [f"  {key.ljust(width)}  {values[0]} -> {values[1]}" for key, values in rows]
-    return ["what differs in their run files (A -> B):", *told, *filter(None, [rest])]
+    return ["what differs in their run files (A -> B):", *told, *rest]
 
 
 def _code_differences(differing: Mapping[str, str]) -> list[str]:
@@ -292,8 +257,8 @@ def _code_differences(differing: Mapping[str, str]) -> list[str]:
 
 
 def _scores(one: EnvComparison, plots: bool) -> list[str]:
-    everything = [value for curve in one.curves for value in curve.tolist() if math.isfinite(value)]
-    low, high = min(everything, default=0.0), max(everything, default=0.0)
+    everything = np.concatenate(one.curves)
+    low, high = (float(end(everything, initial=np.nan)) for end in (np.fmin.reduce, np.fmax.reduce))
     lines = []
     for sign, scores, curve in zip("AB", (one.theirs, one.ours), one.curves, strict=True):
         mean = aggregate([scores])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,39 +24,31 @@ from gym_loop.report.statistics import few_seeds
 SHOWN_AT_FIRST = 12  # groups
 SAME_BUDGET = 0.9  # of the steps of the longest: less is said
 _NAMED = 8  # runs in a remark
+_STATUSES = {
+    "running": "still training; its last values are not its final ones",
+    "failed": "failed with an error",
+    "killed": "killed before the end",
+    "stopped": "stopped before the end",
+}
 
 
 @dataclass
 class Content:
-    """What a report says.
+    """What a report says."""
 
-    Args:
-        runs: all of them.
-        groups: the same, put together.
-        hidden: indices of groups that are switched off at first, for there are too many.
-        score: what a run's score is, in words.
-        summaries: a row a group and environment.
-        threshold: the score that the time to is measured, if one was asked for.
-        charts: curves over steps.
-        scores: of groups that were trained in the same environments.
-        score_figures: their figures.
-        differing: keys with the values of each group, and how many more there are.
-        time: seconds by part, of each group that measured it.
-        remarks: what a reader must know first.
-    """
-
-    runs: list[RunData]
-    groups: list[Group]
-    hidden: list[int]
-    score: str
-    summaries: list[Summary]
-    threshold: float | None
-    charts: list[Chart]
-    scores: Scores
-    score_figures: list[Figure]
+    runs: list[RunData]  # all of them
+    groups: list[Group]  # the same, put together
+    hidden: list[int]  # indices of groups that are switched off at first, for there are too many
+    score: str  # what a run's score is, in words
+    summaries: list[Summary]  # a row a group and environment
+    threshold: float | None  # the score that the time to is measured, if one was asked for
+    charts: list[Chart]  # curves over steps
+    scores: Scores  # of groups that were trained in the same environments
+    score_figures: list[Figure]  # their figures
+    # keys with the values of each group, and how many more there are
     differing: tuple[list[tuple[str, list[str]]], int]
-    time: list[tuple[str, dict[str, float]]]
-    remarks: list[str]
+    time: list[tuple[str, dict[str, float]]]  # seconds by part, of each group that measured it
+    remarks: list[str]  # what a reader must know first
 
 
 def make_content(
@@ -109,7 +102,7 @@ def _hidden(groups: Sequence[Group], rows: Sequence[Summary]) -> list[int]:
         return []
     means: dict[str, float] = {}
     for row in rows:
-        means.setdefault(row.group, row.mean.value if row.mean.value == row.mean.value else -1e308)
+        means.setdefault(row.group, -1e308 if math.isnan(row.mean.value) else row.mean.value)
     best = sorted(means, key=lambda name: -means[name])[:SHOWN_AT_FIRST]
     return [index for index, group in enumerate(groups) if group.name not in best]
 
@@ -118,32 +111,23 @@ def _remarks(groups: Sequence[Group], scores: Scores) -> list[str]:
     runs = [run for group in groups for run in group.runs]
     envs = environments(runs)
     counts = [len(group.of(env)) for group in groups for env in envs if group.of(env)]
-    remarks = [remark] if (remark := few_seeds(counts)) else []
-    for status, what in (
-        ("running", "still training; its last values are not its final ones"),
-        ("failed", "failed with an error"),
-        ("killed", "killed before the end"),
-        ("stopped", "stopped before the end"),
-    ):
-        names = [run.run for run in runs if run.status == status]
-        if names:
-            remarks.append(f"{what}: {_listed(names)}")
+    concerned = {
+        what: [run.run for run in runs if run.status == status]
+        for status, what in _STATUSES.items()
+    }
     for problem in dict.fromkeys(problem for run in runs for problem in run.problems):
-        names = [run.run for run in runs if problem in run.problems]
-        remarks.append(f"{problem}: {_listed(names)}")
-    twice = [run.run for group in groups for env in envs for run in _repeated(group.of(env))]
-    if twice:
-        remarks.append(
-            f"repetitions of a run with the same seed, so fewer runs than it seems:"
-            f" {_listed(twice)}"
-        )
-    remarks += [remark for env in envs if (remark := _budgets(groups, env))]
+        concerned[problem] = [run.run for run in runs if problem in run.problems]
+    concerned["repetitions of a run with the same seed, so fewer runs than it seems"] = [
+        run.run for group in groups for env in envs for run in _repeated(group.of(env))
+    ]
+    remarks = [f"{what}: {_listed(names)}" for what, names in concerned.items() if names]
+    remarks += [_budgets(groups, env) for env in envs]
     left_out = [group.name for group in groups if group.name not in scores.of]
     if scores.of and left_out:
         remarks.append(
             f"not in the comparison over all environments, for want of one: {_listed(left_out)}"
         )
-    return remarks
+    return [remark for remark in (few_seeds(counts), *remarks) if remark]
 
 
 def _budgets(groups: Sequence[Group], env: str) -> str:

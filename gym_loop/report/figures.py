@@ -30,46 +30,27 @@ LEVELS = 101
 
 @dataclass
 class Line:
-    """One group in a figure.
+    """One group in a figure."""
 
-    Args:
-        group: its name.
-        index: of the group, which decides colour and dashes.
-        x: ``[K]``.
-        y: ``[K]``.
-        low: ``[K]``, lower end of its band.
-        high: ``[K]``.
-        count: ``[K]``, runs that a point rests on.
-        runs: the curve ``[K]`` of each run by id.
-    """
-
-    group: str
-    index: int
-    x: Floats
-    y: Floats
-    low: Floats
-    high: Floats
-    count: Floats
-    runs: dict[str, Floats] = field(default_factory=dict)
+    group: str  # its name
+    index: int  # of the group, which decides colour and dashes
+    x: Floats  # ``[K]``
+    y: Floats  # ``[K]``
+    low: Floats  # ``[K]``, lower end of its band
+    high: Floats  # ``[K]``
+    count: Floats  # ``[K]``, runs that a point rests on
+    runs: dict[str, Floats] = field(default_factory=dict)  # the curve ``[K]`` of each run by id
 
 
 @dataclass
 class Chart:
-    """Curves with bands.
+    """Curves with bands."""
 
-    Args:
-        key: names its files, and its place in the page.
-        title: what is drawn.
-        section: of the page.
-        x_label: of the horizontal axis.
-        lines: one a group.
-    """
-
-    key: str
-    title: str
-    section: str
-    x_label: str
-    lines: list[Line]
+    key: str  # names its files, and its place in the page
+    title: str  # what is drawn
+    section: str  # of the page
+    x_label: str  # of the horizontal axis
+    lines: list[Line]  # one a group
 
     @property
     def start(self) -> float:
@@ -80,17 +61,11 @@ class Chart:
 
 @dataclass
 class Rows:
-    """Values with intervals, one row a group.
+    """Values with intervals, one row a group."""
 
-    Args:
-        key: names its files, and its place in the page.
-        title: what is drawn.
-        rows: group, its index, and the estimate.
-    """
-
-    key: str
-    title: str
-    rows: list[tuple[str, int, Estimate]]
+    key: str  # names its files, and its place in the page
+    title: str  # what is drawn
+    rows: list[tuple[str, int, Estimate]]  # group, its index, and the estimate
 
 
 Figure = Chart | Rows

@@ -25,15 +25,10 @@ _LONGEST_NAME = 60
 
 @dataclass
 class Group:
-    """Runs that differ in their seeds, and are drawn as one line.
+    """Runs that differ in their seeds, and are drawn as one line."""
 
-    Args:
-        name: what a legend calls it.
-        runs: at least one.
-    """
-
-    name: str
-    runs: list[RunData]
+    name: str  # what a legend calls it
+    runs: list[RunData]  # at least one
 
     def of(self, env: str) -> list[RunData]:
         """Its runs in one environment."""

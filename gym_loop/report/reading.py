@@ -15,7 +15,8 @@ import numpy as np
 
 from gym_loop.errors import ConfigError
 from gym_loop.runs.bootstrap import Floats
-from gym_loop.runs.directory import MANIFEST, RUN_FILE, is_running
+from gym_loop.runs.directory import MANIFEST, RUN_FILE, status_of
+from gym_loop.runs.listing import as_float
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.schema.files import open_regular, read_regular
 from gym_loop.schema.yaml_file import read_yaml
@@ -35,67 +36,44 @@ _TAIL = 1 << 16  # bytes in which a file's last row is looked for
 
 
 class Curve(NamedTuple):
-    """A metric in bins of equal width: NaN in a bin without a value.
+    """A metric in bins of equal width: NaN in a bin without a value."""
 
-    Args:
-        mean: ``[BINS]``, linear between the bins that have values; the last value holds until the
-            run's last step, and the first of ``train/...`` from the start.
-        low: ``[BINS]``, the lowest value in each bin.
-        high: ``[BINS]``, the highest.
-    """
-
+    # ``[BINS]``, linear between the bins that have values; the last value holds until the run's
+    # last step, and the first of ``train/...`` from the start
     mean: Floats
-    low: Floats
-    high: Floats
+    low: Floats  # ``[BINS]``, the lowest value in each bin
+    high: Floats  # ``[BINS]``, the highest
 
 
 @dataclass
 class RunData:
-    """What a report knows of one run.
+    """What a report knows of one run."""
 
-    Args:
-        run: its id.
-        logs: its directory of logs.
-        config: flat, with dotted keys; empty if it cannot be read.
-        agent: class string.
-        env: id of the environment.
-        seed: of the run.
-        status: ``running``, ``finished``, ``stopped``, ``failed``, ``killed`` or ``unknown``.
-        started: when, ISO 8601.
-        steps: environment steps that were logged.
-        seconds: of training.
-        episodes: that were logged.
-        curves: by metric.
-        final_return: mean return of the last 100 episodes.
-        evaluation: mean return of the last periodic evaluation.
-        best_evaluation: the highest of any.
-        evaluated: mean return and number of episodes of the newest ``gym-loop evaluate``.
-        final_evaluation: the same mean, of the newest one that evaluated the final agent.
-        seconds_of: where the time went, by part; empty if it was not measured.
-        videos: files, oldest first.
-        problems: what was wrong with its files.
-    """
-
-    run: str
-    logs: Path
+    run: str  # its id
+    logs: Path  # its directory of logs
+    # flat, with dotted keys; empty if it cannot be read
     config: Mapping[str, Any] = field(default_factory=dict)
-    agent: str = "?"
-    env: str = "?"
-    seed: int | None = None
+    agent: str = "?"  # class string
+    env: str = "?"  # id of the environment
+    seed: int | None = None  # of the run
+    # ``running``, ``finished``, ``stopped``, ``failed``, ``killed`` or ``unknown``
     status: str = "unknown"
-    started: str = ""
-    steps: int = 0
-    seconds: float = 0.0
-    episodes: int = 0
-    curves: dict[str, Curve] = field(default_factory=dict)
-    final_return: float = math.nan
-    evaluation: float = math.nan
-    best_evaluation: float = math.nan
+    started: str = ""  # when, ISO 8601
+    steps: int = 0  # environment steps that were logged
+    seconds: float = 0.0  # of training
+    episodes: int = 0  # that were logged
+    curves: dict[str, Curve] = field(default_factory=dict)  # by metric
+    final_return: float = math.nan  # mean return of the last 100 episodes
+    evaluation: float = math.nan  # mean return of the last periodic evaluation
+    best_evaluation: float = math.nan  # the highest of any
+    # mean return and number of episodes of the newest ``gym-loop evaluate``
     evaluated: tuple[float, int] = (math.nan, 0)
+    # the same mean, of the newest one that evaluated the final agent
     final_evaluation: float = math.nan
+    # where the time went, by part; empty if it was not measured
     seconds_of: dict[str, float] = field(default_factory=dict)
-    videos: list[Path] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)  # files, oldest first
+    problems: list[str] = field(default_factory=list)  # what was wrong with its files
 
     @property
     def steps_per_second(self) -> float:
@@ -141,19 +119,13 @@ def _read_facts(logs: Path) -> RunData:
     seed = manifest.get("seed", run.config.get("seed"))
     run.seed = seed if type(seed) is int else None
     run.started = _text(manifest.get("started"))
-    run.status = _status(logs, _text(manifest.get("status")))
+    run.status = status_of(logs, manifest) or "unknown"
     run.steps = int(_number(manifest.get("steps")))
     run.episodes = int(_number(manifest.get("episodes")))
     run.seconds = _number(manifest.get("seconds"))
     run.videos = _videos(run)
     _read_evaluations(run)
     return run
-
-
-def _status(logs: Path, noted: str) -> str:
-    if is_running(logs):
-        return "running"
-    return "killed" if noted == "running" else noted or "unknown"
 
 
 def _config(run: RunData) -> dict[str, Any]:
@@ -232,12 +204,8 @@ def _directory(run: RunData, name: str) -> Path | None:
     logdir, parent = (run.config.get(f"loop.parameters.{one}") for one in ("logdir", name))
     if not isinstance(logdir, str) or not isinstance(parent, str):
         return None
-    directory = run.logs.resolve().parent / _relative(parent, logdir) / run.run
-    return directory
-
-
-def _relative(path: str, start: str) -> Path:
-    return Path(os.path.relpath(os.path.expanduser(path), os.path.expanduser(start)))
+    way = os.path.relpath(os.path.expanduser(parent), os.path.expanduser(logdir))
+    return run.logs.resolve().parent / way / run.run
 
 
 def _text(value: Any) -> str:
@@ -261,14 +229,8 @@ def _last_step(path: Path) -> float:
             lines = file.read().split(b"\n")
     except OSError:
         return 0.0
-    for line in reversed(lines[:-1]):
-        try:
-            step = float(line.split(b",", 1)[0])
-        except ValueError:
-            continue
-        if 0 <= step <= MOST_STEPS:
-            return step
-    return 0.0
+    steps = (as_float(line.split(b",", 1)[0]) for line in reversed(lines[:-1]))
+    return next((step for step in steps if 0 <= step <= MOST_STEPS), 0.0)
 
 
 def _read_metrics(run: RunData, end: float) -> None:
@@ -342,18 +304,11 @@ def _columns(run: RunData) -> dict[str, Floats]:
 
 def _floats(cells: Sequence[str]) -> Floats:
     try:
-        if "" not in cells:
+        if "" not in cells:  # as a rule: a fifth faster
             return np.array(list(map(float, cells)))
         return np.array([float(cell) if cell else NAN for cell in cells])
     except ValueError:
-        return np.array([_cell(cell) for cell in cells])
-
-
-def _cell(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return NAN
+        return np.array([as_float(cell) for cell in cells])
 
 
 def _binned(where: Any, values: Floats, counts: Floats, last: int, from_start: bool) -> Curve:
@@ -373,12 +328,6 @@ def _binned(where: Any, values: Floats, counts: Floats, last: int, from_start: b
 
 def _mean_of_last(values: Floats, counts: Floats) -> float:
     """Mean over the last episodes, of rows that stand for several each."""
-    left, total = float(LAST_EPISODES), 0.0
-    for value, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
-        taken = min(count, left)
-        total += taken * value
-        left -= taken
-        if left <= 0:
-            break
-    used = LAST_EPISODES - left
-    return total / used if used else NAN
+    values, counts = values[: -LAST_EPISODES - 1 : -1], counts[: -LAST_EPISODES - 1 : -1]
+    before = np.cumsum(counts) - counts  # episodes after each row
+    return float(np.average(values, weights=np.clip(LAST_EPISODES - before, 0, counts)))

@@ -26,32 +26,20 @@ from gym_loop.runs.bootstrap import Floats
 
 @dataclass
 class GroupScores:
-    """What a group came to.
+    """What a group came to."""
 
-    Args:
-        strata: scores by environment, in the order of the environments.
-        mean: over environments of the mean over runs.
-        iqm: interquartile mean of all scores.
-    """
-
-    strata: list[Floats]
-    mean: Estimate
-    iqm: Estimate
+    strata: list[Floats]  # scores by environment, in the order of the environments
+    mean: Estimate  # over environments of the mean over runs
+    iqm: Estimate  # interquartile mean of all scores
 
 
 @dataclass
 class Scores:
-    """Scores of groups that were trained in the same environments.
+    """Scores of groups that were trained in the same environments."""
 
-    Args:
-        what: what a score is, in words.
-        envs: the environments.
-        of: by name of the group; one that lacks an environment is left out.
-    """
-
-    what: str
-    envs: list[str]
-    of: dict[str, GroupScores]
+    what: str  # what a score is, in words
+    envs: list[str]  # the environments
+    of: dict[str, GroupScores]  # by name of the group; one that lacks an environment is left out
 
 
 class Score(NamedTuple):
@@ -112,27 +100,16 @@ def compare_groups(groups: Sequence[Group]) -> Scores:
 
 @dataclass
 class Summary:
-    """A group in one environment, as a row of the table.
+    """A group in one environment, as a row of the table."""
 
-    Args:
-        group: its name.
-        env: the environment.
-        runs: how many, and how many of them have a score.
-        steps: of the longest run.
-        mean: of the scores.
-        iqm: of the scores.
-        area: mean height of the learning curves, over the runs.
-        reached: time to the threshold, if one was asked for.
-    """
-
-    group: str
-    env: str
-    runs: tuple[int, int]
-    steps: int
-    mean: Estimate
-    iqm: Estimate
-    area: Estimate
-    reached: Survival | None
+    group: str  # its name
+    env: str  # the environment
+    runs: tuple[int, int]  # how many, and how many of them have a score
+    steps: int  # of the longest run
+    mean: Estimate  # of the scores
+    iqm: Estimate  # of the scores
+    area: Estimate  # mean height of the learning curves, over the runs
+    reached: Survival | None  # time to the threshold, if one was asked for
 
 
 def summaries(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from gym_loop.runs.bootstrap import RESAMPLES, Floats, Statistic, bootstrap_inte
 Strata = Sequence[npt.ArrayLike]
 FEW_SEEDS = 5
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+PI_ROOT = math.sqrt(math.pi)
 
 
 class Estimate(NamedTuple):
@@ -147,28 +149,21 @@ def _improvement(ours: Floats, theirs: Floats) -> Estimate:
     return Estimate(value, _edge(is_plausible, value, 0.0), _edge(is_plausible, value, 1.0))
 
 
-def _edge(is_plausible: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where plausible values end, from a plausible one on."""
+def _edge(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where a condition ends that holds inside, and not outside; by bisection."""
     for _ in range(60):
         middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if is_plausible(middle) else (inside, middle)
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
     return (inside + outside) / 2
 
 
 class Welch(NamedTuple):
-    """Welch's test of two means.
+    """Welch's test of two means."""
 
-    Args:
-        difference: the first mean minus the second, with its 95 % interval.
-        t: its ratio to its standard error.
-        freedom: degrees of freedom.
-        p: probability of a difference at least as large, up or down, if the means are equal.
-    """
-
-    difference: Estimate
-    t: float
-    freedom: float
-    p: float
+    difference: Estimate  # the first mean minus the second, with its 95 % interval
+    t: float  # its ratio to its standard error
+    freedom: float  # degrees of freedom
+    p: float  # probability of a difference at least as large, up or down, if the means are equal
 
 
 def welch(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> Welch:
@@ -195,44 +190,24 @@ def welch(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> Welch:
 
 
 def student_tail(t: float, freedom: float) -> float:
-    """Probability that Student's t is above ``t >= 0``."""
-    return 0.5 * _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+    """Probability that Student's t is above ``t >= 0``, at one degree of freedom or more."""
+    # The integral of its density, with t = sqrt(freedom) / tan(u^2), is smooth from 0 on.
+    nodes, weights = _gauss_legendre()
+    end = math.sqrt(math.atan2(math.sqrt(freedom), t))
+    u = end * (nodes + 1) / 2
+    area = end * float(weights @ (u * np.sin(u * u) ** (freedom - 1)))
+    return area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / PI_ROOT
 
 
 def student_quantile(probability: float, freedom: float) -> float:
-    """The ``t`` that Student's t is below with this probability, above one half."""
-    low, high = 0.0, 1.0
-    while student_tail(high, freedom) > 1 - probability:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        is_low = student_tail(middle, freedom) > 1 - probability
-        low, high = (middle, high) if is_low else (low, middle)
-    return (low + high) / 2
+    """The ``t`` up to 1,000 that Student's t is below with this probability, above one half."""
+    return _edge(lambda t: student_tail(t, freedom) > 1 - probability, 0.0, 1e3)
 
 
-def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function, by Lentz's continued fraction."""
-    if x in (0.0, 1.0):
-        return x
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(b, a, 1 - x)
-    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    front = math.exp(scale + a * math.log(x) + b * math.log1p(-x)) / a
-    tiny = 1e-300
-    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    result = d
-    for m in range(1, 1_000):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / ((1 + term * d) or tiny)
-            c = (1 + term / c) or tiny
-            result *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * result
+@cache
+def _gauss_legendre() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return np.asarray(nodes), np.asarray(weights)
 
 
 # -- learning curves ---------------------------------------------------------------------------
@@ -262,21 +237,13 @@ def steps_to_threshold(
 
 
 class Survival(NamedTuple):
-    """How long runs stay below a threshold, those that never reach it taken into account.
+    """How long runs stay below a threshold, those that never reach it taken into account."""
 
-    Args:
-        median: steps by which half the runs have reached it; infinite if fewer have.
-        restricted_mean: mean steps below it within the horizon, and its 95 % interval.
-        horizon: the last step that the mean looks at.
-        reached: how many runs reached it.
-        runs: of how many.
-    """
-
-    median: float
-    restricted_mean: Estimate
-    horizon: float
-    reached: int
-    runs: int
+    median: float  # steps by which half the runs have reached it; infinite if fewer have
+    restricted_mean: Estimate  # mean steps below it within the horizon, and its 95 % interval
+    horizon: float  # the last step that the mean looks at
+    reached: int  # how many runs reached it
+    runs: int  # of how many
 
 
 def survival(

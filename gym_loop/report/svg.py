@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
 
-from gym_loop.report.figures import Chart, Figure, Line, Rows
-from gym_loop.report.statistics import Estimate
+from gym_loop.report.figures import Chart, Figure, Rows
 from gym_loop.runs.bootstrap import Floats
 
 WIDTH, HEIGHT = 560, 300
@@ -39,47 +38,53 @@ def style_of(index: int) -> str:
 
 def drawn(figure: Figure) -> str:
     """A figure as an ``svg`` element of the page."""
-    if isinstance(figure, Rows):
-        return _rows(figure)
-    return _chart(figure)
+    inside, spoken = _inside(figure)
+    label = escape(f"{figure.title}{spoken}", quote=True)
+    size = f"{WIDTH} {_height(figure)}"
+    return f'<svg viewBox="0 0 {size}" role="img" aria-label="{label}">{inside}</svg>'
 
 
 def standalone(figure: Figure) -> str:
     """A figure as an SVG file: light, with its title and legend."""
-    inner, height = _inside(drawn(figure)), _height(figure)
+    inside, height = _inside(figure)[0], _height(figure)
     head = f'<text x="{LEFT}" y="18" font-weight="bold">{escape(figure.title)}</text>'
+    lines = figure.lines if isinstance(figure, Chart) else []
     entries = []
-    if isinstance(figure, Chart):
-        for place, (name, index) in enumerate(_named(figure.lines)):
-            y = 30 + height + 18 * place
-            entries.append(
-                f'<path class="line {style_of(index)}" d="M{LEFT} {y}h30"/>'
-                f'<text x="{LEFT + 38}" y="{y + 4}">{escape(name)}</text>'
-            )
+    for place, (name, index) in enumerate(dict.fromkeys((one.group, one.index) for one in lines)):
+        y = 30 + height + 18 * place
+        entries.append(
+            f'<path class="line {style_of(index)}" d="M{LEFT} {y}h30"/>'
+            f'<text x="{LEFT + 38}" y="{y + 4}">{escape(name)}</text>'
+        )
     total = 30 + height + 18 * len(entries) + 6
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" width="{WIDTH}"'
         f' height="{total}"><style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
-        f'{head}<g transform="translate(0 26)">{inner}</g>{"".join(entries)}</svg>\n'
+        f'{head}<g transform="translate(0 26)">{inside}</g>{"".join(entries)}</svg>\n'
     )
-
-
-def _named(lines: Sequence[Line]) -> list[tuple[str, int]]:
-    return list(dict.fromkeys((line.group, line.index) for line in lines))
-
-
-def _inside(svg: str) -> str:
-    return svg[svg.index(">") + 1 : svg.rindex("</svg>")]
 
 
 def _height(figure: Figure) -> int:
     return HEIGHT if isinstance(figure, Chart) else ROW * len(figure.rows) + BOTTOM + TOP
 
 
+def _inside(figure: Figure) -> tuple[str, str]:
+    """Axes and marks of a figure, and what a screen reader says of them after its title."""
+    axes, marks, spoken = _rows(figure) if isinstance(figure, Rows) else _chart(figure)
+    name = ""
+    if isinstance(figure, Chart):
+        name = (
+            f'<text class="name" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6}"'
+            f' text-anchor="middle">{escape(figure.x_label)}</text>'
+        )
+    return f'<g class="axes">{axes}</g>{name}<g class="marks">{"".join(marks)}</g>', spoken
+
+
 # -- curves ------------------------------------------------------------------------------------
 
 
-def _chart(chart: Chart) -> str:
+def _chart(chart: Chart) -> tuple[str, list[str], str]:
+    """Axes, marks, and what they say."""
     x_range, y_range = ranges(chart)
     scale_x = _Scale(x_range, (LEFT, WIDTH - RIGHT))
     scale_y = _Scale(y_range, (HEIGHT - BOTTOM, TOP))
@@ -98,14 +103,20 @@ def _chart(chart: Chart) -> str:
             f'<path class="band {style}" data-group="{line.index}" d="{band}"/>'
             f'<path class="line {style}" data-group="{line.index}" d="{path}"/>'
         )
-    label = escape(_spoken(chart), quote=True)
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
-        f'<g class="axes">{_axes(scale_x, scale_y)}</g>'
-        f'<text class="name" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6}"'
-        f' text-anchor="middle">{escape(chart.x_label)}</text>'
-        f'<g class="marks">{"".join(marks)}</g></svg>'
-    )
+    right, bottom, axes = WIDTH - RIGHT, HEIGHT - BOTTOM, _grid(scale_x, HEIGHT - BOTTOM)
+    for value in ticks(*y_range, 5):
+        y = float(scale_y(value))
+        axes += (
+            f'<path class="grid" d="M{LEFT} {y:.4g}H{right}"/>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.4g}" text-anchor="end">{compact(value)}</text>'
+        )
+    axes += f'<path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>'
+    ends = [
+        f"{line.group} {line.y[-1]:.4g}" + _between(line.low[-1], line.high[-1])
+        for line in chart.lines
+        if len(line.y)
+    ]
+    return axes, marks, f" over {chart.x_label}. At the end: {'; '.join(ends)}."
 
 
 def ranges(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -138,23 +149,14 @@ def _points(x: Floats, y: Floats) -> str:
     return "L".join(f"{a:.4g} {b:.4g}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
 
 
-def _axes(scale_x: _Scale, scale_y: _Scale) -> str:
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    parts = []
-    for value in ticks(*scale_x.values, 6):
-        x = f"{float(scale_x(value)):.4g}"
-        parts.append(
-            f'<path class="grid" d="M{x} {TOP}V{bottom}"/>'
-            f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{compact(value)}</text>'
-        )
-    for value in ticks(*scale_y.values, 5):
-        y = float(scale_y(value))
-        parts.append(
-            f'<path class="grid" d="M{LEFT} {y:.4g}H{right}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.4g}" text-anchor="end">{compact(value)}</text>'
-        )
-    parts.append(f'<path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
-    return "".join(parts)
+def _grid(scale: _Scale, bottom: int) -> str:
+    """The vertical lines, and their values below them."""
+    places = [(f"{float(scale(value)):.4g}", compact(value)) for value in ticks(*scale.values, 6)]
+    return "".join(
+        f'<path class="grid" d="M{x} {TOP}V{bottom}"/>'
+        f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
+        for x, text in places
+    )
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -174,16 +176,6 @@ def compact(value: float) -> str:
     return f"{value:.4g}" if abs(value) > 1e-12 else "0"
 
 
-def _spoken(chart: Chart) -> str:
-    """What a screen reader says of a chart."""
-    last = [
-        f"{line.group} {line.y[-1]:.4g}" + _between(line.low[-1], line.high[-1])
-        for line in chart.lines
-        if len(line.y)
-    ]
-    return f"{chart.title} over {chart.x_label}. At the end: {'; '.join(last)}."
-
-
 def _between(low: float, high: float) -> str:
     return f" ({low:.4g} to {high:.4g})" if math.isfinite(low) and high > low else ""
 
@@ -191,45 +183,25 @@ def _between(low: float, high: float) -> str:
 # -- intervals ---------------------------------------------------------------------------------
 
 
-def _rows(figure: Rows) -> str:
-    height = _height(figure)
+def _rows(figure: Rows) -> tuple[str, list[str], str]:
+    """Axes, marks, and what they say."""
     ends = [value for _, _, one in figure.rows for value in one if math.isfinite(value)]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     air = 0.06 * (high - low) or abs(low) / 10 or 1.0
     scale = _Scale((low - air, high + air), (LEFT, WIDTH - RIGHT))
-    bottom = height - BOTTOM
-    axis = [
-        f'<path class="grid" d="M{float(scale(value)):.4g} {TOP}V{bottom}"/>'
-        f'<text x="{float(scale(value)):.4g}" y="{bottom + 18}" text-anchor="middle">'
-        f"{compact(value)}</text>"
-        for value in ticks(*scale.values, 6)
-    ]
-    marks = [_row(place, *row, scale) for place, row in enumerate(figure.rows)]
-    spoken = "; ".join(
-        f"{name} {one.value:.4g}{_between(one.low, one.high)}" for name, _, one in figure.rows
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img"'
-        f' aria-label="{escape(figure.title, quote=True)}: {escape(spoken, quote=True)}">'
-        f'<g class="axes">{_joined(axis)}</g><g class="marks">{_joined(marks)}</g></svg>'
-    )
-
-
-def _row(place: int, name: str, index: int, one: Estimate, scale: _Scale) -> str:
-    y, style = TOP + ROW * place + 24, style_of(index)
-    whisker = ""
-    if math.isfinite(one.low):
-        start, end = float(scale(one.low)), float(scale(one.high))
-        whisker = f'<path class="whisker {style}" d="M{start:.4g} {y}H{end:.4g}"/>'
-    text = f"{name}  {one.value:.4g}{_between(one.low, one.high)}"
-    return (
-        f'{whisker}<circle class="dot {style}" cx="{float(scale(one.value)):.4g}" cy="{y}"'
-        f' r="4.5"/><text x="{LEFT}" y="{y - 10}">{escape(text)}</text>'
-    )
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return "".join(parts)
+    marks, spoken = [], []
+    for place, (name, index, one) in enumerate(figure.rows):
+        y, style = TOP + ROW * place + 24, style_of(index)
+        value, start, end = (f"{float(scale(part)):.4g}" for part in one)
+        if math.isfinite(one.low):
+            marks.append(f'<path class="whisker {style}" d="M{start} {y}H{end}"/>')
+        text = f"{one.value:.4g}{_between(one.low, one.high)}"
+        marks.append(
+            f'<circle class="dot {style}" cx="{value}" cy="{y}" r="4.5"/>'
+            f'<text x="{LEFT}" y="{y - 10}">{escape(f"{name}  {text}")}</text>'
+        )
+        spoken.append(f"{name} {text}")
+    return _grid(scale, _height(figure) - BOTTOM), marks, f": {'; '.join(spoken)}"
 
 
 def shares(parts: Mapping[str, float], title: str) -> str:
@@ -248,4 +220,4 @@ def shares(parts: Mapping[str, float], title: str) -> str:
         x += share
     spoken = ", ".join(f"{name} {value / total:.0%}" for name, value in parts.items())
     label = escape(f"{title}: {spoken}", quote=True)
-    return f'<svg viewBox="0 0 {WIDTH} 22" role="img" aria-label="{label}">{_joined(marks)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} 22" role="img" aria-label="{label}">{"".join(marks)}</svg>'

@@ -162,6 +162,19 @@ def is_running(logs: Path) -> bool:
         return False
 
 
+def status_of(logs: Path, facts: Mapping[str, Any]) -> str:
+    """What a manifest says became of a run, if it says so; ``killed`` if that is no longer so.
+
+    Args:
+        logs: the run's own directory of logs.
+        facts: its manifest.
+    """
+    if is_running(logs):
+        return "running"
+    status: str = facts.get("status", "")
+    return "killed" if status == "running" else status
+
+
 def refuse_obstacles(directories: Iterable[Path], remedy: str) -> None:
     """Find out beforehand that files cannot be written.
 

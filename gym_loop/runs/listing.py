@@ -12,36 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import RunError
-from gym_loop.runs.directory import RunDirectory, is_running, run_ids
+from gym_loop.runs.directory import MANIFEST, run_ids, status_of
+from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.results import is_better
 from gym_loop.schema.files import open_regular
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run on disk.
+    """One run on disk."""
 
-    Args:
-        run: its id.
-        agent: class string of the agent.
-        env: id of the environment.
-        seed: of the run.
-        status: ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``.
-        steps: environment steps that were logged.
-        last_return: return of the last episode, None before the first.
-        best_return: the highest of any episode, None where none is a number.
-        age: seconds since the run was started.
-    """
-
-    run: str
-    agent: str
-    env: str
-    seed: int | None
-    status: str
-    steps: int
-    last_return: float | None
-    best_return: float | None
-    age: float | None
+    run: str  # its id
+    agent: str  # class string of the agent
+    env: str  # id of the environment
+    seed: int | None  # of the run
+    status: str  # ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``
+    steps: int  # environment steps that were logged
+    last_return: float | None  # return of the last episode, None before the first
+    best_return: float | None  # the highest of any episode, None where none is a number
+    age: float | None  # seconds since the run was started
 
 
 def list_runs(logdir: Path) -> list[RunSummary]:
@@ -56,27 +45,19 @@ def list_runs(logdir: Path) -> list[RunSummary]:
 
 
 def _summary(logdir: Path, run_id: str) -> RunSummary:
-    manifest = RunDirectory(run_id, {"logdir": logdir}).manifest()
+    manifest = read_manifest(logdir / run_id / MANIFEST)
     steps, last, best = _returns(logdir / run_id / "metrics.csv")
     return RunSummary(
         run=run_id,
         agent=manifest.get("agent", "?"),
         env=manifest.get("env", "?"),
         seed=manifest.get("seed"),
-        status=_status(logdir / run_id, manifest),
+        status=status_of(logdir / run_id, manifest) or "killed",
         steps=max(steps, int(manifest.get("steps", 0))),
         last_return=last,
         best_return=best,
         age=_age(manifest.get("started")),
     )
-
-
-def _status(logs: Path, manifest: dict[str, Any]) -> str:
-    """What the manifest says, unless it says ``running`` and no living process holds the run."""
-    if is_running(logs):
-        return "running"
-    status: str = manifest.get("status", "killed")
-    return "killed" if status == "running" else status
 
 
 def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
@@ -86,7 +67,7 @@ def _returns(metrics: Path) -> tuple[int, float | None, float | None]:
         step = row.get("step") or ""
         steps = max(steps, int(step) if step.isdecimal() and len(step) < 16 else 0)
         if row.get("train/episode_return"):
-            last = _number(row["train/episode_return"])
+            last = as_float(row["train/episode_return"])
             best = last if is_better(last, best) else best
     return steps, last, best
 
@@ -110,17 +91,18 @@ def return_curve(logs: Path, points: int) -> list[float]:
         points: how many at most; fewer if there are fewer rows.
     """
     cells = [row.get("train/episode_return") for row in _rows(logs / "metrics.csv")]
-    numbers = [_number(cell) for cell in cells if cell]
+    numbers = [as_float(cell) for cell in cells if cell]
     returns = [value for value in numbers if math.isfinite(value)]
     points = min(points, len(returns))
     edges = [round(part * len(returns) / points) for part in range(points + 1)] if points else []
     return [sum(returns[start:end]) / (end - start) for start, end in pairwise(edges)]
 
 
-def _number(text: str) -> float:
+def as_float(text: str | bytes) -> float:
+    """A number; NaN for a damaged cell, or one that is being written."""
     try:
         return float(text)
-    except ValueError:  # the last line of a run that is being written
+    except ValueError:
         return math.nan
 
 

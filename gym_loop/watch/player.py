@@ -33,17 +33,11 @@ RESULTS = 10  # finished episodes that are shown
 
 
 class View(NamedTuple):
-    """What is seen at one moment.
+    """What is seen at one moment."""
 
-    Args:
-        number: rises with every view.
-        facts: the numbers beside the picture, as plain data.
-        jpeg: the picture; empty where there is none.
-    """
-
-    number: int
-    facts: dict[str, Any]
-    jpeg: bytes
+    number: int  # rises with every view
+    facts: dict[str, Any]  # the numbers beside the picture, as plain data
+    jpeg: bytes  # the picture; empty where there is none
 
 
 class GivenUp(BaseException):
