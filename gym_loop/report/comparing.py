@@ -17,6 +17,7 @@ from gym_loop.report.statistics import (
     Estimate,
     Welch,
     aggregate,
+    count_of,
     few_seeds,
     probability_of_improvement,
     welch,
@@ -207,7 +208,7 @@ def comparison_text(found: Comparison, *, plots: bool = True) -> str:
     """
     content = found.content
     lines = [
-        f"{sign}: {name}, {_count(len(group.runs))}"
+        f"{sign}: {name}, {count_of(len(group.runs))}"
         for sign, name, group in zip("AB", found.names, content.groups, strict=True)
     ]
     lines += ["", *_differences(content), *_code_differences(found.code)]
@@ -228,10 +229,6 @@ def comparison_text(found: Comparison, *, plots: bool = True) -> str:
     remarks = [remark for remark in content.remarks if "seeds are wanted" not in remark]
     lines += [f"note: {remark}" for remark in (few, *remarks) if remark]
     return "\n".join(lines)
-
-
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def _chance(one: Estimate) -> str:
@@ -264,5 +261,5 @@ def _scores(one: EnvComparison, plots: bool) -> list[str]:
         mean = aggregate([scores])
         between = f" ({mean.low:.4g} to {mean.high:.4g})" if math.isfinite(mean.low) else ""
         plot = f"{sparkline(curve.tolist(), low, high)}  " if plots else ""
-        lines.append(f"  {sign}  {plot}mean {mean.value:.4g}{between}, {_count(len(scores))}")
+        lines.append(f"  {sign}  {plot}mean {mean.value:.4g}{between}, {count_of(len(scores))}")
     return lines

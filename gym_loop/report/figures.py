@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gym_loop.report.grouping import Group, environments
-from gym_loop.report.reading import BINS, EVALUATION, RETURN, Curve, RunData, centres
+from gym_loop.report.reading import BINS, EVALUATION, JUDGED, RETURN, Curve, RunData, centres
 from gym_loop.report.scores import Scores
 from gym_loop.report.statistics import Estimate, performance_profile
 from gym_loop.runs.bootstrap import Floats
@@ -24,6 +24,8 @@ _TITLES = {
 }
 _HIDDEN = ("eval/return_std", "eval/return_min", "eval/return_max", "eval/return_median")
 _ALWAYS = ("curves", "evaluation", "speed")
+_SECTIONS = {"train": "curves", "eval": "evaluation", "agent": "agent"}
+_ORDER = ("curves", "evaluation", "agent", "speed", "other")
 _PARTS = ("environment", "act", "observe", "update", "logging", "evaluation", "checkpoints")
 LEVELS = 101
 
@@ -81,22 +83,17 @@ def curve_charts(
     charts = []
     for metric in _metrics(runs):
         for place, among in places:
+            key, title = metric, _TITLES.get(metric, metric)
+            if place:
+                key, title = f"{metric}/{place}", f"{title}: {place}"
             lines = [
                 line
                 for index, group in enumerate(groups)
-                for line in _lines(group, index, metric, among, ends)
+                for env in among
+                if (line := _line(group, index, metric, env, ends[env])) is not None
             ]
             if lines:
-                title = _TITLES.get(metric, metric)
-                charts.append(
-                    Chart(
-                        f"{metric}/{place}" if place else metric,
-                        f"{title}: {place}" if place else title,
-                        _section(metric),
-                        "environment steps",
-                        lines,
-                    )
-                )
+                charts.append(Chart(key, title, _section(metric), "environment steps", lines))
     return charts
 
 
@@ -108,8 +105,9 @@ def _metrics(runs: Sequence[RunData]) -> list[str]:
         for name, curve in run.curves.items()
         if name not in _HIDDEN and (_section(name) in _ALWAYS or not _is_constant(curve))
     )
-    first = [name for name in (RETURN, EVALUATION) if name in names]
-    return first + sorted((name for name in names if name not in first), key=_section_order)
+    first = [name for name in JUDGED if name in names]
+    others = names.keys() - first
+    return first + sorted(others, key=lambda name: (_ORDER.index(_section(name)), name))
 
 
 def _is_constant(curve: Curve) -> bool:
@@ -117,43 +115,24 @@ def _is_constant(curve: Curve) -> bool:
     return not np.nanmax(curve.high) > np.nanmin(curve.low)
 
 
-def _section_order(metric: str) -> tuple[int, str]:
-    order = ("curves", "evaluation", "agent", "speed", "other")
-    return order.index(_section(metric)), metric
-
-
 def _section(metric: str) -> str:
     if metric.endswith("_per_second"):
         return "speed"
-    if metric.startswith("train/"):
-        return "curves"
-    if metric.startswith("eval/"):
-        return "evaluation"
-    return "agent" if metric.startswith("agent/") else "other"
+    return _SECTIONS.get(metric.partition("/")[0], "other")
 
 
-def _lines(
-    group: Group, index: int, metric: str, envs: Sequence[str], ends: dict[str, float]
-) -> list[Line]:
-    """The line of a group; one for each environment that it has runs in."""
-    lines = []
-    for env in envs:
-        runs = [run for run in group.of(env) if metric in run.curves]
-        if runs:
-            line = mean_line([run.curves[metric].mean for run in runs])
-            x, (y, low, high, count) = centres(ends[env]), line
-            if len(runs) == 1:
-                (curve,) = (run.curves[metric] for run in runs)
-                low, high = curve.low, curve.high
-            kept = np.isfinite(y)
-            kept_runs = {}
-            if metric in (RETURN, EVALUATION):
-                kept_runs = {run.run: run.curves[metric].mean[kept] for run in runs}
-            lines.append(
-                Line(group.name, index, x[kept], y[kept], low[kept], high[kept], count[kept],
-                     kept_runs)
-            )  # fmt: skip
-    return lines
+def _line(group: Group, index: int, metric: str, env: str, end: float) -> Line | None:
+    """The line of a group's runs in one environment; None without any that have the metric."""
+    curves = {run.run: run.curves[metric] for run in group.of(env) if metric in run.curves}
+    if not curves:
+        return None
+    y, low, high, count = mean_line([curve.mean for curve in curves.values()])
+    if len(curves) == 1:
+        ((_, low, high),) = curves.values()
+    known = np.isfinite(y)
+    single = {run: curve.mean[known] for run, curve in curves.items() if metric in JUDGED}
+    x, y, low, high, count = (part[known] for part in (centres(end), y, low, high, count))
+    return Line(group.name, index, x, y, low, high, count, single)
 
 
 def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]:
@@ -179,7 +158,7 @@ def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]
         )
         chosen = chosen.astype(np.float64)  # products of integers are slow
         drawn = (chosen @ filled) / (chosen @ known.astype(np.float64))
-    low, high = np.full(BINS, np.nan), np.full(BINS, np.nan)
+    low, high = np.full((2, BINS), np.nan)
     if len(curves) > 1:
         some = count > 1
         # Sorting puts the few resamples without any value, NaN, at the end.
@@ -196,36 +175,28 @@ def mean_line(curves: Sequence[Floats]) -> tuple[Floats, Floats, Floats, Floats]
 
 def score_figures(groups: Sequence[Group], scores: Scores) -> list[Figure]:
     """Mean and interquartile mean with intervals, and the profile, of groups that compare."""
-    found: list[Figure] = []
-    for name, title in (("mean", "Mean"), ("iqm", "Interquartile mean")):
-        rows = [
-            (group.name, index, getattr(scores.of[group.name], name))
-            for index, group in enumerate(groups)
-            if group.name in scores.of
-        ]
-        if rows:
-            found.append(Rows(f"scores/{name}", f"{title} of {scores.what}", rows))
-    profile = _profile(groups, scores)
-    return [*found, profile] if profile else found
-
-
-def _profile(groups: Sequence[Group], scores: Scores) -> Chart | None:
-    among = [(index, group) for index, group in enumerate(groups) if group.name in scores.of]
-    pooled = [np.concatenate(scores.of[group.name].strata) for _, group in among]
-    if not pooled or max(map(len, pooled)) < 2:
-        return None
-    everything = np.concatenate(pooled)
-    levels = np.linspace(everything.min(), everything.max(), LEVELS)
-    lines = []
-    for index, group in among:
-        strata = scores.of[group.name].strata
-        y, low, high = performance_profile(strata, levels)
-        runs = np.full(LEVELS, sum(map(len, strata)), np.float64)
-        lines.append(Line(group.name, index, levels, y, low, high, runs))
-    return Chart(
-        "scores/profile", f"Share of runs above a score ({scores.what})", "scores",
-        scores.what, lines,
-    )  # fmt: skip
+    of, what = scores.of, scores.what
+    among = [(group.name, index) for index, group in enumerate(groups) if group.name in of]
+    if not among:
+        return []
+    found: list[Figure] = [
+        Rows("scores/mean", f"Mean of {what}", [(*one, of[one[0]].mean) for one in among]),
+        Rows(
+            "scores/iqm", f"Interquartile mean of {what}", [(*one, of[one[0]].iqm) for one in among]
+        ),
+    ]
+    pooled = {name: np.concatenate(of[name].strata) for name, _ in among}
+    if max(map(len, pooled.values())) > 1:
+        everything = np.concatenate(list(pooled.values()))
+        levels = np.linspace(everything.min(), everything.max(), LEVELS)
+        lines = []
+        for name, index in among:
+            runs = np.full(LEVELS, len(pooled[name]), np.float64)
+            profile = performance_profile(of[name].strata, levels)
+            lines.append(Line(name, index, levels, *profile, runs))
+        title = f"Share of runs above a score ({what})"
+        found.append(Chart("scores/profile", title, "scores", what, lines))
+    return found
 
 
 def time_parts(groups: Sequence[Group]) -> list[tuple[str, dict[str, float]]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
@@ -17,19 +17,8 @@ from urllib.parse import quote
 from gym_loop.report import tables
 from gym_loop.report.content import Content
 from gym_loop.report.figures import Chart, Figure, Line
-from gym_loop.report.svg import (
-    BOTTOM,
-    COLOURS,
-    DASHES,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    drawn,
-    shares,
-    style_of,
-)
+from gym_loop.report.statistics import count_of
+from gym_loop.report.svg import COLOURS, DASHES, GEOMETRY, drawn, shares, style_of
 from gym_loop.runs.bootstrap import Floats
 from gym_loop.runs.manifest import versions
 from gym_loop.schema.files import read_regular
@@ -41,8 +30,8 @@ _SECTIONS = {
     "curves": "Learning curves",
     "evaluation": "Evaluations",
     "agent": "Metrics of the agents",
-    "speed": "Speed",
     "other": "Other metrics",
+    "speed": "Speed",
 }
 
 
@@ -80,7 +69,7 @@ def write_page(content: Content, path: Path, title: str, intro: str = "") -> str
 <a id="skip" href="#main">Skip to the figures</a>
 <header>
 <h1>{escape(title)}</h1>
-<p class="quiet">{_count(len(content.runs), "run")} in {escape(envs)}, made {made} by gym-loop
+<p class="quiet">{count_of(len(content.runs))} in {escape(envs)}, made {made} by gym-loop
 {version}</p>
 </header>
 {_legend(content)}
@@ -104,10 +93,6 @@ def _digest(text: str) -> str:
 
 def _joined(parts: Iterable[str]) -> str:
     return "\n".join(part for part in parts if part)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 # -- the parts of the page ---------------------------------------------------------------------
@@ -135,45 +120,46 @@ def _remarks(content: Content) -> str:
 
 
 def _sections(content: Content, path: Path) -> list[str]:
-    charts = {name: [one for one in content.charts if one.section == name] for name in _SECTIONS}
-    return [
-        _section("Groups", tables.summary_table(content)),
-        _figures(_SECTIONS["curves"], charts["curves"]),
-        _figures(_SECTIONS["evaluation"], charts["evaluation"]),
-        _section("Comparison", _charts(content.score_figures) + tables.improvement_table(content))
-        if len(content.scores.of) > 0
-        else "",
-        _figures(_SECTIONS["agent"], charts["agent"]),
-        _figures(_SECTIONS["other"], charts["other"]),
-        _figures(_SECTIONS["speed"], charts["speed"]),
-        _section("Where the time went", _time(content)),
-        _section("What differs between the groups", tables.difference_table(content)),
-        _section("Runs", tables.run_table(content)),
-        _section("Videos", _videos(content, path)) if any(r.videos for r in content.runs) else "",
-        _section("How these numbers were made", _static("how.html")),
-    ]
+    charts = {
+        title: _charts([one for one in content.charts if one.section == section])
+        for section, title in _SECTIONS.items()
+    }
+    scores = _charts(content.score_figures) + tables.improvement_table(content)
+    parts = {
+        "Groups": tables.summary_table(content),
+        **dict.fromkeys(list(charts)[:2]),  # the comparison comes after these
+        "Comparison": scores if content.scores.of else "",
+        **charts,
+        "Where the time went": _time(content),
+        "What differs between the groups": tables.difference_table(content),
+        "Runs": tables.run_table(content),
+        "Videos": _videos(content, path),
+        "How these numbers were made": _static("how.html"),
+    }
+    return [section(title, inside) for title, inside in parts.items() if inside]
 
 
-def _section(title: str, inside: str) -> str:
+def section(title: str, inside: str) -> str:
+    """A part of the page."""
     return f'<section class="card"><h2>{title}</h2>{inside}</section>'
 
 
-def _figures(title: str, charts: Sequence[Chart]) -> str:
-    return _section(title, _charts(charts)) if charts else ""
-
-
 def _charts(figures: Sequence[Figure]) -> str:
+    if not figures:
+        return ""
     parts = []
     for figure in figures:
         data = ""
         if isinstance(figure, Chart):
             key, unit = escape(figure.key, quote=True), escape(figure.x_label, quote=True)
             data = f' data-chart="{key}" data-x="{unit}" data-start="{figure.start:.6g}"'
-        parts.append(
-            f'<figure class="chart"{data}><figcaption>{escape(figure.title)}</figcaption>'
-            f"{drawn(figure)}</figure>"
-        )
+        parts.append(_figure(figure.title, drawn(figure), data))
     return f'<div class="charts">{_joined(parts)}</div>'
+
+
+def _figure(title: str, drawing: str, data: str = "") -> str:
+    caption = f"<figcaption>{escape(title)}</figcaption>"
+    return f'<figure class="chart"{data}>{caption}{drawing}</figure>'
 
 
 def _time(content: Content) -> str:
@@ -182,11 +168,7 @@ def _time(content: Content) -> str:
             "<p>Not measured. Set <code>loop.parameters.profile: true</code> in the run file to see"
             " the shares of environment, agent and logging.</p>"
         )
-    bars = [
-        f'<figure class="chart"><figcaption>{escape(name)}</figcaption>'
-        f"{shares(parts, name)}</figure>"
-        for name, parts in content.time
-    ]
+    bars = [_figure(name, shares(parts, name)) for name, parts in content.time]
     return f'<div class="charts">{_joined(bars)}</div>{tables.time_table(content)}'
 
 
@@ -213,6 +195,8 @@ def _videos(content: Content, page: Path) -> str:
                 f' src="data:video/mp4;base64,{whole}"></video><p>{name}</p>'
             )
         films.append(f"<div>{name}</div>")
+    if not any(run.videos for run in content.runs):
+        return ""
     return (
         f'<p class="quiet">The newest of each run; {VIDEO_BYTES // 1_000_000} MB at most are in'
         f' this page, the others are linked.</p><div class="films">{_joined(films)}</div>'
@@ -224,16 +208,13 @@ def _videos(content: Content, page: Path) -> str:
 
 def _data(content: Content) -> str:
     charts = [*content.charts, *(one for one in content.score_figures if isinstance(one, Chart))]
-    data: Mapping[str, Any] = {
-        "geometry": {
-            "width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP,
-            "bottom": BOTTOM,
-        },
+    data = {
+        "geometry": GEOMETRY,
         "colours": len(COLOURS),
         "dashes": len(DASHES),
         "hidden": content.hidden,
         "charts": {chart.key: [_line(line) for line in chart.lines] for chart in charts},
-    }  # fmt: skip
+    }
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import UsageError
 from gym_loop.report.content import Content
-from gym_loop.report.figures import Chart, Figure, Line, Rows
+from gym_loop.report.figures import Chart, Figure, Rows
 from gym_loop.report.grouping import differing_keys
 from gym_loop.report.svg import COLOURS, DASHES, standalone
 from gym_loop.schema.text import as_cell
@@ -22,24 +23,13 @@ _MATPLOTLIB_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (6, 2,
 assert len(_MATPLOTLIB_DASHES) == len(DASHES)
 
 
-def figures_of(content: Content) -> list[Figure]:
-    """Every figure of a report."""
-    return [*content.charts, *content.score_figures]
-
-
-def file_name(figure: Figure, suffix: str) -> str:
-    """The name of a figure's file: its key, without what directories are made of."""
-    return re.sub(r"[^\w.+=-]+", "-", figure.key).strip("-") + suffix
-
-
 def write_svg(content: Content, directory: Path) -> list[Path]:
     """One SVG file a figure.
 
     Raises:
         UsageError: the directory cannot be written.
     """
-    figures = figures_of(content)
-    return _write(directory, {file_name(one, ".svg"): standalone(one).encode() for one in figures})
+    return _write_figures(content, directory, ".svg", lambda figure: standalone(figure).encode())
 
 
 def write_png(content: Content, directory: Path) -> list[Path]:
@@ -54,10 +44,8 @@ def write_png(content: Content, directory: Path) -> list[Path]:
         raise UsageError(
             f'--png needs the module {error.name}: pip install "gym-loop[report]"'
         ) from None
-    import io
 
-    files = {}
-    for figure in figures_of(content):
+    def png(figure: Figure) -> bytes:
         canvas = Canvas(figsize=(5.6, 3.4), layout="constrained")
         axes = canvas.subplots()
         if isinstance(figure, Rows):
@@ -70,8 +58,18 @@ def write_png(content: Content, directory: Path) -> list[Path]:
         axes.set_axisbelow(True)
         file = io.BytesIO()
         canvas.savefig(file, format="png", dpi=DPI)
-        files[file_name(figure, ".png")] = file.getvalue()
-    return _write(directory, files)
+        return file.getvalue()
+
+    return _write_figures(content, directory, ".png", png)
+
+
+def _write_figures(
+    content: Content, directory: Path, suffix: str, draw: Callable[[Figure], bytes]
+) -> list[Path]:
+    """A file a figure, named by its key without what directories are made of."""
+    figures = [*content.charts, *content.score_figures]
+    names = [re.sub(r"[^\w.+=-]+", "-", figure.key).strip("-") + suffix for figure in figures]
+    return _write(directory, dict(zip(names, map(draw, figures), strict=True)))
 
 
 def _draw_chart(axes: Any, chart: Chart) -> None:
@@ -152,33 +150,22 @@ def _curve_rows(charts: Iterable[Chart]) -> Iterator[Sequence[Any]]:
     yield ["figure", "group", "step", "mean", "low", "high", "runs"]
     for chart in charts:
         for line in chart.lines:
-            yield from _line_rows(chart.key, line)
-
-
-def _line_rows(key: str, line: Line) -> Iterator[Sequence[Any]]:
-    columns = (line.x, line.y, line.low, line.high, line.count)
-    for x, y, low, high, count in zip(*(one.tolist() for one in columns), strict=True):
-        yield [key, line.group, x, y, low, high, int(count)]
+            columns = (line.x, line.y, line.low, line.high, line.count.astype(int))
+            for values in zip(*(one.tolist() for one in columns), strict=True):
+                yield [chart.key, line.group, *values]
 
 
 def _as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    import io
-
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_cell(cell) for cell in row])
+    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
     return text.getvalue().encode()
 
 
 def _cell(cell: Any) -> Any:
+    """What is written of a value: nothing of None and of NaN."""
     if isinstance(cell, str):
         return as_cell(cell)
-    return "" if _is_nothing(cell) else cell
-
-
-def _is_nothing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return "" if cell is None or cell != cell else cell
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:

@@ -35,11 +35,15 @@ def few_seeds(counts: Sequence[int]) -> str | None:
     least = min(counts, default=FEW_SEEDS)
     if least >= FEW_SEEDS:
         return None
-    runs = "run" if least == 1 else "runs"
     return (
-        f"{least} {runs} where at least {FEW_SEEDS} seeds are wanted: intervals over so few are too"
-        " narrow, and what they show may not happen again"
+        f"{count_of(least)} where at least {FEW_SEEDS} seeds are wanted: intervals over so few are"
+        " too narrow, and what they show may not happen again"
     )
+
+
+def count_of(runs: int) -> str:
+    """``1 run``, ``2 runs``."""
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 # -- aggregates ------------------------------------------------------------------------------

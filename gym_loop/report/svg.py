@@ -13,6 +13,10 @@ from gym_loop.runs.bootstrap import Floats
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 10, 46
+GEOMETRY = {
+    **{"width": WIDTH, "height": HEIGHT},
+    **{"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+}
 ROW = 34  # height of one row of intervals
 LETTER = 9  # width of one, with some air
 # Okabe and Ito's colours, told apart by colour-blind people too; two are darkened for white paper.

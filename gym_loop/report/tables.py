@@ -17,11 +17,9 @@ MOST_COMPARED = 10  # groups in the table of pairs
 
 def number(value: float) -> str:
     """A score with four digits; nothing for none."""
-    return f"{value:,.4g}" if abs(value) < 1e4 and math.isfinite(value) else _large(value)
-
-
-def _large(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else ""
+    if not math.isfinite(value):
+        return ""
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def estimate(one: Estimate) -> str:
@@ -37,25 +35,18 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], wo
         f'<th scope="col"{kind}>{escape(text)}</th>'
         for text, kind in zip(heads, kinds, strict=True)
     )
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(
-            f"<td{kind or _wrapping(cell)}>{escape(cell)}</td>"
-            for cell, kind in zip(row[1:], kinds[1:], strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
+    body = ""
+    for first, *others in rows:
+        body += f'<tr><th scope="row">{escape(first)}</th>'
+        for cell, kind in zip(others, kinds[1:], strict=True):
+            kind = kind or (' class="wrap"' if len(cell) > 40 else "")
+            body += f"<td{kind}>{escape(cell)}</td>"
+        body += "</tr>"
     return (
         f'<p class="quiet says">{escape(caption)}</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
-        f"<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-
-
-def _wrapping(cell: str) -> str:
-    return ' class="wrap"' if len(cell) > 40 else ""
 
 
 def summary_table(content: Content) -> str:
@@ -91,37 +82,32 @@ def improvement_table(content: Content) -> str:
     if len(names) > MOST_COMPARED:
         names = sorted(names, key=lambda name: -content.scores.of[name].mean.value)[:MOST_COMPARED]
         note = f", the {MOST_COMPARED} groups with the best means"
-    rows = [[row, *(_improvement(content, row, other) for other in names)] for row in names]
+    strata = {name: content.scores.of[name].strata for name in names}
+    rows = [[name] for name in names]
+    for row in rows:
+        for name in names:
+            one = probability_of_improvement(strata[row[0]], strata[name])
+            text = f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+            row.append("" if name == row[0] else text)
     caption = f"Probability that a run of the row scores higher than one of the column{note}"
     return _table(caption, ["", *names], rows, 1)
-
-
-def _improvement(content: Content, ours: str, theirs: str) -> str:
-    if ours == theirs:
-        return ""
-    of = content.scores.of
-    one = probability_of_improvement(of[ours].strata, of[theirs].strata)
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
 
 
 def difference_table(content: Content) -> str:
     """Keys of the run files, a column a group."""
     rows, more = content.differing
-    note = (
-        f'<p class="quiet">And {more} more that only some agents, loops or environments have.</p>'
-        if more
-        else ""
-    )
+    note = ""
+    if more:
+        note = f"And {more} more that only some agents, loops or environments have."
+        note = f'<p class="quiet">{note}</p>'
     if not rows:
         return f"<p>Nothing but seeds and directories.</p>{note}"
     names = [group.name for group in content.groups]
-    shown = [[key, *map(_briefly, values)] for key, values in rows]
+    shown = [
+        [key, *(", ".join(map(short_class, value.split(", "))) for value in values)]
+        for key, values in rows
+    ]
     return _table("Values of the run files", ["Key", *names], shown, 1 + len(names)) + note
-
-
-def _briefly(value: str) -> str:
-    """Class strings without their modules."""
-    return ", ".join(short_class(part) for part in value.split(", "))
 
 
 def run_table(content: Content) -> str:
