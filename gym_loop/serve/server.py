@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ _LOG = logging.getLogger("gym_loop.serve")
 BACKLOG = 2048  # connections that wait to be taken
 GRACE = 10  # s for the requests under way when the server ends
 _OTHER_FILES = 64  # that the server has open, or an environment
+_SWITCH = 0.001  # s
 _TICK = 0.1  # s between two looks at ``stop``
 
 
@@ -115,6 +117,8 @@ def run_application(
 
     with contextlib.closing(_listen(settings.host, settings.port)) as listener:
         limits = Limits(_most_connections(settings.max_connections), settings.idle_lease)
+        # Environments in other threads let the event loop have the interpreter sooner.
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
         server = Server(
             uvicorn.Config(
                 make(end),

@@ -45,7 +45,3 @@ class WrongSeed(Problem):
 
 class TooManyInstances(Problem):
     """The server holds as many environments as it may."""
-
-
-class TooManyRequests(Problem):
-    """The client sends more requests a second than it may."""
