@@ -221,6 +221,23 @@ def test_other_machines_need_a_token() -> None:
         serve(ServeSettings(host="0.0.0.0", port=0))
 
 
+def test_an_operator_may_say_in_full_that_nobody_needs_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    http_worlds.register()
+    options = {"host": "0.0.0.0", "allowed_origins": ("http://gym:5000",)}
+    with running(serve_everyone_without_token=True, **options) as address:
+        assert "without a token (serve_everyone_without_token)" in caplog.text
+        with Client(address.replace("0.0.0.0", "127.0.0.1")) as client:
+            env = client.make("Counter-v0")
+            by_name = {"Host": "gym:5000"}  # as another container calls it
+            assert client.ask("GET", f"{env}/action_space/", headers=by_name).status == 200
+            for wrong in ({"Host": "evil.example"}, {"Host": "gym:6000"}):
+                assert client.ask("GET", "/v1/envs/", headers=wrong).status == 403
+            foreign = {"Origin": "https://evil.example"}
+            assert client.ask("POST", f"{env}/reset/", headers=foreign).status == 403
+
+
 def test_missing_packages_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gym_loop.serve.connections", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
