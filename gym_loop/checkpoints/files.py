@@ -112,7 +112,7 @@ def decode(document: Any, arrays: Arrays) -> Any:
         array = arrays.pop(name)
         if array.nbytes != size:
             raise ValueError(f"the array {name!r} has {array.nbytes:,} bytes instead of {size:,}")
-        return array.reshape(-1).view(np.uint8) if size else array, 0
+        return array, 0
 
     try:
         return Reader(take, _DEEPEST).value(document)

@@ -66,7 +66,6 @@ class NativeInstance(Instance):
         self._proofs = proofs
         self._state: EnvState | None = None
         self._fresh = False  # never reset, and no state put into it
-        self._steps = codec.Repeated()
         self._frames = JpegEncoder(longest=None)
 
     def make(self) -> None:
@@ -126,7 +125,7 @@ class NativeInstance(Instance):
         """Take a step, or one in every copy."""
         if self.request.num_envs is None:
             return codec.write(number, _named(self.step(action)))
-        return self._steps.write(number, _named(self._step_all(action)))
+        return codec.write(number, _named(self._step_all(action)))
 
     def _step_all(self, actions: Any) -> Any:
         """Take one step in every copy.

@@ -29,6 +29,7 @@ from gym_loop.wire.problems import Problem
 DEEPEST = 100  # values nested deeper are no message; in an info dictionary they are cut
 _LEAST, _MOST = -(2**63), 2**64
 _ATOMS = frozenset({type(None), bool})
+_JSON = frozenset({str, int, float, bool, type(None)})
 _NAN = struct.pack(">d", math.nan)
 
 # What may be raised where data are damaged, or made by others.
@@ -124,16 +125,16 @@ class Writer:
             Unsendable: it has none, and this writer is strict; the message names the place.
         """
         kind = type(value)
-        if kind is np.ndarray:
-            return self._array(value, way)
+        if kind is float:
+            return value if value - value == 0.0 else {"$f": _special(value)}  # else not finite
+        if kind is int:
+            return value if _LEAST <= value < _MOST else {"$i": hex(value)}
         if kind is str:
             return value if value.isascii() else _text(value)
         if kind in _ATOMS:
             return value
-        if kind is float:
-            return value if math.isfinite(value) else {"$f": _special(value)}
-        if kind is int:
-            return value if _LEAST <= value < _MOST else {"$i": hex(value)}
+        if kind is np.ndarray:
+            return self._array(value, way)
         if way[2] >= self._deepest:
             return self._unsendable(value, way, "is nested too deeply")
         if kind is dict:
@@ -268,13 +269,14 @@ class Reader:
         if depth > self._deepest:
             raise Malformed(f"values are nested more than {self._deepest} deep")
         depth += 1
+        value = self.value
         if kind is list:
-            return [self.value(item, depth) for item in node]
+            return [item if type(item) in _JSON else value(item, depth) for item in node]
         if len(node) == 1:
             for key, content in node.items():
                 if key[:1] == "$":
                     return self._tagged(key, content, depth)
-        return {key: self.value(item, depth) for key, item in node.items()}
+        return {k: item if type(item) in _JSON else value(item, depth) for k, item in node.items()}
 
     def _tagged(self, tag: str, content: Any, depth: int) -> Any:
         read = TAGS.get(tag)
@@ -314,7 +316,7 @@ class Reader:
         if type(size) is not int or size < 0:
             raise ValueError("a size must be an integer from 0 on")
         data, begin = self._take(reference, size)
-        return bytes(memoryview(data)[begin : begin + size])
+        return bytes(memoryview(data).cast("B")[begin : begin + size])
 
     def _pairs(self, content: Any, depth: int) -> dict[Any, Any]:
         pairs = self._checked(content, list, depth)

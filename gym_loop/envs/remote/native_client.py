@@ -35,7 +35,6 @@ class NativeClient(WebSocket):
     def __init__(self, address: Address, token: str | None, timeout: float) -> None:
         super().__init__(address, token, timeout)
         self._number = 0
-        self._steps = codec.Repeated()
 
     def call(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
         """Send a request and wait for its reply.
@@ -64,7 +63,7 @@ class NativeClient(WebSocket):
         """Take one step, which is never repeated; see `call` for what it raises."""
         self._number += 1
         fields = {"op": "step", "instance": instance, "action": action}
-        return self._reply(self.ask(self._steps.write(self._number, fields), repeat=False))
+        return self._reply(self.ask(codec.write(self._number, fields), repeat=False))
 
     def _reply(self, message: bytes) -> Fields:
         url = self.address.url
