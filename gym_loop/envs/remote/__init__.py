@@ -1,8 +1,7 @@
-"""Environments on the other side of a wire: served to others, and trained on from here.
+"""Environments on the other side of a wire: one Gymnasium environment a protocol.
 
-One folder a protocol, each with a server, a Gymnasium environment that is its client, and one
-codec between them that does no input or output. Importing this package registers the
-environments; a run file that names one of them needs no ``env.imports``.
+HTTP stands on ``http.client``, WebSocket on ``websockets``, ZeroMQ on ``pyzmq``. Importing this
+package registers the environments; a run file that names one of them needs no ``env.imports``.
 """
 
 from __future__ import annotations
