@@ -5,16 +5,19 @@ One environment, or N copies as a vector environment, with one message a step.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
-from gym_loop.envs.remote.native_remote import Remote
+from gym_loop.envs.remote.connection import needed
 from gym_loop.envs.remote.remote_env import drawn_seed
 from gym_loop.errors import BridgeProtocolError, EnvParametersError
+
+if TYPE_CHECKING:
+    from gym_loop.envs.remote.native_remote import Remote
 
 _MODES = {mode.name.lower(): mode for mode in AutoresetMode}
 
@@ -65,7 +68,7 @@ class NativeEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]  # gymnasium is 
             "render_mode": render_mode,
             "state": keep_state,
         }
-        self._remote = Remote(url, token, timeout, wanted, jpeg, lambda: drawn_seed(self))
+        self._remote = _remote(url, token, timeout, wanted, jpeg, lambda: drawn_seed(self))
         self.observation_space = self._remote.observation_space
         self.action_space = self._remote.action_space
         self.render_mode = render_mode
@@ -163,7 +166,7 @@ class NativeVectorEnv(VectorEnv):  # type: ignore[misc]  # gymnasium is untyped 
             "state": keep_state,
         }
         self.num_envs = num_envs
-        self._remote = remote = Remote(url, token, timeout, wanted, jpeg, lambda: drawn_seed(self))
+        self._remote = remote = _remote(url, token, timeout, wanted, jpeg, lambda: drawn_seed(self))
         self._reset_next = False  # in mode NEXT_STEP, after the episodes of a lost server
         self.single_observation_space = remote.observation_space
         self.single_action_space = remote.action_space
@@ -262,3 +265,9 @@ class NativeVectorEnv(VectorEnv):  # type: ignore[misc]  # gymnasium is untyped 
         """Close the server's instance and the connection."""
         if hasattr(self, "_remote"):
             self._remote.close()
+
+
+def _remote(*args: Any) -> Remote:
+    """The environment on the other side, whose part needs the packages for bridges."""
+    remote: Remote = needed("gym_loop.envs.remote.native_remote").Remote(*args)
+    return remote

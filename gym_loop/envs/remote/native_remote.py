@@ -1,11 +1,15 @@
-"""An environment that a native server holds for us: made, stepped, saved, and given up for lost."""
+"""An environment that a native server holds for us: made, stepped, saved, and given up for lost.
+
+It is imported when an environment is made, because it needs the packages for bridges.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gym_loop.envs.remote.connection import InstanceGoneError, needed, parse_url
+from gym_loop.envs.remote.connection import Address, InstanceGoneError, parse_url
+from gym_loop.envs.remote.websocket import WebSocket
 from gym_loop.errors import (
     BridgeConnectionError,
     BridgeError,
@@ -14,17 +18,81 @@ from gym_loop.errors import (
     SampleError,
     StateError,
 )
+from gym_loop.wire import native as codec
 from gym_loop.wire.json_values import short
 from gym_loop.wire.spaces import space_from_json
+from gym_loop.wire.values import Malformed, Unsendable
 
-if TYPE_CHECKING:
-    from gym_loop.envs.remote.native_client import NativeClient
+Fields = dict[str, Any]
 
+_ERRORS: dict[str, type[Exception]] = {
+    "unknown_instance": InstanceGoneError,
+    "wrong_action": SampleError,
+    "no_state": StateError,
+    "wrong_state": StateError,
+}
 _CLOSING = 2.0  # seconds that a farewell may take
 _REPLY = ("observation", "reward", "terminated", "truncated", "info")
 _MADE = {"instance", "observation_space", "action_space"}
 _STATE = {"last", "steps", "resets", "cut_off", "server"}
 _USUAL: tuple[Any, ...] = (None, {}, "auto", False)  # values that need not be said
+
+
+class NativeClient(WebSocket):
+    """Asks a native server.
+
+    Args:
+        address: of the server; without a path, ``/native`` is meant.
+        token: what the server demands, None for nothing.
+        timeout: seconds that connecting, and an answer, may take.
+    """
+
+    default_path = "/native"
+    text = False
+
+    def __init__(self, address: Address, token: str | None, timeout: float) -> None:
+        super().__init__(address, token, timeout)
+        self._number = 0
+
+    def call(self, op: str, *, repeat: bool = True, strict: bool = False, **fields: Any) -> Fields:
+        """Send a request and wait for its reply.
+
+        Args:
+            op: the operation.
+            repeat: where the connection broke, ask again over a new one.
+            strict: refuse values that have no form on the wire.
+            fields: of the request.
+
+        Raises:
+            BridgeConnectionError: the server cannot be reached, or does not answer in time.
+            BridgeProtocolError: it refuses, or its answer is none of this protocol.
+            InstanceGoneError: it does not hold the environment any more.
+            SampleError: an action is none of the action space.
+            StateError: the environment cannot give, or take, its state.
+        """
+        self._number += 1
+        try:
+            message = codec.write(self._number, {"op": op, **fields}, strict=strict)
+        except Unsendable as error:
+            raise BridgeProtocolError(f"{op}: {error.message}") from None
+        return self._reply(self.ask(message, repeat=repeat))
+
+    def _reply(self, message: bytes) -> Fields:
+        url = self.address.url
+        try:
+            # Observations can be written to, as those of an environment here.
+            number, fields = codec.read(bytearray(message))
+        except Malformed as error:
+            raise BridgeProtocolError(
+                f"{url} answers what is none of this protocol: {error.message}"
+            ) from None
+        if number != self._number:
+            raise BridgeProtocolError(f"{url} answers request {number} instead of {self._number}")
+        if "error" not in fields:
+            return fields
+        said = fields["error"] if type(fields["error"]) is dict else {}
+        kind = _ERRORS.get(str(said.get("code")), BridgeProtocolError)
+        raise kind(f"{url}: {said.get('message')}")
 
 
 class Remote:
@@ -49,7 +117,6 @@ class Remote:
 
     Raises:
         EnvParametersError: a parameter is of no use.
-        EnvPackageMissingError: the packages for bridges are not installed.
         BridgeConnectionError: the server cannot be reached, or does not answer in time.
         BridgeProtocolError: it refuses, or is no such server.
     """
@@ -73,8 +140,7 @@ class Remote:
         self._steps = self._resets = 0
         self._instance: str | None = None
         address = parse_url(url, {"ws": False, "wss": True})
-        module = needed("gym_loop.envs.remote.native_client")
-        self._client: NativeClient = module.NativeClient(address, token, timeout)
+        self._client = NativeClient(address, token, timeout)
         try:
             self._client.call("hello", version=1)
             described = self._make()
@@ -149,7 +215,7 @@ class Remote:
             raise BridgeError(f"{self.env_id}: there is no episode under way; call reset()")
         self._steps += 1
         try:
-            reply = self._client.step(self._instance, action)
+            reply = self._client.call("step", repeat=False, instance=self._instance, action=action)
         except (BridgeConnectionError, InstanceGoneError) as error:
             self.lost = True
             raise type(error)(
