@@ -296,9 +296,9 @@ class DQN(OffPolicyAgent):
 
     def _outputs(self, network: Network, observations: Array) -> Array:
         """Outputs ``[B, A, K]`` alone, with nothing kept for a gradient."""
-        if self.parameters["dueling"]:
-            return self._joined(network.predict_all(observations))
-        return self._joined((network.predict(observations),))
+        return self._joined(
+            network.predict(observations, None if self.parameters["dueling"] else 0)
+        )
 
     def _joined(self, outputs: Sequence[Array]) -> Array:
         return join_streams(outputs, self.actions.n, self.returns.size)

@@ -157,7 +157,7 @@ class PPO(ActsInWorkers, BaseAgent):
         """Draw actions from the policy; in evaluation take the likeliest ones."""
         observations = self._encode(state, learn=self.training)  # [N, ...]
         network, distribution = self.network, self.actions.distribution
-        outputs = network.tonumpy(network.predict(network.asarray(observations), POLICY))
+        outputs = network.tonumpy(network.predict(network.asarray(observations), POLICY)[0])
         if self.training:
             drawn = distribution.sample(outputs, network.tonumpy(network.extra), self.rng)
             self.rollout.begin(observations, drawn)
@@ -188,7 +188,7 @@ class PPO(ActsInWorkers, BaseAgent):
         """Values of observations as the environment gave them, ``[N]``."""
         network = self.network
         observations = network.asarray(self._encode(state))
-        return network.tonumpy(network.predict(observations, VALUE))[:, 0]
+        return network.tonumpy(network.predict(observations, VALUE)[0])[:, 0]
 
     # -- remembering -----------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class PPO(ActsInWorkers, BaseAgent):
         for start in range(0, size, piece):
             part = slice(start, start + piece)
             # As in acting: without dropout, and by the running statistics of a batch norm.
-            outputs, value = network.predict_all(observations[part])
+            outputs, value = network.predict(observations[part])
             evaluation = self.actions.distribution.evaluate(outputs, network.extra, actions[part])
             values[part] = network.tonumpy(value)[:, 0]
             log_probs[part] = network.tonumpy(evaluation.log_probs)

@@ -140,14 +140,15 @@ class SAC(OffPolicyAgent):
 
     def _best(self, observations: Array) -> Any:
         actor = self.actor
-        return actor.tonumpy(self.policy.mode(actor.predict(actor.asarray(observations))))
+        return actor.tonumpy(self.policy.mode(actor.predict(actor.asarray(observations), 0)[0]))
 
     def _explore(self, observations: Array) -> Any:
         actor, policy, count = self.actor, self.policy, len(observations)
         if self.steps < self.parameters["learning_starts"]:
             return self.rng.uniform(-1.0, 1.0, (count, self.actions.size))
         noise = self._sde_noise(count) if self.parameters["use_sde"] else self._noise(count)
-        outputs, extra = actor.predict(actor.asarray(observations)), actor.extra[: policy.extra]
+        (outputs,) = actor.predict(actor.asarray(observations), 0)
+        extra = actor.extra[: policy.extra]
         return actor.tonumpy(policy.sample(outputs, extra, actor.asarray(noise)).actions)
 
     def _noise(self, count: int) -> Array:
@@ -188,7 +189,7 @@ class SAC(OffPolicyAgent):
     def _improve_critics(self, batch: Batch, coefficient: Any, rate: float) -> tuple[Array, Array]:
         """Learn what rewards, and values and entropy of what follows, add up to."""
         critics, observations = self.critics, batch.next_observations
-        draw = self._draw(self.actor.predict(observations))
+        draw = self._draw(self.actor.predict(observations, 0)[0])
         entropy = -coefficient * self.policy.log_probs(draw)
         next_values = critics.target_values(observations, draw.actions) + entropy
         targets = batch.rewards + batch.discounts * next_values

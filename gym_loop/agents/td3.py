@@ -85,7 +85,7 @@ class TD3(OffPolicyAgent):
 
     def _best(self, observations: Array) -> Any:
         actor = self.actor
-        return np.tanh(actor.tonumpy(actor.predict(actor.asarray(observations))))
+        return np.tanh(actor.tonumpy(actor.predict(actor.asarray(observations), 0)[0]))
 
     def _explore(self, observations: Array) -> Any:
         if self.steps < self.parameters["learning_starts"]:
@@ -138,7 +138,7 @@ class TD3(OffPolicyAgent):
     def _next_actions(self, observations: Array) -> Array:
         """The target actor's actions ``[B, A]``, with noise that smooths their value."""
         p, target = self.parameters, self.actor_target
-        outputs = target.predict(observations)
+        (outputs,) = target.predict(observations, 0)
         xp, clip = namespace_of(outputs), p["target_noise_clip"]
         noise = self.rng.standard_normal(tuple(outputs.shape), np.float32)
         limited = np.clip(p["target_policy_noise"] * noise, -clip, clip)

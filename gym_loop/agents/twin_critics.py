@@ -51,7 +51,7 @@ class TwinCritics:
 
     def target_values(self, observations: Array, actions: Array) -> Array:
         """The smaller value by the target network, ``[B]``."""
-        first, second = self.target.predict_all(join(observations, actions))
+        first, second = self.target.predict(join(observations, actions))
         return namespace_of(first).minimum(first[:, 0], second[:, 0])
 
     def learn(

@@ -9,7 +9,7 @@ carries the gradient of a loss by these back to the outputs.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,32 +23,43 @@ class Evaluation(NamedTuple):
     parts: tuple[Any, ...]
 
 
-class Distribution(Protocol):
-    """Chooses actions from outputs, and says how likely they were.
+class Categorical:
+    """One of ``n`` choices; actions ``[B]`` are integers from 0.
+
+    Args:
+        n: number of choices.
 
     Attributes:
         outputs: number of network outputs that it needs.
         extra: number of parameters besides.
     """
 
-    outputs: int
-    extra: int
+    extra = 0
+
+    def __init__(self, n: int) -> None:
+        self.outputs = n
 
     def sample(self, outputs: Array, extra: Array, rng: np.random.Generator) -> Array:
         """Draw actions, in NumPy, for NumPy's outputs ``[B, out]``."""
-        ...
+        # The Gumbel-max trick: neither exponentials nor sums of the logits.
+        return (outputs + rng.gumbel(size=outputs.shape)).argmax(axis=-1)
 
     def mode(self, outputs: Array) -> Array:
         """The likeliest actions."""
-        ...
+        return outputs.argmax(axis=-1)
 
     def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
         """Log-probabilities of actions."""
-        ...
+        xp = namespace_of(outputs)
+        logs = log_softmax(outputs)
+        probs = xp.exp(logs)
+        chosen = one_hot(actions, self.outputs)
+        return Evaluation(xp.sum(logs * chosen, axis=-1), (logs, probs, chosen))
 
     def entropies(self, evaluation: Evaluation) -> Array:
         """Entropies ``[B]`` of the distributions that were evaluated."""
-        ...
+        logs, probs, _ = evaluation.parts
+        return -(probs * logs).sum(-1)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
@@ -60,46 +71,6 @@ class Distribution(Protocol):
             by_log_probs: gradient of the loss by each log-probability, ``[B]``.
             by_entropies: the same by each entropy, one number for all.
         """
-        ...
-
-
-class Categorical:
-    """One of ``n`` choices; actions ``[B]`` are integers from 0.
-
-    Args:
-        n: number of choices.
-    """
-
-    extra = 0
-
-    def __init__(self, n: int) -> None:
-        self.outputs = n
-
-    def sample(self, outputs: Array, extra: Array, rng: np.random.Generator) -> Array:
-        """Draw by the Gumbel-max trick: neither exponentials nor sums of the logits."""
-        return (outputs + rng.gumbel(size=outputs.shape)).argmax(axis=-1)
-
-    def mode(self, outputs: Array) -> Array:
-        """The choice of the largest logit."""
-        return outputs.argmax(axis=-1)
-
-    def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
-        """See `Distribution`."""
-        xp = namespace_of(outputs)
-        logs = log_softmax(outputs)
-        probs = xp.exp(logs)
-        chosen = one_hot(actions, self.outputs)
-        return Evaluation(xp.sum(logs * chosen, axis=-1), (logs, probs, chosen))
-
-    def entropies(self, evaluation: Evaluation) -> Array:
-        """See `Distribution`."""
-        logs, probs, _ = evaluation.parts
-        return -(probs * logs).sum(-1)
-
-    def gradient(
-        self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
-    ) -> tuple[Array, None]:
-        """See `Distribution`."""
         logs, probs, chosen = evaluation.parts
         weights = by_log_probs[:, None]
         result = weights * chosen - weights * probs
@@ -125,7 +96,7 @@ class MultiCategorical:
         self.slices = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
     def sample(self, outputs: Array, extra: Array, rng: np.random.Generator) -> Array:
-        """Draw each part."""
+        """See `Categorical`."""
         parts = zip(self.heads, self.slices, strict=True)
         return np.stack([one.sample(outputs[:, at], extra, rng) for one, at in parts], axis=-1)
 
@@ -135,7 +106,7 @@ class MultiCategorical:
         return np.stack([one.mode(outputs[:, at]) for one, at in parts], axis=-1)
 
     def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
-        """See `Distribution`."""
+        """See `Categorical`."""
         parts = tuple(
             one.evaluate(outputs[:, at], extra, actions[:, index])
             for index, (one, at) in enumerate(zip(self.heads, self.slices, strict=True))
@@ -143,14 +114,14 @@ class MultiCategorical:
         return Evaluation(sum(part.log_probs for part in parts), parts)
 
     def entropies(self, evaluation: Evaluation) -> Array:
-        """See `Distribution`."""
+        """See `Categorical`."""
         parts = zip(self.heads, evaluation.parts, strict=True)
         return sum(one.entropies(part) for one, part in parts)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
     ) -> tuple[Array, None]:
-        """See `Distribution`."""
+        """See `Categorical`."""
         parts = [
             one.gradient(part, by_log_probs, by_entropies)[0]
             for one, part in zip(self.heads, evaluation.parts, strict=True)
@@ -179,7 +150,7 @@ class Bernoulli:
         return (outputs > 0).astype(np.int8)
 
     def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
-        """See `Distribution`."""
+        """See `Categorical`."""
         xp = namespace_of(outputs)
         softplus = xp.clip(outputs, 0, None) + xp.log1p(xp.exp(-xp.abs(outputs)))
         probs = xp.exp(outputs - softplus)
@@ -187,14 +158,14 @@ class Bernoulli:
         return Evaluation(log_probs, (outputs, probs, actions, softplus))
 
     def entropies(self, evaluation: Evaluation) -> Array:
-        """See `Distribution`."""
+        """See `Categorical`."""
         outputs, probs, _, softplus = evaluation.parts
         return (softplus - outputs * probs).sum(-1)
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
     ) -> tuple[Array, None]:
-        """See `Distribution`."""
+        """See `Categorical`."""
         outputs, probs, actions, _ = evaluation.parts
         result = by_log_probs[:, None] * (actions - probs)
         if by_entropies:
@@ -222,7 +193,7 @@ class DiagonalGaussian:
         return outputs.copy()  # outputs may live in a network's buffer
 
     def evaluate(self, outputs: Array, extra: Array, actions: Array) -> Evaluation:
-        """See `Distribution`."""
+        """See `Categorical`."""
         xp = namespace_of(outputs)
         inverse = xp.exp(-extra)
         deviations = (actions - outputs) * inverse
@@ -232,19 +203,22 @@ class DiagonalGaussian:
         return Evaluation(log_probs, (deviations, inverse, total + constant + 0.5 * self.outputs))
 
     def entropies(self, evaluation: Evaluation) -> Array:
-        """See `Distribution`; all are the same."""
+        """See `Categorical`; all are the same."""
         entropy = evaluation.parts[2]
         return namespace_of(entropy).zeros_like(evaluation.log_probs) + entropy
 
     def gradient(
         self, evaluation: Evaluation, by_log_probs: Array, by_entropies: float
     ) -> tuple[Array, Array]:
-        """See `Distribution`."""
+        """See `Categorical`."""
         deviations, inverse, _ = evaluation.parts
         xp = namespace_of(deviations)
         weighted = by_log_probs[:, None] * deviations
         by_extra = xp.sum(weighted * deviations, axis=0) - xp.sum(by_log_probs)
         return weighted * inverse, by_extra + by_entropies * len(deviations)
+
+
+Distribution = Categorical | MultiCategorical | Bernoulli | DiagonalGaussian
 
 
 def log_softmax(logits: Array) -> Array:

@@ -102,15 +102,7 @@ class MLP:
                         matrix[:] = uniform(rng, rows, columns, columns - 1)
 
     def forward(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
-        """Outputs ``[B, out]`` for inputs ``[B, ...]``; keeps what `backward` needs.
-
-        The arrays are overwritten by the next call with a batch of this size.
-
-        Args:
-            inputs: the batch.
-            output: the only one that is wanted: its tower alone is evaluated, and may be followed
-                by `input_gradient`; None for all.
-        """
+        """See `Network`; of one output its tower alone is evaluated."""
         work = self._last = self._workspace(len(inputs), LEARNING, output)
         self._last_weights = self._weights if output is None else self._towers[output]
         work.load(inputs)
@@ -118,31 +110,24 @@ class MLP:
         return work.results
 
     def backward(self, gradients: Sequence[Array]) -> None:
-        """Write `gradients` from those by the outputs ``[B, out]`` of the last `forward`."""
+        """See `Network`."""
         work = self._last
         assert work is not None, "backward() follows forward()"
         assert self._last_weights is self._weights, "backward() follows forward() of all outputs"
         work.backward(self._weights, self._weight_gradients, gradients)
 
     def input_gradient(self, gradients: Sequence[Array]) -> Array:
-        """The gradient by the inputs ``[B, inputs]`` alone, from those by the last outputs."""
+        """See `Network`."""
         work = self._last
         assert work is not None, "input_gradient() follows forward()"
         work.backward(self._last_weights, None, gradients)
         return work.input_gradient(self._last_weights, gradients)
 
-    def predict(self, inputs: Array, output: int = 0) -> Array:
-        """One output ``[B, out]``; only its tower is evaluated. Overwritten by the next call."""
+    def predict(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
+        """See `Network`; what `backward` needs stays as it is."""
         work = self._workspace(len(inputs), READING, output)
         work.load(inputs)
-        work.forward(self._towers[output])
-        return work.results[0]
-
-    def predict_all(self, inputs: Array) -> tuple[Array, ...]:
-        """Every output ``[B, out]``; what `backward` needs stays as it is."""
-        work = self._workspace(len(inputs), READING, None)
-        work.load(inputs)
-        work.forward(self._weights)
+        work.forward(self._weights if output is None else self._towers[output])
         return work.results
 
     def _workspace(self, batch: int, purpose: str, output: int | None) -> Workspace:
@@ -155,15 +140,15 @@ class MLP:
         return work
 
     def asarray(self, array: Any) -> Array:
-        """The array itself: NumPy's are what this network works on."""
+        """See `Network`."""
         return np.asarray(array)
 
     def tonumpy(self, array: Array) -> Array:
-        """The array itself."""
+        """See `Network`."""
         return array
 
     def clone(self) -> MLP:
-        """An equal network that shares nothing with this one."""
+        """See `Network`."""
         layout = self.layout
         twin = type(self)(
             (layout.inputs,),
@@ -180,10 +165,10 @@ class MLP:
         return twin
 
     def copy_buffers(self, other: Any) -> None:
-        """See `Network`; there are none."""
+        """See `Network`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The parameters."""
+        """See `Network`."""
         return {"parameters": self.parameters}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -83,12 +83,8 @@ class Network(Protocol):
         """
         ...
 
-    def predict(self, inputs: Array, output: int = 0) -> Array:
-        """One output ``[B, out]`` alone, with nothing kept for `backward`."""
-        ...
-
-    def predict_all(self, inputs: Array) -> tuple[Array, ...]:
-        """Every output ``[B, out]``, with nothing kept for `backward`."""
+    def predict(self, inputs: Array, output: int | None = None) -> tuple[Array, ...]:
+        """The same with nothing kept for `backward`."""
         ...
 
     def asarray(self, array: Any) -> Array:

@@ -65,12 +65,7 @@ class TorchNetwork:
         self._outputs: tuple[Tensor, ...] = ()
 
     def forward(self, inputs: Tensor, output: int | None = None) -> tuple[Tensor, ...]:
-        """Outputs ``[B, out]`` for inputs ``[B, ...]``, detached; keeps the graph.
-
-        Args:
-            inputs: the batch.
-            output: the only one that is wanted; None for all.
-        """
+        """See `Network`; outputs are detached, the graph is kept."""
         self._mode(True)
         self._inputs = inputs.detach()
         if inputs.is_floating_point():
@@ -81,7 +76,7 @@ class TorchNetwork:
         return tuple(one.detach() for one in self._outputs)
 
     def backward(self, gradients: Sequence[Tensor]) -> None:
-        """Write `gradients` from those by the outputs ``[B, out]`` of the last `forward`."""
+        """See `Network`."""
         import torch
 
         self._module_gradients.zero_()
@@ -90,24 +85,21 @@ class TorchNetwork:
         self._outputs = ()
 
     def input_gradient(self, gradients: Sequence[Tensor]) -> Tensor:
-        """The gradient by the inputs alone; `gradients` stay as they are."""
+        """See `Network`."""
         import torch
 
         (found,) = torch.autograd.grad(self._outputs, (self._inputs,), tuple(gradients))
         self._outputs = ()
         return found
 
-    def predict(self, inputs: Tensor, output: int = 0) -> Tensor:
-        """One output ``[B, out]``, in the module's evaluation mode, without a graph."""
-        return self.predict_all(inputs)[output]
-
-    def predict_all(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Every output, likewise; the module runs once."""
+    def predict(self, inputs: Tensor, output: int | None = None) -> tuple[Tensor, ...]:
+        """See `Network`; in the module's evaluation mode, without a graph."""
         import torch
 
         self._mode(False)
         with torch.no_grad():
-            return self._call(inputs)
+            outputs = self._call(inputs)
+        return outputs if output is None else (outputs[output],)
 
     def _call(self, inputs: Tensor) -> tuple[Tensor, ...]:
         given = inputs if isinstance(self._shapes, tuple) else split(inputs, self._shapes)
@@ -144,11 +136,11 @@ class TorchNetwork:
         return torch.as_tensor(array).pin_memory().to(self.device, non_blocking=True)
 
     def tonumpy(self, array: Tensor) -> Any:
-        """A NumPy array; waits for the device."""
+        """See `Network`."""
         return array.detach().cpu().numpy()
 
     def clone(self) -> TorchNetwork:
-        """An equal network that shares nothing with this one."""
+        """See `Network`."""
         import torch
 
         module = copy.deepcopy(self.module)
@@ -193,8 +185,7 @@ class NatureCNN(TorchNetwork):
         outputs: number of outputs of each head.
         hidden: units of the layer behind the convolutions.
         output_gains: gain of the orthogonal init of each output; default 1.
-        extra: see `TorchNetwork`.
-        device: see `TorchNetwork`.
+        extra, device: see `TorchNetwork`.
         rng: where the first weights come from.
 
     Raises:

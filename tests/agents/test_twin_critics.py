@@ -28,12 +28,12 @@ def test_critics_and_their_gradients_by_differences(layer_norm: bool) -> None:
             for sign in (1, -1):
                 moved = actions.copy()
                 moved[at] += sign * step
-                ends.append(worth(*critics.network.predict_all(join(observations, moved))))
+                ends.append(worth(*critics.network.predict(join(observations, moved))))
             found[at] = (ends[0] - ends[1]) / (2 * step)
         return found
 
     values, by_actions = critics.smaller_value(observations, actions)
-    first, second = critics.network.predict_all(join(observations, actions))
+    first, second = critics.network.predict(join(observations, actions))
     assert 0 < (first < second).sum() < 9
     np.testing.assert_allclose(values, np.minimum(first, second)[:, 0])
     wanted = numeric(lambda one, two: -np.minimum(one, two).mean())
@@ -55,7 +55,7 @@ def test_critics_learn_apart_and_their_targets_follow() -> None:
     wanted = before + 0.25 * (critics.network.parameters - before)
     np.testing.assert_allclose(critics.target.parameters, wanted)
     critics.move_target(1.0)
-    for_both = critics.network.predict_all(join(observations, actions))
+    for_both = critics.network.predict(join(observations, actions))
     np.testing.assert_allclose(
         critics.target_values(observations, actions), np.minimum(*for_both)[:, 0]
     )

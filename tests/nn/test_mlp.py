@@ -76,7 +76,7 @@ def test_outputs_and_gradients_are_those_of_autograd(arguments: dict, batch: int
     np.testing.assert_allclose(by_inputs, x_torch.grad.numpy(), atol=1e-6, rtol=1e-6)
     assert np.abs(mlp.gradients).max() > 0.1
     for index, output in enumerate(outputs):
-        np.testing.assert_allclose(mlp.predict(x, index), output, atol=1e-12)
+        np.testing.assert_allclose(mlp.predict(x, index)[0], output, atol=1e-12)
 
 
 def test_batches_of_different_sizes_do_not_disturb_each_other() -> None:
@@ -88,8 +88,8 @@ def test_batches_of_different_sizes_do_not_disturb_each_other() -> None:
     mlp.backward(by_outputs)
     alone = mlp.gradients.copy()
     mlp.forward(large)
-    mlp.predict(small)
-    mlp.predict(large)
+    mlp.predict(small, 0)[0]
+    mlp.predict(large, 0)[0]
     mlp.backward(by_outputs)
     np.testing.assert_array_equal(mlp.gradients, alone)
 
@@ -103,9 +103,9 @@ def test_all_outputs_at_once_are_those_of_each_and_disturb_no_learning(arguments
     mlp.backward(gradients)
     wanted = mlp.gradients.copy()
     mlp.forward(x)
-    found = mlp.predict_all(other)
+    found = mlp.predict(other)
     for index, output in enumerate(found):
-        np.testing.assert_allclose(output, mlp.predict(other, index), atol=1e-12)
+        np.testing.assert_allclose(output, mlp.predict(other, index)[0], atol=1e-12)
     mlp.backward(gradients)
     np.testing.assert_array_equal(mlp.gradients, wanted)
 
@@ -233,7 +233,7 @@ def test_one_output_alone_and_its_gradient_by_inputs(arguments: dict, output: in
     wanted = mlp.input_gradient(by_all).copy()
     (found,) = mlp.forward(x, output)
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    mlp.predict(x + 1.0, output)  # works elsewhere
+    mlp.predict(x + 1.0, output)[0]  # works elsewhere
     np.testing.assert_allclose(mlp.input_gradient((by_output,)), wanted, atol=1e-12)
     with pytest.raises(AssertionError, match="follows forward\\(\\) of all outputs"):
         mlp.backward((by_output,))

@@ -74,7 +74,7 @@ def test_every_kind_of_network_keeps_the_protocol(
     assert [tuple(one.shape) for one in outputs] == [(5, 3), (5, 1)]
     for index, output in enumerate(outputs):
         np.testing.assert_allclose(
-            network.tonumpy(network.predict(inputs, index)), network.tonumpy(output), atol=1e-6
+            network.tonumpy(network.predict(inputs, index)[0]), network.tonumpy(output), atol=1e-6
         )
     assert len(network.extra) == len(network.extra_gradient) == 2
     assert network.parameters.shape == network.gradients.shape
@@ -92,11 +92,11 @@ def test_every_kind_of_network_keeps_the_protocol(
     other = make(name, shape, **given)
     other.load_state_dict(network.state_dict())
     for one in (twin, other):
-        output = one.tonumpy(one.predict(inputs))
-        np.testing.assert_array_equal(output, network.tonumpy(network.predict(inputs)))
+        output = one.tonumpy(one.predict(inputs, 0)[0])
+        np.testing.assert_array_equal(output, network.tonumpy(network.predict(inputs, 0)[0]))
     other.parameters[:] = 0.0
-    assert not network.tonumpy(other.predict(inputs)).any()
-    assert network.tonumpy(network.predict(inputs)).any()
+    assert not network.tonumpy(other.predict(inputs, 0)[0]).any()
+    assert network.tonumpy(network.predict(inputs, 0)[0]).any()
 
 
 def test_parts_of_flat_inputs_are_views() -> None:

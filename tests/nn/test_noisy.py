@@ -61,7 +61,7 @@ def test_outputs_are_those_of_a_plain_network_with_these_weights(arguments: dict
     x = np.random.default_rng(1).standard_normal((5, 4))
     for one, other in zip(outputs(network, x), outputs(plain, x), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
-    np.testing.assert_array_equal(network.predict(x, 1), outputs(network, x)[1])
+    np.testing.assert_array_equal(network.predict(x, 1)[0], outputs(network, x)[1])
     assert network.parameters.size == 2 * size
 
 
@@ -109,8 +109,8 @@ def test_all_outputs_at_once_have_the_noise_of_each() -> None:
     noisy = NoisyMLP((4,), (3, 2), rng=np.random.default_rng(1))
     noisy.draw_noise(np.random.default_rng(2))
     x = np.random.default_rng(3).standard_normal((5, 4)).astype(np.float32)
-    for index, output in enumerate(noisy.predict_all(x)):
-        np.testing.assert_allclose(output, noisy.predict(x, index), rtol=1e-5)
+    for index, output in enumerate(noisy.predict(x)):
+        np.testing.assert_allclose(output, noisy.predict(x, index)[0], rtol=1e-5)
 
 
 def test_copies_and_states() -> None:

@@ -62,19 +62,19 @@ def test_all_outputs_come_from_one_run_of_the_module() -> None:
             return tuple(head(x) for head in self.heads)
 
     network, x = TorchNetwork(Counted()), torch.randn(6, 4)
-    found = network.predict_all(x)
+    found = network.predict(x)
     assert network.module.runs == 1
     for index, output in enumerate(found):
         assert not output.requires_grad
-        assert torch.equal(output, network.predict(x, index))
+        assert torch.equal(output, network.predict(x, index)[0])
 
 
 def test_dropout_acts_in_learning_alone() -> None:
     network = TorchNetwork(module())
     x = torch.randn(6, 4)
-    assert torch.equal(network.predict(x), network.predict(x))
+    assert torch.equal(network.predict(x, 0)[0], network.predict(x, 0)[0])
     assert not torch.equal(network.forward(x)[0], network.forward(x)[0])
-    assert torch.equal(network.predict(x), network.predict(x))
+    assert torch.equal(network.predict(x, 0)[0], network.predict(x, 0)[0])
 
 
 def test_state_holds_buffers_too_and_goes_back_in_place() -> None:
@@ -101,8 +101,8 @@ def test_nature_cnn_takes_images_of_either_order(shape: tuple[int, ...]) -> None
     )
     assert torch.equal(first.parameters, second.parameters)
     pixels = np.random.default_rng(0).integers(0, 255, (2, *shape), dtype=np.uint8)
-    scaled = first.predict(first.asarray(pixels.astype(np.float32) / 255))
-    assert torch.allclose(first.predict(first.asarray(pixels)), scaled, atol=1e-5)
+    scaled = first.predict(first.asarray(pixels.astype(np.float32) / 255), 0)[0]
+    assert torch.allclose(first.predict(first.asarray(pixels), 0)[0], scaled, atol=1e-5)
 
 
 def test_nature_cnn_has_the_parameters_of_the_paper() -> None:
@@ -131,7 +131,7 @@ def test_one_output_and_the_gradient_by_inputs_alone() -> None:
     wanted = network.input_gradient((ones, 0.0 * ones))
     network.gradients[:] = 7.0
     (found,) = network.forward(x, 0)
-    assert torch.equal(found, network.predict(x, 0))
+    assert torch.equal(found, network.predict(x, 0)[0])
     assert torch.allclose(network.input_gradient((ones,)), wanted)
     network.forward(x)
     assert torch.allclose(network.input_gradient((ones, 0.0 * ones)), wanted)

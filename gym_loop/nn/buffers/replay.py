@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,26 +40,8 @@ class Batch(NamedTuple):
         return Batch(*columns)
 
 
-class _Store(Protocol):
-    """Keeps the observations before and after the step of each slot."""
-
-    def write(self, at: Any, envs: Any, last: Array, obs: Array, follows: Array) -> None: ...
-
-    def skip(self, at: Any) -> None: ...
-
-    def overwritten(self) -> Array: ...
-
-    def take(self, at: Array) -> Array: ...
-
-    def take_next(self, at: Array) -> Array: ...
-
-    def state_dict(self, filled: int) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 class _PairStore:
-    """Observations that are small enough to be stored twice."""
+    """Observations that are small enough to be stored twice; like `FrameStore` otherwise."""
 
     def __init__(self, slots: int, example: Array) -> None:
         self.before = np.zeros((slots, *example.shape), example.dtype)
@@ -124,7 +106,7 @@ class Replay:
         self.row = 0  # the next one to write
         self.filled = 0  # slots written at least once
         self.count = 0  # transitions held
-        self.store: _Store = (
+        self.store: FrameStore | _PairStore = (
             FrameStore(slots, n_envs, observation) if frames else _PairStore(slots, observation)
         )
         self.actions = np.zeros((slots, *action.shape), action.dtype)
