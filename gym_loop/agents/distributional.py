@@ -1,8 +1,11 @@
-"""What DQN may learn in place of the mean return of an action: the distribution of the return."""
+"""What DQN may learn in place of the mean return of an action: the distribution of the return.
+
+The classes have the methods of `ExpectedReturn` (``agents/dqn.py``), for outputs ``[B, A, K]``.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gym_loop.nn.arrays import Array, arange, namespace_of, sum_by_index
 from gym_loop.nn.distributions import log_softmax
@@ -24,34 +27,6 @@ class Loss(NamedTuple):
         return self.losses.mean()
 
 
-class Returns(Protocol):
-    """What the outputs of a Q-network ``[B, A, K]`` say of the return that follows an action.
-
-    Attributes:
-        size: K, the numbers for each of the A actions.
-    """
-
-    size: int
-
-    def means(self, outputs: Array) -> Array:
-        """Expected returns ``[..., A]`` of outputs ``[..., A, K]``."""
-        ...
-
-    def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
-        """What to learn: ``rewards + discounts * next return``.
-
-        Args:
-            next_outputs: for the action that follows, ``[B, K]``.
-            rewards: ``[B]``.
-            discounts: ``[B]``; 0 where the episode terminated.
-        """
-        ...
-
-    def loss(self, predicted: Array, targets: Array, weights: Array | None) -> Loss:
-        """The loss of outputs ``[B, K]``, with its gradient ``[B, K]``."""
-        ...
-
-
 class CategoricalReturn:
     """Probabilities of evenly spaced returns (C51).
 
@@ -66,12 +41,12 @@ class CategoricalReturn:
         self.atoms, self.size = atoms, len(atoms)
 
     def means(self, outputs: Array) -> Array:
-        """See `Returns`."""
+        """See `ExpectedReturn`."""
         xp = namespace_of(outputs)
         return xp.sum(xp.exp(log_softmax(outputs)) * self.atoms, axis=-1)
 
     def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
-        """See `Returns`; probabilities ``[B, K]``."""
+        """See `ExpectedReturn`; probabilities ``[B, K]``."""
         probs = namespace_of(next_outputs).exp(log_softmax(next_outputs))
         return project_atoms(probs, rewards, discounts, self.atoms)
 
@@ -127,15 +102,15 @@ class QuantileReturn:
         self.size = size
 
     def means(self, outputs: Array) -> Array:
-        """See `Returns`."""
+        """See `ExpectedReturn`."""
         return outputs.mean(-1)
 
     def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
-        """See `Returns`; ``[B, K]``."""
+        """See `ExpectedReturn`; ``[B, K]``."""
         return rewards[:, None] + discounts[:, None] * next_outputs
 
     def loss(self, predicted: Array, targets: Array, weights: Array | None) -> Loss:
-        """See `Returns`."""
+        """See `ExpectedReturn`."""
         return quantile_huber_loss(predicted, targets, weights)
 
 

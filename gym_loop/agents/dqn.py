@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge
 from pydantic import AfterValidator
 
-from gym_loop.agents.distributional import CategoricalReturn, Loss, QuantileReturn, Returns
+from gym_loop.agents.distributional import CategoricalReturn, Loss, QuantileReturn
 from gym_loop.agents.off_policy import GradientSteps, OffPolicyAgent, OffPolicyParameters
 from gym_loop.nn.arrays import Array, namespace_of, scatter, select
 from gym_loop.nn.buffers.prioritized import PrioritizedReplay
@@ -61,12 +61,10 @@ class DQNParameters(OffPolicyParameters, NetworkParameters):
     distribution: Literal["categorical", "quantile"] | None = Field(
         None,
         description="Learn the distribution of the return, by probabilities of fixed values (C51)"
-        " or by its quantiles; null for its mean alone.",
+        " or by its quantiles; null for its mean.",
     )
     double: bool = Field(
-        True,
-        description="The network that learns chooses the next action, the target network only"
-        " values it.",
+        True, description="The network that learns chooses the next action, the target values it."
     )
     dueling: bool = Field(
         False,
@@ -83,9 +81,7 @@ class DQNParameters(OffPolicyParameters, NetworkParameters):
         1.0, description="Probability of a random action at first. With noisy, 0 is usual."
     )
     exploration_steps: PositiveInt = Field(
-        10_000,
-        description="Environment steps from the first probability of a random action to the last"
-        " one.",
+        10_000, description="Environment steps from exploration_initial_eps to the final one."
     )
     gradient_steps: GradientSteps = OffPolicyParameters.redefined("gradient_steps", 1)
     learning_rate: NonNegativeSchedule = OffPolicyParameters.redefined("learning_rate", 1e-3)
@@ -181,7 +177,7 @@ class DQN(OffPolicyAgent):
             rng=self.rng,
         )
 
-    def _make_returns(self) -> Returns:
+    def _make_returns(self) -> ExpectedReturn | CategoricalReturn | QuantileReturn:
         p = self.parameters
         if p["distribution"] == "categorical":
             low, high = p["value_range"]
@@ -309,20 +305,32 @@ class DQN(OffPolicyAgent):
 
 
 class ExpectedReturn:
-    """The mean return alone, as deep Q-learning has it; see `Returns`, K is 1."""
+    """What the outputs of a Q-network ``[B, A, K]`` say of the return that follows an action.
+
+    Here its mean, as deep Q-learning has it: K is 1.
+
+    Attributes:
+        size: K, the numbers for each of the A actions.
+    """
 
     size = 1
 
     def means(self, outputs: Array) -> Array:
-        """Expected returns ``[..., A]`` of outputs ``[..., A, 1]``."""
+        """Expected returns ``[..., A]`` of outputs ``[..., A, K]``."""
         return outputs[..., 0]
 
     def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
-        """``[B]``, from the outputs for the action that follows, ``[B, 1]``."""
+        """What to learn: ``rewards + discounts * next return``.
+
+        Args:
+            next_outputs: for the action that follows, ``[B, K]``.
+            rewards: ``[B]``.
+            discounts: ``[B]``; 0 where the episode terminated.
+        """
         return rewards + discounts * next_outputs[:, 0]
 
     def loss(self, predicted: Array, targets: Array, weights: Array | None) -> Loss:
-        """The loss of outputs ``[B, 1]``, with its gradient ``[B, 1]``."""
+        """The loss of outputs ``[B, K]``, with its gradient ``[B, K]``."""
         loss = huber_loss(predicted[:, 0], targets, weights)
         return loss._replace(gradient=loss.gradient[:, None])
 

@@ -61,8 +61,8 @@ class OffPolicyParameters(Parameters):
     gamma: Fraction = Field(0.99, description="Discount of a reward one step later.")
     gradient_steps: GradientSteps = Field(
         -1,
-        description="Updates each time it learns; -1 for as many as environment steps were taken"
-        " since the last time, those of all copies.",
+        description="Updates each time it learns; -1 for as many as steps were taken since the last"
+        " time, those of all copies.",
     )
     learning_rate: NonNegativeSchedule = Field(
         3e-4,
@@ -76,9 +76,7 @@ class OffPolicyParameters(Parameters):
         1, description="Rewards that are summed up before the value of what follows."
     )
     tau: Fraction = Field(
-        0.005,
-        description="How far the target networks move to those that learn, each time they are"
-        " updated; 1 copies them.",
+        0.005, description="How far targets move to what learns at each update; 1 copies it."
     )
     train_freq: PositiveInt = Field(
         1, description="Steps of each copy from one time it learns to the next."

@@ -51,8 +51,8 @@ class PPOParameters(NetworkParameters):
     )
     clip_range_vf: NonNegativeSchedule | None = Field(
         None,
-        description="How far a value may move from that of the last rollout; a number or a"
-        " schedule, as learning_rate; null for no limit.",
+        description="How far a value may move from that of the last rollout, as clip_range; null"
+        " for no limit.",
     )
     ent_coef: NonNegativeFloat = Field(0.0, description="Weight of the policy's entropy.")
     gae_lambda: Fraction = Field(
@@ -81,9 +81,7 @@ class PPOParameters(NetworkParameters):
         False, description="Bring observations to mean 0 and deviation 1, as seen in training."
     )
     norm_reward: bool = Field(
-        False,
-        description="Divide rewards by the deviation of the discounted return, but report them as"
-        " they are.",
+        False, description="Divide rewards by the deviation of the discounted return, to learn."
     )
     normalize_advantage: bool = Field(
         True, description="Bring the advantages of each batch to mean 0 and deviation 1."

@@ -66,9 +66,7 @@ class SACParameters(CriticParameters, OffPolicyParameters, NetworkParameters):
         " {linear: [0.3, 0.02], steps: 100000}, in environment steps.",
     )
     log_std_init: float = Field(
-        -3.0,
-        description="With use_sde: first logarithm of the standard deviation of the noise, for"
-        " each feature.",
+        -3.0, description="With use_sde: first logarithm of the noise's standard deviation."
     )
     sde_sample_freq: Annotated[int, AfterValidator(positive_or_minus_one("train_freq"))] = Field(
         -1,
@@ -76,14 +74,10 @@ class SACParameters(CriticParameters, OffPolicyParameters, NetworkParameters):
         " many as train_freq.",
     )
     target_entropy: float | Literal["auto"] = Field(
-        "auto",
-        description="Of the policy, where ent_coef is found; auto for minus the number of"
-        " dimensions of an action.",
+        "auto", description="Where ent_coef is found; auto for minus the dimensions of an action."
     )
     use_sde: bool = Field(
-        False,
-        description="Let noise be a function of the observation (gSDE), which makes exploration"
-        " smooth; else it is drawn anew for each step.",
+        False, description="Noise is a function of the observation (gSDE), so that it is smooth."
     )
 
 

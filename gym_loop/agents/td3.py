@@ -37,8 +37,8 @@ class TD3Parameters(CriticParameters, OffPolicyParameters, NetworkParameters):
     )
     noise_type: Literal["normal", "ornstein-uhlenbeck"] = Field(
         "normal",
-        description="Noise that is added to actions in training: drawn anew each step, or wandering"
-        " from step to step through an episode.",
+        description="Added to actions in training: drawn anew each step, or wandering from step to"
+        " step through an episode.",
     )
     policy_delay: PositiveInt = Field(
         2, description="Updates of the critics for each one of actor and targets."

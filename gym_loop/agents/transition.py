@@ -1,4 +1,4 @@
-"""What the agent is told after each step."""
+"""What the agent is taken after each step."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class VectorTransition(Transition):
         return self.info.get("env_ids")
 
     def _replace(self, **columns: Any) -> Any:
-        told = super()._replace(**columns)
-        told.env_ids = self.env_ids
-        return told
+        taken = super()._replace(**columns)
+        taken.env_ids = self.env_ids
+        return taken
 
 
 def _column(index: int) -> Any:
@@ -105,17 +105,9 @@ class TakenRows(VectorTransition):
 
     def whole(self) -> VectorTransition:
         """The same with every column taken."""
-        told = VectorTransition(
-            self.last_ob,
-            self.action,
-            self.reward,
-            self.terminated,
-            self.truncated,
-            self.ob,
-            self.info,
-        )
-        told.env_ids = self.env_ids
-        return told
+        taken = VectorTransition(*(getattr(self, name) for name in self._fields))
+        taken.env_ids = self.env_ids
+        return taken
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.whole())
