@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
+from gym_loop.checkpoints.files import decode, encode
 from gym_loop.checkpoints.seeding import capture_global_streams, restore_global_streams
 from gym_loop.checkpoints.tree import (
     capture,
@@ -27,7 +28,6 @@ from gym_loop.envs.state.methods import AttributesState
 from gym_loop.envs.state.replay import ReplayState
 from gym_loop.errors import EnvError, SpaceError, StateError
 from gym_loop.schema.former import explained_call, explained_reset
-from gym_loop.wire.values import Node
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})
@@ -174,7 +174,10 @@ class _Proof:
             original = keep_state(env, method)
             before = capture_global_streams()
             self._begin(original.env)
-            tree = _copy_of_data(original.snapshot())
+            document, arrays = encode(original.snapshot())  # what a checkpoint can hold
+            tree = decode(
+                document, {name: np.array(one, order="C") for name, one in arrays.items()}
+            )
             trial.left_out = original.left_out()
             streams = capture_global_streams()
             expected = list(self._go_on(original.env))
@@ -325,21 +328,3 @@ def _info_note(info: Any, left_out: Collection[str] = ()) -> Any:
         return capture(info)
     except StateError:
         return None
-
-
-def _copy_of_data(tree: Any) -> Any:
-    """A copy that holds nothing but what a checkpoint can hold.
-
-    Raises:
-        StateError: something else is in it.
-    """
-    if isinstance(tree, dict) and all(type(key) is str for key in tree):
-        copied = {key: _copy_of_data(item) for key, item in tree.items()}
-        return Node(tree.kind, copied) if isinstance(tree, Node) else copied
-    if type(tree) in (list, tuple):
-        return type(tree)([_copy_of_data(item) for item in tree])
-    if isinstance(tree, (np.ndarray, np.generic)) and not tree.dtype.hasobject:
-        return tree.copy()
-    if tree is None or type(tree) in (bool, int, float, complex, str, bytes):
-        return tree
-    raise StateError(f"a {type(tree).__name__} is no data; get_state() must return plain data")
