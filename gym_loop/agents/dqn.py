@@ -126,9 +126,8 @@ class DQNParameters(OffPolicyParameters, NetworkParameters):
 class DQN(OffPolicyAgent):
     """Learns the value of each action from a replay of what happened.
 
-    Discrete actions; observations are arrays, numbers, or a Dict or Tuple of these. Double,
-    dueling, prioritized, multi-step, noisy and distributional learning are options, alone or
-    together. Random episodes are learnt from like all others. Pictures are stored once.
+    Discrete actions; for the rest see `OffPolicyAgent`. Double, dueling, prioritized, multi-step,
+    noisy and distributional learning are options, alone or together.
 
     Source: Mnih et al. (2015), Human-level control through deep reinforcement learning; Hessel
     et al. (2018), Rainbow: combining improvements in deep reinforcement learning.

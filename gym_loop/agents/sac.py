@@ -84,8 +84,7 @@ class SACParameters(CriticParameters, OffPolicyParameters, NetworkParameters):
 class SAC(OffPolicyAgent):
     """Learns to be as random as it can while it earns the most, from a replay of what happened.
 
-    Continuous actions with finite bounds; observations are arrays, numbers, or a Dict or Tuple of
-    these. Random episodes are learnt from like all others. Pictures are stored once.
+    Continuous actions with finite bounds; for the rest see `OffPolicyAgent`.
 
     Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications.
     """

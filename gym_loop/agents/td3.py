@@ -56,8 +56,7 @@ class TD3Parameters(CriticParameters, OffPolicyParameters, NetworkParameters):
 class TD3(OffPolicyAgent):
     """Learns the one best action of each observation, from a replay of what happened.
 
-    Continuous actions with finite bounds; observations are arrays, numbers, or a Dict or Tuple of
-    these. Random episodes are learnt from like all others. Pictures are stored once.
+    Continuous actions with finite bounds; for the rest see `OffPolicyAgent`.
 
     Source: Fujimoto, van Hoof and Meger (2018), Addressing function approximation error in
     actor-critic methods.

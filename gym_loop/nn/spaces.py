@@ -148,42 +148,6 @@ def _flat(parts: list[Array]) -> Array:
     return np.concatenate([row * pixel if row.dtype == np.uint8 else row for row in rows], axis=1)
 
 
-class DiscreteActions:
-    """Discrete actions as numbers from 0, ``[N]``, and back.
-
-    Args:
-        space: action space of one environment.
-        agent: name of the agent, for messages.
-
-    Attributes:
-        n: number of choices.
-        example: of what the agent chooses and a replay stores.
-
-    Raises:
-        SpaceError: a space of another kind.
-    """
-
-    def __init__(self, space: Any, agent: str) -> None:
-        if not isinstance(space, spaces.Discrete):
-            raise cannot_act(agent, space, "Discrete actions")
-        self.n, self.start, self.dtype = int(space.n), space.start, space.dtype
-        self.example = np.zeros((), np.int64)
-
-    def __call__(self, numbers: Array) -> Array:
-        """Actions ``[N]`` from numbers ``[N]``."""
-        actions: Array = (numbers + self.start).astype(self.dtype, copy=False)
-        return actions
-
-    def single(self, numbers: Array) -> Any:
-        """The action of a single environment, without an axis."""
-        return self(numbers)[0]
-
-    def stored(self, actions: Any) -> Array:
-        """Numbers ``[N]`` from one action or N of them."""
-        numbers: Array = np.asarray(actions) - self.start
-        return numbers
-
-
 class BoundedActions:
     """Continuous actions as numbers from -1 to 1, ``[N, A]``, and back to their bounds.
 
@@ -299,6 +263,29 @@ class ActionCodec:
             actions = np.clip(actions, -1.0, 1.0) * half + middle
         clipped: Array = np.clip(actions, *self.clip).astype(self.dtype, copy=False)
         return clipped
+
+
+class DiscreteActions(ActionCodec):
+    """Discrete actions as numbers from 0, ``[N]``, and back.
+
+    Args:
+        space: action space of one environment.
+        agent: name of the agent, for messages.
+
+    Raises:
+        SpaceError: a space of another kind.
+    """
+
+    def __init__(self, space: Any, agent: str) -> None:
+        if not isinstance(space, spaces.Discrete):
+            raise cannot_act(agent, space, "Discrete actions")
+        super().__init__(space, agent)
+        self.n = int(space.n)
+
+    def stored(self, actions: Any) -> Array:
+        """Numbers ``[N]`` from one action or N of them."""
+        numbers: Array = np.asarray(actions) - self.start
+        return numbers
 
 
 # -- what to change where an agent cannot use a space; each piece of advice works --------------
