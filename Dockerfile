@@ -20,4 +20,4 @@ WORKDIR /home/gym
 ENV PATH=/opt/gym-loop/bin:$PATH SDL_VIDEODRIVER=dummy PYTHONUNBUFFERED=1
 EXPOSE 5000
 ENTRYPOINT ["gym-loop"]
-CMD ["serve", "http", "--host", "0.0.0.0"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 from gym_loop.envs.making import EnvSpec, describe, import_env_modules, load_creator
 from gym_loop.envs.remote import ENVIRONMENTS
@@ -180,12 +181,10 @@ class Catalogue:
 
 
 def _make(env_id: str, given: Mapping[str, Any] | None) -> Any:
-    # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent. And
-    # not by its loading of classes: Python keeps the name of every attribute that was looked up
-    # lately, so that thousands of instances would leave memory in shreds behind them.
+    # Not by gym.make(env_id): it warns of old versions, and of render modes that are absent.
     spec = gym.registry[env_id]
     entry = spec.entry_point
-    creator = _creator(entry) if isinstance(entry, str) else entry
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
     modes: Any = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
     keywords = given or {}
     if given is None and "rgb_array" in modes and "render_mode" not in spec.kwargs:
@@ -193,12 +192,6 @@ def _make(env_id: str, given: Mapping[str, Any] | None) -> Any:
     if "render_mode" in keywords:
         draw_into_memory()
     return gym.make(replace(spec, entry_point=creator), **keywords)
-
-
-@cache
-def _creator(entry_point: str) -> Callable[..., Any]:
-    creator: Callable[..., Any] = gym.envs.registration.load_env_creator(entry_point)
-    return creator
 
 
 def draw_into_memory() -> None:

@@ -74,6 +74,7 @@ class NativeInstance(Instance):
             self.verdict = self._proofs.verdict(self.request)
         self._make_anew()
         self.read_spaces()
+        self.draws = self.draws and self.request.num_envs is None  # of copies there is no one frame
         self._checked = action_check(self.action_space)
         self.description = self._described()
 

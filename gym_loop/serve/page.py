@@ -109,7 +109,7 @@ class Page:
             "begun": instance.reset_done,
             "age": round(time.time() - instance.created, 1),
             "idle": round(time.monotonic() - instance.last_used, 1),
-            "frames": self._fps > 0 and _draws(instance),
+            "frames": self._fps > 0 and instance.draws,
         }
 
     async def _frame(self, request: Request) -> Response:
@@ -117,7 +117,7 @@ class Page:
         instance = self._instances.find(instance_id)
         if instance is None:
             raise UnknownInstance(f"there is no instance {instance_id}")
-        if self._fps <= 0 or not _draws(instance):
+        if self._fps <= 0 or not instance.draws:
             raise HTTPException(404, f"instance {instance_id} gives no frames")
         camera = self._camera(instance)
         await camera.update(1 / self._fps)
@@ -166,7 +166,3 @@ class Camera:
 
     def _has_changed(self) -> bool:
         return self._instance.reset_done and self._instance.state != self.shows
-
-
-def _draws(instance: Instance) -> bool:
-    return instance.size == 1 and instance.draws
