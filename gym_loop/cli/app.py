@@ -67,34 +67,25 @@ def evaluate(
     set_: Set = None,
     run: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="The run to evaluate; by default the newest of the file.",
-            show_default=False,
-        ),
+        typer.Option(metavar="ID", help="The run to evaluate; by default the newest of the file."),
     ] = None,
     checkpoint: Annotated[
         str, typer.Option(metavar="latest|best|PATH", help="Which state of the agent.")
     ] = "latest",
     episodes: Annotated[
-        int | None,
-        typer.Option(help="Episodes, in place of eval_episodes.", show_default=False),
+        int | None, typer.Option(help="Episodes, in place of eval_episodes.")
     ] = None,
     record: Annotated[
         bool | None,
         typer.Option(
             "--record/--no-record",
             help="Record every episode (in a VectorLoop those of its first copy), or none.",
-            show_default=False,
         ),
     ] = None,
     render: Annotated[
         bool, typer.Option("--render", help="Show the episodes in a window.")
     ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Leads to the seeds of the episodes.")] = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="The agent as it is made, and no run's.")
     ] = False,

@@ -19,9 +19,7 @@ def _presets(wanted: bool) -> None:
 
 
 def create_default(
-    run_config: Annotated[
-        Path, typer.Option("--run-config", "-c", help="The file to write.", show_default=False)
-    ],
+    run_config: Annotated[Path, typer.Option("--run-config", "-c", help="The file to write.")],
     agent: Annotated[
         str | None,
         typer.Option(
@@ -47,7 +45,6 @@ def create_default(
             "-i",
             metavar="MODULE",
             help="Module or .py file that registers the environment. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     preset: Annotated[
@@ -55,7 +52,6 @@ def create_default(
         typer.Option(
             metavar="NAME",
             help="Tuned values of agent, loop and environment, such as ppo/CartPole-v1.",
-            show_default=False,
         ),
     ] = None,
     zoo: Annotated[
@@ -63,7 +59,6 @@ def create_default(
         typer.Option(
             metavar="FILE",
             help="File of rl-baselines3-zoo, such as ppo.yml, whose section for --env to take.",
-            show_default=False,
         ),
     ] = None,
     list_presets: Annotated[

@@ -10,9 +10,7 @@ from gym_loop.schema.text import printable
 
 NEWEST = "the newest run of the file"  # what --resume without a value stands for
 
-Config = Annotated[
-    Path, typer.Option("--run-config", "-c", help="The run file.", show_default=False)
-]
+Config = Annotated[Path, typer.Option("--run-config", "-c", help="The run file.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -20,7 +18,6 @@ Set = Annotated[
         metavar="KEY=VALUE",
         help="Override one value, in YAML syntax: --set agent.parameters.learning_rate=1e-3. "
         "May be repeated.",
-        show_default=False,
     ),
 ]
 Code = Annotated[
@@ -30,7 +27,6 @@ Code = Annotated[
         metavar="run|files",
         help="run: the copies of your files that the run has kept. files: the files as they are "
         "now. By default run where the file is a run's own run.yaml, else files.",
-        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

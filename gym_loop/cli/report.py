@@ -24,7 +24,6 @@ def report(
             metavar="[RUN]...",
             help="Id of a run, stem of its run file (run for run-1, run-2, ...), run file, "
             "sweep, directory of runs, or a pattern of these; by default all runs.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -36,25 +35,20 @@ def report(
             metavar="agent|env|file|KEY",
             help="What tells groups apart; KEY is one of the run file, such as learning_rate. May "
             "be repeated. By default whatever differs, but the seeds.",
-            show_default=False,
         ),
     ] = None,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Measure the steps to this score as well.", show_default=False),
+        float | None, typer.Option(help="Measure the steps to this score as well.")
     ] = None,
     logdir: Logdir = Path("logs"),
     png: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write each figure as a PNG file.", show_default=False),
+        Path | None, typer.Option(metavar="DIR", help="Write each figure as a PNG file.")
     ] = None,
     svg: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write each figure as an SVG file.", show_default=False),
+        Path | None, typer.Option(metavar="DIR", help="Write each figure as an SVG file.")
     ] = None,
     csv: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write the numbers as CSV files.", show_default=False),
+        Path | None, typer.Option(metavar="DIR", help="Write the numbers as CSV files.")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -96,10 +90,7 @@ def compare(
         str, typer.Argument(metavar="RUN_B", help="Likewise: what may be better than RUN_A.")
     ],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write a page as well.", show_default=False
-        ),
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a page as well.")
     ] = None,
     logdir: Logdir = Path("logs"),
     json: Json = False,

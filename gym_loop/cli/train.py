@@ -15,8 +15,7 @@ def train(
     run_config: Config,
     set_: Set = None,
     seed: Annotated[
-        int | None,
-        typer.Option(help="Seed of the run, in place of the file's.", show_default=False),
+        int | None, typer.Option(help="Seed of the run, in place of the file's.")
     ] = None,
     seeds: Annotated[
         str | None,
@@ -24,7 +23,6 @@ def train(
             metavar="LIST",
             help="Train one run a seed: 0..9 (both count), or 0,3,7, or 1..3,8. With --resume the"
             " newest run of each seed goes on, and seeds without one begin.",
-            show_default=False,
         ),
     ] = None,
     jobs: Annotated[
@@ -33,14 +31,10 @@ def train(
             metavar="N",
             help="With --seeds: so many runs at once, each in a process of its own; by default"
             " one a core.",
-            show_default=False,
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(
-            help="Id of the run; by default the file's name and a number.", show_default=False
-        ),
+        str | None, typer.Option(help="Id of the run; by default the file's name and a number.")
     ] = None,
     resume: Annotated[
         str | None,
@@ -48,7 +42,6 @@ def train(
             metavar="[RUN]",
             help="Continue a run from its newest checkpoint; the newest run of the file, "
             "if none is named.",
-            show_default=False,
         ),
     ] = None,
     code: Code = None,

@@ -13,34 +13,20 @@ def watch(
     set_: Set = None,
     run: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="The run to watch; by default the newest of the file.",
-            show_default=False,
-        ),
+        typer.Option(metavar="ID", help="The run to watch; by default the newest of the file."),
     ] = None,
     host: Annotated[
-        str,
-        typer.Option(help="Address to listen on; any but a loopback address demands a token."),
+        str, typer.Option(help="Address to listen on; any but a loopback address demands a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 6007,
     token: Annotated[
-        str | None,
-        typer.Option(
-            help="Secret that the page asks for.", envvar="GYM_LOOP_TOKEN", show_default=False
-        ),
+        str | None, typer.Option(help="Secret that the page asks for.", envvar="GYM_LOOP_TOKEN")
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(
-            help="Steps a second; by default the environment's own rate, at most 60.",
-            show_default=False,
-        ),
+        typer.Option(help="Steps a second; by default the environment's own rate, at most 60."),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Leads to the seeds of the episodes.", show_default=False),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Leads to the seeds of the episodes.")] = None,
     code: Code = None,
 ) -> None:
     """Show the agent of a run at play in a browser, while the run is trained or after it.

@@ -78,9 +78,13 @@ class Console:
         """
         if self._quiet or self._stream is None or not (last or self._is_due()):
             return
-        self._show(
-            _progress_line(episode, steps, mean_return, steps_per_second, seconds_left), last
-        )
+        parts = [f"episode {format_count(episode)}", f"steps {format_count(steps)}"]
+        if mean_return is not None:
+            parts.append(f"return(100) {_return(mean_return)}")
+        parts.append(f"{format_count(steps_per_second)} steps/s")
+        if seconds_left is not None and seconds_left < LONGEST_LEFT:
+            parts.append(f"{format_duration(max(0.0, seconds_left))} left")
+        self._show("  ".join(parts), last)
 
     def evaluation(self, done: int, total: int, steps: int, mean_return: float | None) -> None:
         """Show how far an evaluation is, at the pace of `progress`.
@@ -140,10 +144,7 @@ class Console:
         return (columns or 80) - 1
 
     def _write_line(self, text: str) -> None:
-        if self._line:
-            self._write(f"{ERASE}{text}\n{self._line}")
-        else:
-            self._write(f"{text}\n")
+        self._write(f"{ERASE}{text}\n{self._line}" if self._line else f"{text}\n")
 
     def _write(self, text: str) -> None:
         if self._stream is None:
@@ -176,30 +177,14 @@ def format_duration(seconds: float) -> str:
     if abs(seconds) < 1:
         return f"{seconds:.1f}s"
     whole = round(seconds)
-    for unit, size, smaller, smaller_size in (
+    for unit, size, smaller, part in (
         ("d", 86400, "h", 3600),
         ("h", 3600, "m", 60),
         ("m", 60, "s", 1),
     ):
         if whole >= size:
-            return f"{whole // size}{unit}{whole % size // smaller_size:02d}{smaller}"
+            return f"{whole // size}{unit}{whole % size // part:02d}{smaller}"
     return f"{whole}s"
-
-
-def _progress_line(
-    episode: int,
-    steps: int,
-    mean_return: float | None,
-    steps_per_second: float,
-    seconds_left: float | None,
-) -> str:
-    parts = [f"episode {format_count(episode)}", f"steps {format_count(steps)}"]
-    if mean_return is not None:
-        parts.append(f"return(100) {_return(mean_return)}")
-    parts.append(f"{format_count(steps_per_second)} steps/s")
-    if seconds_left is not None and seconds_left < LONGEST_LEFT:
-        parts.append(f"{format_duration(max(0.0, seconds_left))} left")
-    return "  ".join(parts)
 
 
 def _return(mean: float) -> str:

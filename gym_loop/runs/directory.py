@@ -63,7 +63,10 @@ class RunDirectory:
         refuse_obstacles(parents.values(), "choose another directory in the run file")
         owned = [parents[key] for key in OWNED if key in parents]
         for parent in owned:
-            _make_parent(parent)
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"the directory {parent} cannot be made: {error.strerror}") from None
         while True:
             run_id = name or f"{stem}-{_next_number(stem, parents.values())}"
             taken = _take(run_id, list(dict.fromkeys(path.resolve() for path in owned)))
@@ -227,38 +230,25 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _next_number(stem: str, parents: Any) -> int:
-    pattern = re.compile(rf"^{re.escape(stem)}-(\d+)$")
-    numbers = [
-        int(found[1])
-        for parent in set(parents)
-        for entry in _entries(parent)
-        if (found := pattern.match(entry.name))
-    ]
-    return max(numbers, default=0) + 1
-
-
-def _make_parent(parent: Path) -> None:
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"the directory {parent} cannot be made: {error.strerror}") from None
+    names = [entry.name for parent in set(parents) for entry in _entries(parent)]
+    matches = [re.fullmatch(rf"{re.escape(stem)}-(\d+)", name) for name in names]
+    return 1 + max((int(found[1]) for found in matches if found), default=0)
 
 
 def _take(run_id: str, parents: list[Path]) -> bool:
     """Make the run's directories; False, and nothing made, if another run was faster."""
     made: list[Path] = []
     for parent in parents:
+        path = parent / run_id
         try:
-            (parent / run_id).mkdir()
+            path.mkdir()
         except OSError as error:
-            for path in made:
-                path.rmdir()
+            for one in made:
+                one.rmdir()
             if isinstance(error, FileExistsError):
                 return False
-            raise RunError(
-                f"the directory {parent / run_id} cannot be made: {error.strerror}"
-            ) from None
-        made.append(parent / run_id)
+            raise RunError(f"the directory {path} cannot be made: {error.strerror}") from None
+        made.append(path)
     return True
 
 

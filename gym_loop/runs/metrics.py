@@ -50,15 +50,15 @@ class Metrics:
             GymLoopError: a logger found an error of the user's (a missing package, say).
         """
         for name, logger in reversed(self._loggers.items()):
-            try:
-                if state is not None and name in state:
-                    self._load(name, logger, state[name])
-                if name in self._loggers:  # not switched off since
+            if state is not None and name in state:
+                self._load(name, logger, state[name])
+            if name in self._loggers:  # not switched off since
+                try:
                     logger.start(hyperparameters)
-            except GymLoopError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a logger must not stop a training
-                self._failed(name, error)
+                except GymLoopError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a logger must not stop a training
+                    self._failed(name, error)
 
     def leave_to_end(self, write: Callable[[], None]) -> None:
         """Have something written after the last checkpoint, which a longer run goes on from."""
@@ -96,15 +96,14 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand on everything that loggers still hold in memory."""
-        for name, logger in self._loggers.items():
-            try:
-                logger.flush()
-            except Exception as error:  # noqa: BLE001 - a logger must not stop a training
-                self._failed(name, error)
-                continue
+
+        def flush(name: str, logger: BaseLogger) -> None:
+            logger.flush()
             if name in self._failing:
                 self._failing.discard(name)
                 self._warn(f"{name} can write again; nothing was lost")
+
+        self._each(flush)
 
     def close(self, exit_reason: str) -> None:
         """End the run.
@@ -113,20 +112,12 @@ class Metrics:
             exit_reason: ``finished``, ``stopped`` or ``failed``.
         """
         self.flush()
-        for name, logger in self._loggers.items():
-            try:
-                logger.close(exit_reason)
-            except Exception as error:  # noqa: BLE001 - the run is over, its result stands
-                self._failed(name, error)
+        self._each(lambda name, logger: logger.close(exit_reason))
 
     def state_dict(self) -> dict[str, Any]:
         """Flush, and return every logger's position."""
         self.flush()
-        for name, logger in self._loggers.items():
-            try:
-                self._positions[name] = logger.state_dict()
-            except Exception as error:  # noqa: BLE001 - a logger must not stop a training
-                self._failed(name, error)
+        self._each(lambda name, logger: self._positions.update({name: logger.state_dict()}))
         return dict(self._positions)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -137,6 +128,13 @@ class Metrics:
         for name, logger in self._loggers.items():
             if name in state:
                 self._load(name, logger, state[name])
+
+    def _each(self, act: Callable[[str, BaseLogger], None]) -> None:
+        for name, logger in self._loggers.items():
+            try:
+                act(name, logger)
+            except Exception as error:  # noqa: BLE001 - a logger must not stop a training
+                self._failed(name, error)
 
     def _load(self, name: str, logger: BaseLogger, position: Any) -> None:
         self._positions[name] = position
@@ -167,8 +165,10 @@ class Metrics:
                 numbers[name] = number
             elif name not in self._reported:
                 self._reported.add(name)
+                text = " ".join(repr(value).split())
+                text = text if len(text) <= 60 else f"{text[:57]}..."
                 self._warn(
-                    f"metric {name} is left out: {_shortened(value)} is not a number; "
+                    f"metric {name} is left out: {text} is not a number; "
                     "give a float, an int or a scalar array"
                 )
         return numbers
@@ -207,10 +207,10 @@ def make_loggers(
     for number, (cls, parameters) in enumerate(logger_classes(entries, search)):
         try:
             loggers.append(cls(directory, run_id, **parameters))
-        except GymLoopError as error:
-            raise ConfigError([Finding(_place(number), str(error))]) from error
         except Exception as error:
-            problem = f"{cls.__name__} could not be made: {type(error).__name__}: {error}"
+            problem = str(error)
+            if not isinstance(error, GymLoopError):
+                problem = f"{cls.__name__} could not be made: {type(error).__name__}: {problem}"
             raise ConfigError([Finding(_place(number), problem)]) from error
     return loggers
 
@@ -279,8 +279,3 @@ def as_number(value: Any) -> float | None:
     except Exception:  # noqa: BLE001 - whatever a foreign type raises, it is no number
         return None
     return value if type(value) is int else number
-
-
-def _shortened(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gym_loop.errors import GymLoopError, RecordingError, RenderError
 from gym_loop.wire.pictures import Frame, as_rgb
@@ -131,9 +130,7 @@ class VideoRecorder:
         except Exception as error:  # noqa: BLE001 - a video must not stop a training
             self._drop(error)
 
-    def close(self) -> None:
-        """Finish the file of an episode that is under way."""
-        self.end()
+    close = end  # of an episode that is under way
 
     def _drop(self, error: Exception) -> None:
         if self._video is not None:
@@ -188,7 +185,6 @@ class _Video:
         self._temporary = path.with_name(f".{path.name}.part")
         self._rate = Fraction(fps).limit_denominator(1001)
         self._shape: tuple[int, ...] = ()
-        self._canvas: Frame | None = None  # holds frames that must be padded
         self._container: Any = None  # opened with the first frame, which tells the size
         self._stream: Any = None
         self._converter: Any = None
@@ -203,13 +199,14 @@ class _Video:
         if self._container is None:
             self._open(frame.shape)
         elif frame.shape != self._shape:
+            (height, width, _), (new_height, new_width, _) = self._shape, frame.shape
             raise RecordingError(
-                f"the frames changed from {_size(self._shape)} to {_size(frame.shape)} pixels;"
+                f"the frames changed from {width}x{height} to {new_width}x{new_height} pixels;"
                 " an environment must keep its size during an episode"
             )
         # One converter for all frames, and one thread: 0.44 ms a frame in place of 0.73.
         picture = self._converter.reformat(
-            av.VideoFrame.from_ndarray(self._padded(frame), format="rgb24"),
+            av.VideoFrame.from_ndarray(_padded(frame), format="rgb24"),
             format="yuv420p",
             dst_colorspace=BT709,
             dst_color_range=LIMITED_RANGE,
@@ -245,8 +242,6 @@ class _Video:
                 " (pip install --force-reinstall --only-binary av av) or set record: false"
             )
         height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
-        if (height, width) != shape[:2]:
-            self._canvas = np.zeros((height, width, 3), np.uint8)
         self._container = av.open(
             str(self._temporary), "w", format="mp4", options={"movflags": "faststart"}
         )
@@ -259,15 +254,13 @@ class _Video:
         self._shape, self._stream = shape, stream
         self._converter = av.video.reformatter.VideoReformatter()
 
-    def _padded(self, frame: Frame) -> Frame:
-        """Repeat the last row and column of an odd size: yuv420p needs even ones."""
-        if self._canvas is None:
-            return np.ascontiguousarray(frame)
-        height, width = frame.shape[:2]
-        self._canvas[:height, :width] = frame
-        self._canvas[height:, :width] = frame[-1]
-        self._canvas[:, width:] = self._canvas[:, width - 1 : width]
-        return self._canvas
+
+def _padded(frame: Frame) -> Frame:
+    """Repeat the last row and column of an odd size: yuv420p needs even ones."""
+    height, width = frame.shape[0] % 2, frame.shape[1] % 2
+    if height or width:
+        return np.pad(frame, ((0, height), (0, width), (0, 0)), "edge")
+    return np.ascontiguousarray(frame)
 
 
 def _import_av() -> Any:
@@ -288,7 +281,8 @@ def _rendered(env: Any) -> Frame:
     Raises:
         RenderError: there is none.
     """
-    name = _env_name(env)
+    spec = getattr(env, "spec", None)
+    name = spec.id if spec is not None else type(getattr(env, "unwrapped", env)).__name__
     mode = getattr(env, "render_mode", None)
     modes = (getattr(env, "metadata", None) or {}).get("render_modes") or []
     # An environment that forgot to keep its render mode (None) may still give frames.
@@ -309,11 +303,6 @@ def _rendered(env: Any) -> Frame:
             f"{name}.render() returned {type(frame).__name__} in render mode {mode}, not an"
             " array of one frame; make it with render_mode rgb_array, or set record: false"
         )
-    return _as_rgb(frame, name)
-
-
-def _as_rgb(frame: npt.NDArray[Any], name: str) -> Frame:
-    """Bring grey [H, W] or [H, W, 1] and RGBA [H, W, 4] to [H, W, 3]."""
     try:
         return as_rgb(frame)
     except ValueError:
@@ -348,11 +337,6 @@ def _frame_rate(env: Any) -> float:
     return DEFAULT_FPS
 
 
-def _env_name(env: Any) -> str:
-    spec = getattr(env, "spec", None)
-    return spec.id if spec is not None else type(getattr(env, "unwrapped", env)).__name__
-
-
 def _nearest_existing(directory: Path) -> Path:
     directory = Path(directory).absolute()
     return next(place for place in (directory, *directory.parents) if place.is_dir())
@@ -360,7 +344,3 @@ def _nearest_existing(directory: Path) -> Path:
 
 def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]}"

@@ -63,25 +63,13 @@ class Statistics(NamedTuple):
         """Summarise at least one value; ``std`` is that of the population."""
         array = np.asarray(values, np.float64)
         low, high = bootstrap_interval([array], lambda resampled: resampled[0].mean(1))
-        return cls(
-            mean=float(array.mean()),
-            std=float(array.std()),
-            median=float(np.median(array)),
-            min=float(array.min()),
-            max=float(array.max()),
-            ci95=(float(low), float(high)),
-        )
+        functions = (np.mean, np.std, np.median, np.min, np.max)
+        mean, std, median, least, most = (float(function(array)) for function in functions)
+        return cls(mean, std, median, least, most, (float(low), float(high)))
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers by name, ready for JSON."""
-        return {
-            "mean": self.mean,
-            "std": self.std,
-            "median": self.median,
-            "min": self.min,
-            "max": self.max,
-            "ci95": list(self.ci95),
-        }
+        return {**self._asdict(), "ci95": list(self.ci95)}
 
 
 @dataclass(frozen=True)
@@ -161,15 +149,9 @@ class TrainingResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop train --json`` prints."""
+        names = ("run", "exit_reason", "limit", "episodes", "steps", "seconds", "mean_return")
         return {
-            "run": self.run,
-            "exit_reason": self.exit_reason,
-            "limit": self.limit,
-            "episodes": self.episodes,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "mean_return": self.mean_return,
-            "best_evaluation": self.best_evaluation,
+            **{name: getattr(self, name) for name in (*names, "best_evaluation")},
             "directories": {name: str(path) for name, path in self.directories.items()},
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }

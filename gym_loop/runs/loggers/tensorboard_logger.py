@@ -148,34 +148,32 @@ class TensorBoardLogger(BaseLogger):
         for name, value in self._hyperparameters.items():
             kind = _VALUE_KINDS.get(type(value), "string_value")
             setattr(session.hparams[name], kind, value if kind != "string_value" else str(value))
-        return _framed(version.SerializeToString()) + self._hparams_event(
-            "session_start_info", session, self._started_at
-        )
+        start = _hparams_event("session_start_info", session, self._started_at)
+        return _framed(version.SerializeToString()) + start
 
     def _session_end(self, exit_reason: str) -> bytes:
         from tensorboard.plugins.hparams import api_pb2
         from tensorboard.plugins.hparams.plugin_data_pb2 import SessionEndInfo
 
-        status = {
-            "finished": api_pb2.STATUS_SUCCESS,
-            "failed": api_pb2.STATUS_FAILURE,
-        }.get(exit_reason, api_pb2.STATUS_UNKNOWN)
+        known = {"finished": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE}
+        status = known.get(exit_reason, api_pb2.STATUS_UNKNOWN)
         session = SessionEndInfo(status=status, end_time_secs=time.time())
-        return self._hparams_event("session_end_info", session, time.time())
+        return _hparams_event("session_end_info", session, time.time())
 
-    def _hparams_event(self, kind: str, session: Any, wall_time: float) -> bytes:
-        """Frame one record of the HPARAMS tab: all of it is in the metadata of an empty tensor."""
-        from tensorboard.compat.proto import event_pb2, types_pb2
-        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-        event = event_pb2.Event(wall_time=wall_time)
-        value = event.summary.value.add(tag=f"_hparams_/{kind}")
-        value.metadata.plugin_data.plugin_name = "hparams"
-        content = HParamsPluginData(version=0, **{kind: session})
-        value.metadata.plugin_data.content = content.SerializeToString()
-        value.tensor.dtype = types_pb2.DT_FLOAT
-        value.tensor.tensor_shape.dim.add(size=0)
-        return _framed(event.SerializeToString())
+def _hparams_event(kind: str, session: Any, wall_time: float) -> bytes:
+    """Frame one record of the HPARAMS tab: all of it is in the metadata of an empty tensor."""
+    from tensorboard.compat.proto import event_pb2, types_pb2
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    event = event_pb2.Event(wall_time=wall_time)
+    value = event.summary.value.add(tag=f"_hparams_/{kind}")
+    value.metadata.plugin_data.plugin_name = "hparams"
+    content = HParamsPluginData(version=0, **{kind: session})
+    value.metadata.plugin_data.content = content.SerializeToString()
+    value.tensor.dtype = types_pb2.DT_FLOAT
+    value.tensor.tensor_shape.dim.add(size=0)
+    return _framed(event.SerializeToString())
 
 
 _VALUE_KINDS = {bool: "bool_value", int: "number_value", float: "number_value"}
