@@ -18,7 +18,7 @@ import pytest
 
 import gym_loop
 from gym_loop.agents import BaseAgent
-from gym_loop.cli.templates import scaffold
+from gym_loop.cli.new import scaffold
 from gym_loop.config.run_file import default_config
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop

@@ -2,7 +2,6 @@
 
 # No postponed annotations here: typer would take 3 ms to evaluate them again.
 import os
-import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from gym_loop import __version__
 from gym_loop.cli.create_default import create_default
+from gym_loop.cli.new import new
 from gym_loop.cli.options import NEWEST, Code, Config, Json, Set, print_json, say
 from gym_loop.cli.report import compare, report
 from gym_loop.cli.schema import schema
@@ -146,31 +146,7 @@ def check(run_config: Config, set_: Set = None) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def new(
-    kind: Annotated[str, typer.Argument(metavar="agent|loop|env", help="What to begin.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH.py", help="The file to write.")],
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Overwrite the files if they exist.")
-    ] = False,
-) -> None:
-    """Write a short commented template that trains as it is, and its run file beside it.
-
-    \b
-    Example:
-      gym-loop new agent my_agent.py && gym-loop train -c my_agent.yaml
-    """
-    from gym_loop.cli.templates import scaffold
-    from gym_loop.config.json_schema import SCHEMA_LINE, write_schema
-    from gym_loop.schema.files import write_new
-
-    files = scaffold(kind, path)
-    *_, run_file = files
-    files[run_file] = SCHEMA_LINE + files[run_file]
-    write_new(files, force=force)
-    write_schema(run_file.parent)
-    names = " and ".join(str(file) for file in files)
-    say(f"wrote {names}; next: gym-loop train -c {shlex.quote(str(run_file))}")
+app.command()(new)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from gym_loop.schema.text import aligned
 
 if TYPE_CHECKING:
     from gym_loop.runs.listing import RunSummary
-    from gym_loop.runs.results import EvaluationResult, Statistics, TrainingResult
+    from gym_loop.runs.results import EvaluationResult, TrainingResult
     from gym_loop.training.many_seeds import SeedOutcome, SeedsResult
     from gym_loop.training.verify import Verification
 
@@ -98,21 +98,14 @@ def evaluation_table(result: EvaluationResult) -> str:
     """Return and length of the episodes, in rows of statistics."""
     names = ("mean", "std", "median", "min", "max")
     rows = [["", *names, "95 % interval of the mean"]]
-    rows += [_row("return", result.returns), _row("length", result.lengths)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    table = "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+    for name, values in (("return", result.returns), ("length", result.lengths)):
+        *numbers, (low, high) = values
+        cells = [f"{number:.2f}" for number in numbers]
+        rows.append([name, *cells, f"{low:.2f} to {high:.2f}"])
     who = ", ".join(filter(None, (result.run, result.checkpoint))) or "the untrained agent"
     count = len(result.episodes)
-    return f"{count} episode{'s' if count != 1 else ''} of {who}\n{table}"
-
-
-def _row(name: str, values: Statistics) -> list[str]:
-    numbers = (values.mean, values.std, values.median, values.min, values.max)
-    low, high = values.ci95
-    return [name, *(f"{number:.2f}" for number in numbers), f"{low:.2f} to {high:.2f}"]
+    lines = [f"{count} episode{'s' if count != 1 else ''} of {who}", *aligned(rows, left=1)]
+    return "\n".join(lines)
 
 
 def runs_table(runs: Sequence[RunSummary], curves: Sequence[Sequence[float]] = ()) -> str:
@@ -122,29 +115,18 @@ def runs_table(runs: Sequence[RunSummary], curves: Sequence[Sequence[float]] = (
         runs: the runs.
         curves: of each the returns that a sparkline shows; none for none.
     """
-    heads = ["run", "status", "agent", "environment", "seed", "steps", "last", "best", "age"]
-    rows = [heads]
+    rows = [["run", "status", "agent", "environment", "seed", "steps", "last", "best", "age"]]
     for one in runs:
-        rows.append(
-            [
-                one.run,
-                one.status,
-                one.agent.rpartition(":")[2],
-                one.env,
-                "" if one.seed is None else str(one.seed),
-                format_count(one.steps),
-                _return(one.last_return),
-                _return(one.best_return),
-                "" if one.age is None else format_duration(one.age),
-            ]
-        )
+        seed = "" if one.seed is None else str(one.seed)
+        age = "" if one.age is None else format_duration(one.age)
+        row = [one.run, one.status, one.agent.rpartition(":")[2], one.env, seed]
+        row += [format_count(one.steps), _return(one.last_return), _return(one.best_return), age]
+        rows.append(row)
     lines = aligned(rows, left=4)
     if curves:
-        width = max(map(len, lines))
-        plots = ["return", *map(sparkline, curves)]
-        lines = [
-            f"{line.ljust(width)}  {plot}".rstrip() for line, plot in zip(lines, plots, strict=True)
-        ]
+        width, plots = max(map(len, lines)), ["return", *map(sparkline, curves)]
+        both = zip(lines, plots, strict=True)
+        lines = [f"{line.ljust(width)}  {plot}".rstrip() for line, plot in both]
     return "\n".join(lines)
 
 
@@ -155,16 +137,15 @@ def _return(value: float | None) -> str:
 def verification_report(result: Verification) -> str:
     """The verdict of a comparison, and what differs first."""
     notes = [f"  note: {note}" for note in result.notes]
-    if result.identical:
-        lines = [
-            f"identical: {format_count(result.steps)} steps with a kill in the middle gave the same"
-            " state, random streams and logged values as without"
-        ]
-        return "\n".join([*lines, *notes])
-    lines = ["not identical; what differs, in the order to look at it:"]
-    lines += [f"  {difference}" for difference in result.differences]
-    if result.verdict == "approximate":
-        lines.append(f"  (expected, as the run itself says: {result.reason})")
+    lines = [
+        f"identical: {format_count(result.steps)} steps with a kill in the middle gave the same"
+        " state, random streams and logged values as without"
+    ]
+    if not result.identical:
+        lines = ["not identical; what differs, in the order to look at it:"]
+        lines += [f"  {difference}" for difference in result.differences]
+        if result.verdict == "approximate":
+            lines.append(f"  (expected, as the run itself says: {result.reason})")
     return "\n".join([*lines, *notes])
 
 

@@ -22,7 +22,7 @@ from gym_loop.runs.directory import RunDirectory
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.training.building import Experiment
 from gym_loop.watch.following import Follower
-from gym_loop.watch.stage import WatchedEnv, action_reader
+from gym_loop.wire.pictures import JpegEncoder, as_rgb
 
 PATIENCE = 2.0  # s after the last request, when nobody watches any more
 LOOKS = 0.5  # s between two looks for the first checkpoint
@@ -30,6 +30,7 @@ ENDED = 0.7  # s that the last picture of an episode stays
 DEFAULT_FPS = 30.0
 MOST_FPS = 60.0
 RESULTS = 10  # finished episodes that are shown
+_SHOWN = 12  # parts of an action
 
 
 class View(NamedTuple):
@@ -295,3 +296,51 @@ class Player:
 
 def _nothing() -> None:
     """Nobody is there to be told."""
+
+
+class WatchedEnv(gymnasium.Wrapper):  # type: ignore[misc]
+    """An environment whose player is told of resets and steps, and says when a step may come."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], player: Player) -> None:
+        super().__init__(env)
+        self._player = player
+        self._encoder = JpegEncoder()
+
+    def reset(self, **named: Any) -> Any:
+        """Begin an episode."""
+        result = self.env.reset(**named)
+        self._player.begin()
+        return result
+
+    def step(self, action: Any) -> Any:
+        """Take a step, when the player lets it."""
+        self._player.wait()
+        result = self.env.step(action)
+        self._player.step(action, float(result[1]), bool(result[2] or result[3]))
+        return result
+
+    def picture(self) -> bytes:
+        """The environment as a JPEG file.
+
+        Raises:
+            ValueError: what it renders is no frame.
+        """
+        return self._encoder.encode(as_rgb(self.env.render()))
+
+
+def action_reader(env: gymnasium.Env[Any, Any]) -> Callable[[Any], Any]:
+    """What makes an environment's actions readable: short plain data, or the action's name."""
+    ask = getattr(env.unwrapped, "get_action_meanings", None)
+    names = list(ask()) if callable(ask) else []
+
+    def read(action: Any) -> Any:
+        if isinstance(action, (int, np.integer)):
+            number = int(action)
+            return f"{number} {names[number]}" if 0 <= number < len(names) else number
+        if isinstance(action, np.ndarray) and action.dtype.kind in "biuf":
+            if action.ndim == 0:
+                return read(action.item())
+            return [round(float(one), 3) for one in action.reshape(-1)[:_SHOWN]]
+        return None if action is None else f"{action}"[:120]
+
+    return read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gym_loop.cli.templates import scaffold
+from gym_loop.cli.new import scaffold
 from gym_loop.config.run_file import load_config
 from gym_loop.errors import UsageError
 from gym_loop.schema.files import write_new

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from gym_loop.watch.stage import action_reader
+from gym_loop.watch.player import action_reader
 
 
 class Named(gym.Env[Any, Any]):
