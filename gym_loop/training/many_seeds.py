@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gym_loop.checkpoints.seeding import check_seed
 from gym_loop.config.run_file import RunConfig
@@ -24,18 +16,9 @@ from gym_loop.runs.console import Console
 from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.results import Statistics, TrainingResult
 from gym_loop.runs.signals import stop_signals
-from gym_loop.schema.text import how_ended
+from gym_loop.training.pool import Event, Pool, PooledRun, describe, open_engine
 
 MOST_SEEDS = 10_000
-# Each run has a core of its own, so a matrix product that is shared out would only get slower.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-PATIENCE = 10.0  # seconds that a run has after the second Ctrl-C
-LAST_LINES = 1.0  # seconds to wait for them; something that the run started may hold the pipe open
-# Not -m: that would look for modules in the working directory first, and gym-loop does not.
-START = (
-    "import sys; sys.path[:] = sys.argv[1].split('\\n');"
-    " from gym_loop.training.seed_worker import main; main()"
-)
 _PART = re.compile(r"\s*(\d+)\s*(?:\.\.\s*(\d+)\s*)?")
 
 
@@ -62,7 +45,9 @@ class SeedOutcome:
         """``finished``, ``stopped``, ``failed`` or ``not begun``."""
         if self.error is not None:
             return "failed"
-        return self.result.exit_reason if self.result else "not begun"
+        if self.result is not None:
+            return self.result.exit_reason
+        return "not begun" if self.run is None else "stopped"
 
 
 class SeedsResult(NamedTuple):
@@ -147,6 +132,7 @@ def train_seeds(
     *,
     jobs: int | None = None,
     resume: bool = False,
+    ray: str | None = None,
     quiet: bool = True,
 ) -> SeedsResult:
     """Train one run a seed, each exactly as it would be trained alone, ``jobs`` at a time.
@@ -157,8 +143,9 @@ def train_seeds(
     Args:
         config: whose seed is replaced.
         seeds: from `parse_seeds` or `check_seeds`.
-        jobs: processes at once; by default the cores that this process may use.
+        jobs: runs at once; by default as many as there are cores.
         resume: continue the newest run of this file that has the seed, where there is one.
+        ray: address of a Ray cluster; by default that of RAY_ADDRESS, else this machine.
         quiet: show warnings only.
 
     Raises:
@@ -171,176 +158,62 @@ def train_seeds(
         raise UsageError(f"--jobs {jobs} is too small; at least one process has to work")
     parents = directories(config.loop.parameters).values()
     refuse_obstacles(parents, "choose another directory in the run file")
-    with tempfile.TemporaryDirectory(prefix="gym-loop-") as replies:
-        crew = _Crew(config, Path(replies), len(seeds), resume=resume, quiet=quiet)
-        return crew.train(seeds, min(jobs or cores(), len(seeds)))
+    with open_engine(config, ray) as engine:
+        size = min(jobs or max(1, engine.room()), len(seeds))
+        with Pool(engine, size, len(seeds)) as pool, stop_signals(pool.stop_all):
+            job = {**describe(config), "resume": resume, "quiet": quiet}
+            runs = [pool.submit({**job, "seed": seed}) for seed in seeds]
+            report = _Report(config, len(seeds), quiet=quiet)
+            while pool.running:
+                for event in pool.events():
+                    report.tell(event)
+    return SeedsResult([_outcome(run) for run in runs], pool.stopped_by)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+def _outcome(run: PooledRun) -> SeedOutcome:
+    """What became of a run of the pool."""
+    seed, result = run.job["seed"], run.result
+    if result is None:
+        return SeedOutcome(seed, run.run, error=run.error)
+    directories = {name: Path(path) for name, path in result["directories"].items()}
+    checkpoint = Path(result["checkpoint"]) if result["checkpoint"] else None
+    trained = TrainingResult(**{**result, "directories": directories, "checkpoint": checkpoint})
+    evaluation = run.evaluations[-1]["eval/return_mean"] if run.evaluations else None
+    return SeedOutcome(seed, run.run, trained, evaluation)
 
 
-class _Crew:
-    """The processes that train, one a seed.
+class _Report:
+    """What is shown while they train.
 
     Args:
         config: what is trained.
-        replies: directory in which each process leaves what it has to say.
         total: number of seeds.
-        resume: as in `train_seeds`.
-        quiet: as in `train_seeds`.
+        quiet: show only what the runs print, and failures.
     """
 
-    def __init__(
-        self, config: RunConfig, replies: Path, total: int, *, resume: bool, quiet: bool
-    ) -> None:
-        self.config, self.replies, self.total = config, replies, total
-        self.resume, self.quiet = resume, quiet
+    def __init__(self, config: RunConfig, total: int, *, quiet: bool) -> None:
+        self.config, self.total, self.quiet = config, total, quiet
         self.console = Console()
-        self.stopped_by: int | None = None
         self.ended = 0
-        self._processes: set[subprocess.Popen[str]] = set()
-        self._lock = threading.Lock()  # never held by the main thread but in a signal's handler
-        self._writing = threading.Lock()
 
-    def train(self, seeds: Sequence[int], jobs: int) -> SeedsResult:
-        """Train them all, ``jobs`` at a time."""
-        with ThreadPoolExecutor(jobs) as threads, stop_signals(self.stop):
-            outcomes = [threads.submit(self._train, seed) for seed in seeds]
-            try:
-                return SeedsResult([one.result() for one in outcomes], self.stopped_by)
-            except BaseException:  # a second Ctrl-C
-                self._stop_at_once()
-                raise
-
-    def stop(self, signum: int) -> None:
-        """Ask every run to save and end; begin no other."""
-        with self._lock:
-            self.stopped_by = signum
-            for process in self._processes:
-                _send(process, str(int(signum)))
-
-    def _stop_at_once(self) -> None:
-        self.stop(signal.SIGINT)
-        for process in list(self._processes):
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-    # -- one seed; in a thread of its own ----------------------------------------------------
-
-    def _train(self, seed: int) -> SeedOutcome:
-        reply = self.replies / f"{seed}.json"
-        process = self._begin(seed, reply)
-        if process is None:
-            return SeedOutcome(seed)
-        reader = threading.Thread(target=self._pass_on, args=(process, seed, reply), daemon=True)
-        reader.start()
-        status = process.wait()
-        reader.join(LAST_LINES)
-        with self._lock:
-            self._processes.discard(process)
-            assert process.stdin is not None
-            _close(process.stdin)
+    def tell(self, event: Event) -> None:
+        """Show an event: what a run prints with its id before each line, and how it ended."""
+        if event.kind == "output":
+            who = event.run.run or f"seed {event.run.job['seed']}"
+            has_name = event.text.startswith(f"{who}: ")
+            self.console.message(event.text if has_name else f"{who}: {event.text}")
+        elif event.kind == "ended" and (event.run.run or event.run.error):
             self.ended += 1
-        outcome = self._outcome(seed, status, _read(reply))
-        self._say_how_it_ended(outcome)
-        return outcome
-
-    def _begin(self, seed: int, reply: Path) -> subprocess.Popen[str] | None:
-        """Start a process, unless the runs are to stop; its input stays open while we live."""
-        job = {
-            "argv": sys.argv,
-            "config": self.config.to_yaml(),  # not the file, which may be edited meanwhile
-            "path": str(self.config.path) if self.config.path else None,
-            "overridden": list(self.config.overridden),
-            "code": str(self.config.copies.logs.resolve()) if self.config.copies else None,
-            "seed": seed,
-            "resume": self.resume,
-            "quiet": self.quiet,
-            "reply": str(reply),
-        }
-        with self._lock:
-            if self.stopped_by is not None:
-                return None
-            process = subprocess.Popen(
-                [sys.executable, "-c", START, "\n".join(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**dict.fromkeys(THREAD_VARIABLES, "1"), **os.environ},
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,  # a Ctrl-C of the terminal comes by us, and only once
-            )
-            self._processes.add(process)
-            _send(process, json.dumps(job))  # in the lock: no signal's line may come before it
-        return process
-
-    def _pass_on(self, process: subprocess.Popen[str], seed: int, reply: Path) -> None:
-        """Show what a run writes, with its id before each line."""
-        assert process.stdout is not None
-        run = None
-        with process.stdout as lines:
-            for line in lines:
-                run = run or _read(reply).get("run")
-                self._write(run or f"seed {seed}", line.rstrip())
-
-    def _write(self, who: str, text: str) -> None:
-        with self._writing:
-            self.console.message(text if text.startswith(f"{who}: ") else f"{who}: {text}")
-
-    def _outcome(self, seed: int, status: int, reply: dict[str, Any]) -> SeedOutcome:
-        run, error = reply.get("run"), reply.get("error")
-        if (result := reply.get("result")) is not None:
-            return SeedOutcome(seed, run, _training_result(result), reply["evaluation"])
-        if error is None and self.stopped_by is not None and run is None:
-            return SeedOutcome(seed)
-        if error is None:
-            error = f"its process {how_ended(status)}"
-        return SeedOutcome(seed, run, error=error)
+            self._say_how_it_ended(_outcome(event.run))
 
     def _say_how_it_ended(self, outcome: SeedOutcome) -> None:
         seed = f"seed {outcome.seed}"
         who, which = (outcome.run, f"{seed} ") if outcome.run else (seed, "")
         if outcome.status == "failed":
-            self._write(who, f"{which}failed: {outcome.error}")
+            self.console.message(f"{who}: {which}failed: {outcome.error}")
         elif not self.quiet:
-            self._write(who, f"{which}{outcome.status}, {self.ended} of {self.total}")
+            self.console.message(f"{who}: {which}{outcome.status}, {self.ended} of {self.total}")
         if outcome.run and outcome.status != "finished":
             path = shlex.quote(str(self.config.path)) if self.config.path else "its own run.yaml"
             run = shlex.quote(outcome.run)
-            self._write(who, f"resume with gym-loop train -c {path} --resume {run}")
-
-
-def _training_result(reply: dict[str, Any]) -> TrainingResult:
-    directories = {name: Path(path) for name, path in reply["directories"].items()}
-    checkpoint = Path(reply["checkpoint"]) if reply["checkpoint"] else None
-    return TrainingResult(**{**reply, "directories": directories, "checkpoint": checkpoint})
-
-
-def _read(reply: Path) -> dict[str, Any]:
-    """What a process has left; replaced in one step, so it is whole or not there."""
-    try:
-        return dict(json.loads(reply.read_text("utf-8")))
-    except FileNotFoundError:
-        return {}
-
-
-def _send(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    except (OSError, ValueError):  # it has ended
-        pass
-
-
-def _close(stream: IO[str]) -> None:
-    try:
-        stream.close()
-    except OSError:  # what was still to be written: it has ended
-        pass
+            self.console.message(f"{who}: resume with gym-loop train -c {path} --resume {run}")

@@ -11,7 +11,7 @@ import yaml
 
 import gym_loop
 from gym_loop.config.run_file import default_config, load_config
-from gym_loop.training.seed_worker import run_of_seed
+from gym_loop.training.run_worker import run_of_seed
 from tests.small_runs import manifest
 
 RANDOM = "gym_loop.agents.random_agent:RandomAgent"

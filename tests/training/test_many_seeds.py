@@ -21,9 +21,8 @@ from gym_loop.cli.output import seeds_summary
 from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError, SeedsFailedError, UsageError
 from gym_loop.runs.results import EpisodeResult, EvaluationResult, TrainingResult, write_evaluation
-from gym_loop.sweeps.run_process import history
 from gym_loop.training.many_seeds import SeedOutcome, SeedsResult, check_seeds, parse_seeds
-from gym_loop.training.seed_worker import described, last_evaluation
+from gym_loop.training.run_worker import described, history
 from gym_loop.training.verify import TIME_COLUMNS
 from tests.signalling import begin
 from tests.waiting import wait_for
@@ -270,17 +269,11 @@ def test_what_a_run_writes_is_shown_with_its_id(
 
 def test_an_evaluation_that_is_no_number_is_read_back(workdir: Path) -> None:
     result = EvaluationResult([EpisodeResult(0, math.nan, 3)])
-    assert write_evaluation(Path("evals/step-000000003.json"), result, pytest.fail)
-    trained = TrainingResult(
-        "run-1", "finished", 1, 3, 0.1, None, None, {"eval_logdir": Path("evals")}
-    )
-    evaluation = last_evaluation(trained)
-    assert evaluation is not None
-    assert math.isnan(evaluation)
-    (Path("evals") / "run-1").mkdir()
-    Path("evals/step-000000003.json").rename("evals/run-1/step-000000003.json")
+    path = Path("evals/run-1/step-000000003.json")
+    assert write_evaluation(path, result, pytest.fail)
     (one,) = history("run-1", {"eval_logdir": Path("evals")})
-    assert math.isnan(one["scalars"]["eval/return_mean"])
+    assert math.isnan(one["eval/return_mean"])
+    assert one["steps"] == 3
 
 
 def test_the_summary_of_seeds_that_finished() -> None:
