@@ -29,6 +29,16 @@ Code = Annotated[
         "now. By default run where the file is a run's own run.yaml, else files.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Train on a Ray cluster, such as 192.168.0.1:6379 or auto; local starts Ray on this "
+        "machine. By default that of RAY_ADDRESS, else processes of this machine.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")]
 

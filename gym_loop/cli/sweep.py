@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli.options import NEWEST, Config, Json, Quiet, Set, print_json, say
+from gym_loop.cli.options import NEWEST, Config, Json, Quiet, Ray, Set, print_json, say
 
 
 def sweep(
@@ -41,19 +41,11 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A Ray cluster, such as 192.168.0.1:6379 or auto; by default Ray is started on"
-            " this machine and stopped at the end.",
-            show_default=False,
-        ),
-    ] = None,
+    ray: Ray = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train many runs with other values on Ray, and rank them.
+    """Train many runs with other values, and rank them.
 
     \b
     Examples:
@@ -73,7 +65,7 @@ def sweep(
         set_ or (),
         name=name,
         resume=True if resume == NEWEST else resume or False,
-        address=address,
+        address=ray,
         quiet=quiet or json,
     )
     if json:

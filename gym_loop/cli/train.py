@@ -3,11 +3,11 @@
 # No postponed annotations here: typer would take 3 ms to evaluate them again.
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from gym_loop.cli.options import NEWEST, Code, Config, Json, Quiet, Set, print_json, say
+from gym_loop.cli.options import NEWEST, Code, Config, Json, Quiet, Ray, Set, print_json, say
 from gym_loop.errors import UsageError
 
 
@@ -33,6 +33,7 @@ def train(
             " one a core.",
         ),
     ] = None,
+    ray: Ray = None,
     name: Annotated[
         str | None, typer.Option(help="Id of the run; by default the file's name and a number.")
     ] = None,
@@ -63,10 +64,12 @@ def train(
                 raise UsageError(f"{option} {value} and --seeds exclude each other")
         if resume not in (None, NEWEST):
             raise UsageError(f"--resume {resume} is one run; with --seeds write --resume alone")
-        _train_many(run_config, set_ or (), seeds, jobs, resume is not None, code, quiet, json)
+        many = {"jobs": jobs, "resume": resume is not None, "ray": ray}
+        _train_many(run_config, set_ or (), seeds, code, quiet, json, **many)
         return
-    if jobs is not None:
-        raise UsageError(f"--jobs {jobs} needs --seeds: one run is one process")
+    for option, given in (("--jobs", jobs), ("--ray", ray)):
+        if given is not None:
+            raise UsageError(f"{option} {given} needs --seeds: one run is one process")
     from gym_loop.cli.output import not_saved, training_summary
     from gym_loop.training.experiment import train as run_training
 
@@ -95,11 +98,10 @@ def _train_many(
     run_config: Path,
     overrides: Sequence[str],
     seeds: str,
-    jobs: int | None,
-    resume: bool,
     code: str | None,
     quiet: bool,
     json: bool,
+    **many: Any,
 ) -> None:
     from gym_loop.cli.output import not_saved, seeds_summary
     from gym_loop.config.run_file import load_config
@@ -108,7 +110,7 @@ def _train_many(
 
     wanted = parse_seeds(seeds)
     config = load_config(run_config, overrides, code=find_copies(run_config, overrides, None, code))
-    result = train_seeds(config, wanted, jobs=jobs, resume=resume, quiet=quiet or json)
+    result = train_seeds(config, wanted, quiet=quiet or json, **many)
     if json:
         print_json(result.as_dict())
     elif not quiet:

@@ -1,1 +1,1 @@
-"""Sweeps: many runs of one file with other values, on Ray Tune; see ``sweeping.sweep``."""
+"""Sweeps: many runs of one file with other values, led by Optuna; see ``sweeping.sweep``."""

@@ -17,7 +17,7 @@ from gym_loop.schema.yaml_file import as_json, canonical, from_json
 from gym_loop.sweeps.cells import Cell
 
 SWEEPS = Path("sweeps")
-STOP = "stop"
+WORST = 1e30  # stands for an evaluation that is no number: pruners compare it with others
 # What may differ when a sweep goes on: how much of it, with what, not what is looked for.
 FREE = ("resources", "retries", "trials")
 
@@ -63,6 +63,11 @@ class TrialRecord:
     def is_over(self) -> bool:
         """Whether it is not to be trained again."""
         return self.status in ("finished", "pruned")
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether its values do not go together, so that there is nothing to train."""
+        return not self.runs
 
 
 class SweepDirectory:
@@ -114,7 +119,6 @@ class SweepDirectory:
         made = cls(home)
         resumes = home.manifest().get("resumes")
         made.resumes = (resumes if isinstance(resumes, int) else 0) + 1
-        (made.path / STOP).unlink(missing_ok=True)
         home.note(status="running", resumes=made.resumes, **facts)
         return made
 
@@ -122,11 +126,6 @@ class SweepDirectory:
         """Say how it ended, and give it free."""
         self._home.note(status=status, ended=now())
         self._home.unlock()
-
-    @property
-    def stop_file(self) -> Path:
-        """Where the order to stop is put."""
-        return self.path / STOP
 
     def write(self, record: TrialRecord) -> None:
         """Keep what is known of a trial; replaced in one step."""

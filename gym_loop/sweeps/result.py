@@ -11,8 +11,7 @@ from typing import Any
 
 from gym_loop.runs.console import format_duration
 from gym_loop.schema.text import aligned
-from gym_loop.sweeps.records import TrialRecord
-from gym_loop.sweeps.trial import WORST
+from gym_loop.sweeps.records import WORST, TrialRecord
 
 _ORDER = ("finished", "pruned", "running", "stopped", "failed")
 

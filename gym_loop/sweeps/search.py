@@ -1,44 +1,51 @@
-"""Which trial comes next, and what became of those before: the sweep as Ray Tune asks for it."""
+"""Which trial comes next, and what became of those before."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gym_loop.config.run_file import RunConfig
 from gym_loop.errors import ConfigError
+from gym_loop.schema.yaml_file import canonical
 from gym_loop.sweeps.cells import Cell, make_cell
-from gym_loop.sweeps.population import explored
-from gym_loop.sweeps.records import SweepDirectory, TrialRecord
+from gym_loop.sweeps.records import WORST, SweepDirectory, TrialRecord
 from gym_loop.sweeps.space import Values
 from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep
-from gym_loop.sweeps.trial import WORST
+from gym_loop.training.pool import Event, PooledRun
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import optuna
+
 MOST_REPEATS = 1_000  # points in a row that are known already: the space is used up
 
 
 def planned_cells(config: RunConfig, sweep: Sweep) -> Iterator[tuple[Values, Cell | None, str]]:
     """The cells of a grid or of a random search, each once: values, cell, or why there is none."""
-    known: set[str] = set()
+    known: set[str] = set()  # values and cells
     repeats = made = 0
     for values in _points(sweep):
         if made == sweep.trials or repeats == MOST_REPEATS:
             return
+        repeats += 1
+        if (given := canonical(values)) in known:
+            continue
+        known.add(given)
         try:
             cell, problem = make_cell(config, values, str(sweep.path)), ""
         except ConfigError as error:
             cell, problem = None, str(error)
-        name = cell.name if cell else repr(sorted(values.items()))
-        if name in known:
-            repeats += 1
-            continue
+        if cell is not None:
+            if cell.name in known:
+                continue
+            known.add(cell.name)
         repeats, made = 0, made + 1
-        known.add(name)
         yield values, cell, problem
 
 
@@ -49,6 +56,25 @@ def _points(sweep: Sweep) -> Iterator[Values]:
     rng = np.random.default_rng(sweep.seed)
     while True:
         yield sweep.space.draw(rng)
+
+
+@dataclass
+class Trial:
+    """A trial under way.
+
+    Args:
+        record: what is known of it.
+        cell: its values.
+        optuna: Optuna's side of it.
+        runs: one a seed.
+        began: when, by `time.monotonic`.
+    """
+
+    record: TrialRecord
+    cell: Cell
+    optuna: optuna.Trial
+    runs: list[PooledRun] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
 
 class Search:
@@ -73,190 +99,134 @@ class Search:
         self.config, self.sweep, self.directory, self.study = config, sweep, directory, study
         self._tell = tell
         self.records = {one.cell: one for one in directory.records()}
-        self.cells: dict[str, Cell] = {}
-        self.under_way: dict[str, TrialRecord] = {}  # by Ray's name of the trial
-        self._replayed: set[str] = set()
-        self._rng = np.random.default_rng(sweep.seed)
-        study.forget_unknown({one.number for one in self.records.values()})
+        self._restored = {one.cell: study.restore(one) for one in self.records.values()}
         self._coming = self._all()
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to come, at most."""
+        return self.sweep.trials - sum(one.is_over for one in self.records.values())
+
+    def ask(self) -> Trial | None:
+        """The next trial; None when there is none left."""
+        return next(self._coming, None)
+
+    def tell(self, trial: Trial, event: Event) -> list[PooledRun]:
+        """Take in what has happened to a run of a trial; which runs are to be stopped therefore."""
+        record = trial.record
+        living = [run for run in trial.runs if not run.ended]
+        if event.kind == "evaluated" and self.sweep.scheduler.name != "none":
+            self._compare(trial)
+            return living if record.status == "pruned" else []
+        if event.kind != "ended":
+            return []
+        if event.run.error is not None and record.error is None and record.status == "running":
+            record.error = f"{event.run.job['name']}: {event.run.error}"
+        if not living:
+            self._finish(trial)
+        return living if record.error is not None else []  # the other seeds are of no use
 
     # -- what comes next ----------------------------------------------------------------------
 
-    def next(self, trial: str) -> tuple[TrialRecord, Cell] | None:
-        """The next trial, under Ray's name; None when there is none left, or all are to stop."""
-        if self.directory.stop_file.exists():
-            return None
-        found = next(self._coming, None)
-        if found is not None:
-            self.under_way[trial] = found[0]
-        return found
-
-    def left(self) -> int:
-        """How many trials are still to come, at most."""
-        over = sum(one.is_over for one in self.records.values())
-        return self.sweep.trials - (over if self.sweep.scheduler.name == "none" else 0)
-
-    def _all(self) -> Iterator[tuple[TrialRecord, Cell]]:
-        """Those of before that are needed again, then new ones."""
+    def _all(self) -> Iterator[Trial]:
+        """Those of before that have not come to their end, then new ones."""
         for record in list(self.records.values()):
-            # To a scheduler the finished ones are told again: it judges the others by them.
-            if record.is_over and self.sweep.scheduler.name in ("none", "pbt"):
-                continue
-            if record.status == "failed" and record.cell.startswith("invalid"):
+            if record.is_over or record.is_impossible:
                 continue
             cell = make_cell(self.config, record.values, str(self.sweep.path))
-            if record.is_over:
-                self._replayed.add(cell.name)
-            yield self._again(record), cell
+            trial = self._restored[record.cell]
+            if record.status == "failed":
+                trial = self.study.begin(record.values)  # Optuna keeps that it has failed
+                record.number = trial.number
+            record.status, record.error = "running", None
+            self.directory.write(record)
+            yield Trial(record, cell, trial)
         if self.sweep.searcher in ("grid", "random"):
             yield from self._planned()
         else:
             yield from self._asked()
 
-    def _again(self, record: TrialRecord) -> TrialRecord:
-        if not record.is_over:
-            record.status, record.error = "running", None
-            if not self.study.is_open(record.number):  # it had failed: Optuna keeps that
-                record.number, _ = self.study.ask(record.values)
-            self.directory.write(record)
-        return record
-
-    def _planned(self) -> Iterator[tuple[TrialRecord, Cell]]:
+    def _planned(self) -> Iterator[Trial]:
         for values, cell, problem in planned_cells(self.config, self.sweep):
             if cell is None:
-                self._refuse(values, problem, None)
+                if not any(one.values == values for one in self.records.values()):
+                    self._refuse(self.study.begin(values), values, problem)
             elif cell.name not in self.records:
-                number, _ = self.study.ask(values)
-                yield self._begin(number, cell)
+                yield self._begin(self.study.begin(values), cell)
 
-    def _asked(self) -> Iterator[tuple[TrialRecord, Cell]]:
+    def _asked(self) -> Iterator[Trial]:
         repeats = 0
         while len(self.records) < self.sweep.trials and repeats < MOST_REPEATS:
-            number, values = self.study.ask()
+            trial, values = self.study.ask()
             try:
                 cell = make_cell(self.config, values, str(self.sweep.path))
             except ConfigError as error:
-                self._refuse(values, str(error), number)
+                self._refuse(trial, values, str(error))
                 continue
             if cell.name in self.records:
                 repeats += 1
-                self.study.drop(number, self.records[cell.name].value)
+                self.study.drop(trial, self.records[cell.name].value)
                 continue
             repeats = 0
-            yield self._begin(number, cell)
+            yield self._begin(trial, cell)
 
-    def _begin(self, number: int, cell: Cell) -> tuple[TrialRecord, Cell]:
-        record = self.directory.begin(number, cell, self.sweep.seeds)
+    def _begin(self, trial: optuna.Trial, cell: Cell) -> Trial:
+        record = self.directory.begin(trial.number, cell, self.sweep.seeds)
         self.records[cell.name] = record
         self.directory.write(record)
-        return record, cell
+        return Trial(record, cell, trial)
 
-    def _refuse(self, values: Values, problem: str, number: int | None) -> None:
+    def _refuse(self, trial: optuna.Trial, values: Values, problem: str) -> None:
         """Note a point whose values do not go together; it is no trial that could be run."""
-        if any(one.values == values for one in self.records.values()):
-            return
-        if number is None:
-            number, _ = self.study.ask(values)
-        record = TrialRecord(number, f"invalid-{number}", values, {}, "failed", error=problem)
-        self.records[record.cell] = record
-        self._finish(record)
-
-    def drawn(self, members: Sequence[T]) -> T:
-        """One of the good members, to be copied, by the sweep's seed."""
-        return members[int(self._rng.integers(len(members)))]
-
-    def explore(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Give a copy of a member's config values near its own, if they go together."""
-        resample = self.sweep.scheduler.options["resample"]
-        values = explored(self.sweep.space, config["chosen"], resample, self._rng)
-        try:
-            cell = make_cell(self.config, values, str(self.sweep.path))
-        except ConfigError:
-            return config
-        return {**config, "chosen": values, "config": cell.config.portable().to_yaml()}
+        name = f"invalid-{trial.number}"
+        record = TrialRecord(trial.number, name, values, {}, "failed", error=problem)
+        self.records[name] = record
+        self._keep(trial, record)
 
     # -- what became of it -------------------------------------------------------------------
 
-    def reported(self, trial: str, result: dict[str, Any]) -> None:
-        """An evaluation of all seeds, with more to come."""
-        record = self.under_way[trial]
-        if record.cell in self._replayed:
-            return
-        _adopt(record, result)
-        self._note(record, result)
+    def _compare(self, trial: Trial) -> None:
+        """Report what all seeds have come to; the pruner says whether the trial goes on."""
+        record, metric = trial.record, self.sweep.metric
+        ready = min(len(run.evaluations) for run in trial.runs)
+        while record.status == "running" and len(record.reports) < ready:
+            found = [run.evaluations[len(record.reports)] for run in trial.runs]
+            values = [one[metric] for one in found]
+            mean = mean_value(values, self.sweep.sign)
+            record.steps = sum(one["steps"] for one in found) / len(found)
+            number = len(record.reports) + 1
+            record.reports.append({"evaluation": number, "value": mean, "values": values})
+            trial.optuna.report(mean, number)
+            if trial.optuna.should_prune():
+                record.status, record.value, record.per_seed = "pruned", mean, values
+            self.directory.write(record)
+
+    def _finish(self, trial: Trial) -> None:
+        record = trial.record
+        finals = [run.final[self.sweep.metric] for run in trial.runs if run.final is not None]
+        if record.status != "pruned":
+            record.steps = sum(run.steps for run in trial.runs) / len(trial.runs)
+            if record.error is not None:
+                record.status = "failed"
+            elif len(finals) < len(trial.runs):
+                record.status = "stopped"
+            elif not all(map(math.isfinite, finals)):
+                metric = self.sweep.metric
+                record.status = "failed"
+                record.error = f"{metric} of the final evaluation is no finite number"
+            else:
+                record.status, record.per_seed = "finished", finals
+                record.value = mean_value(finals, self.sweep.sign)
+        record.seconds = time.monotonic() - trial.began
+        self._keep(trial.optuna, record)
+
+    def _keep(self, trial: optuna.Trial, record: TrialRecord) -> None:
         self.directory.write(record)
-
-    def ended(self, trial: str, result: dict[str, Any] | None, *, lost: bool) -> None:
-        """The end of a trial: by itself, by the scheduler, or because its node died too often."""
-        record = self.under_way.pop(trial)
-        if record.cell in self._replayed:
-            return
-        if lost or result is None:
-            record.status = "stopped" if self.directory.stop_file.exists() else "failed"
-            record.error = "the processes that Ray gave it died again and again"
-        elif result["done"] and result["status"] != "running":
-            record.status, record.error = result["status"], result["error"]
-        else:
-            self._note(record, result)
-            record.per_seed = list(result["values"])
-            record.value = _mean(record.per_seed, self.sweep.sign)
-            record.status = "pruned"
-        if record.status == "finished" and result is not None:
-            record.per_seed = list(result["values"])
-            record.value = _mean(record.per_seed, self.sweep.sign)
-        if result is not None:
-            _adopt(record, result)
-        self._finish(record)
-
-    def _note(self, record: TrialRecord, result: dict[str, Any]) -> None:
-        """Keep an evaluation, unless it was made before and has been repeated since."""
-        if result["evaluation"] > len(record.reports):
-            record.reports.append(_report(result))
-            self.study.note(record, _mean(result["values"], self.sweep.sign), result["evaluation"])
-
-    def _finish(self, record: TrialRecord) -> None:
-        self.directory.write(record)
-        self.study.tell(record)
+        self.study.tell(trial, record)
         self._tell(record)
 
-    def replies(self, record: TrialRecord) -> list[dict[str, Any]]:
-        """What a trial of before has said: a scheduler hears it again."""
-        if record.cell not in self._replayed:
-            return []
-        told = list(record.reports)
-        if record.status == "pruned":  # it ended with the last one
-            told.pop()
-        last = {
-            "value": (record.value or 0.0) * self.sweep.sign,
-            "values": record.per_seed,
-            "evaluation": len(told) + 1,
-            "steps": record.steps,
-            "seconds": record.seconds,
-            "done": True,
-            "status": record.status,
-            "error": None,
-        }
-        return [*told, last]
 
-
-def _adopt(record: TrialRecord, result: dict[str, Any]) -> None:
-    """Note how far a trial is, and the runs and values that a member of a population has now.
-
-    A copy counts from its first evaluation on: one that was stopped or failed before may not
-    have begun.
-    """
-    record.steps, record.seconds = result["steps"], result["seconds"]
-    if "chosen" in result and result["status"] in ("running", "finished"):
-        record.values = dict(result["chosen"])
-        record.runs = {int(seed): run for seed, run in result["runs"].items()}
-
-
-def _report(result: dict[str, Any]) -> dict[str, Any]:
-    keys = ("value", "values", "evaluation", "steps", "seconds", "done", "status", "error")
-    return {key: result[key] for key in keys}
-
-
-def _mean(values: Sequence[float], sign: float) -> float:
+def mean_value(values: Sequence[float], sign: float) -> float:
     """Mean over the seeds; the worst there is where one of them is no number, or there is none."""
     mean = sum(values) / len(values) if values else math.nan
     return mean if math.isfinite(mean) else -WORST * sign

@@ -7,11 +7,14 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gym_loop.schema.yaml_file import as_json, canonical
+
+if TYPE_CHECKING:
+    import optuna
 
 Values: TypeAlias = dict[str, Any]  # by dotted path
 Random: TypeAlias = "np.random.Generator"
@@ -92,6 +95,15 @@ class Parameter:
     def decode(self, code: Any) -> Any:
         """The value that Optuna's stands for."""
         return self.values[self.codes().index(code)] if self.kind == "choice" else code
+
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """The value that Optuna chooses for a trial."""
+        if self.kind == "choice":
+            return self.decode(trial.suggest_categorical(self.path, self.codes()))
+        low, high = self.values
+        if self.is_integer:
+            return trial.suggest_int(self.path, low, high, log=self.is_log)
+        return trial.suggest_float(self.path, low, high, log=self.is_log)
 
     def _position(self, value: Any) -> int:
         same = [index for index, one in enumerate(self.values) if _same(one, value)]

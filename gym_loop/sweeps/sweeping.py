@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from gym_loop.config.run_file import RunConfig, flatten, load_config
-from gym_loop.errors import ConfigError, Finding, UsageError
+from gym_loop.errors import ConfigError, Finding, SweepError, UsageError
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import directories, refuse_obstacles
 from gym_loop.runs.signals import stop_signals
 from gym_loop.schema.yaml_file import as_json, plain, write_yaml
-from gym_loop.sweeps.cells import Cell
-from gym_loop.sweeps.parcel import named_files
 from gym_loop.sweeps.plan import plan
-from gym_loop.sweeps.population import check_may_change
 from gym_loop.sweeps.records import SweepDirectory, TrialRecord
 from gym_loop.sweeps.result import SweepResult
-from gym_loop.sweeps.search import Search
-from gym_loop.sweeps.study import Study
+from gym_loop.sweeps.search import Search, Trial
+from gym_loop.sweeps.study import Study, require_optuna
 from gym_loop.sweeps.sweep_file import Sweep, load_sweep
-from gym_loop.sweeps.trial import Order
-from gym_loop.sweeps.tuning import ray_running, require_ray, tune
+from gym_loop.training.pool import Engine, Pool, describe, open_engine
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -50,19 +45,17 @@ def sweep(
         overrides: of the run file; see `gym_loop.train`.
         name: the sweep's id; by default the sweep file's stem and a number.
         resume: True continues the newest sweep of these two files, an id that one.
-        address: of a Ray cluster; None starts Ray on this machine and stops it at the end.
+        address: of a Ray cluster; by default that of RAY_ADDRESS, else this machine.
         quiet: show warnings only.
 
     Raises:
         ConfigError: with everything that is wrong in the two files; nothing has begun then.
-        SweepError: Ray or Optuna is missing, or the cluster has no room for a single trial.
+        SweepError: Optuna is missing, or there is no room for a single trial.
     """
     config, asked = read(run_config, sweep_file, overrides)
     if name is not None and resume:
         raise UsageError("--name and --resume exclude each other: a resumed sweep keeps its id")
-    if asked.scheduler.name == "pbt":
-        check_may_change(config, asked.space, str(asked.path))
-    require_ray()
+    require_optuna(asked.searcher)
     facts = _facts(config, asked)
     if resume:
         directory = SweepDirectory.reopen(None if resume is True else resume, facts)
@@ -124,7 +117,6 @@ class _Sweeping:
     ) -> None:
         self.config, self.asked, self.directory = config, asked, directory
         self.console = console
-        self.signal: int | None = None
         self.ended = 0
         (directory.path / "sweep.yaml").write_text(write_yaml(plain(dict(asked.data))), "utf-8")
         (directory.path / "run.yaml").write_text(config.portable().to_yaml(), "utf-8")
@@ -136,10 +128,11 @@ class _Sweeping:
         sweep_id, path = self.directory.id, self.directory.path
         self.console.message(f"{sweep_id}: {self.asked.trials:,} trials, {path}")
         with closing(Study(self.asked, path, sweep_id)) as study:
-            self._search(study, address)
-            # The values of a population change while it trains.
-            population = self.asked.scheduler.name == "pbt"
-            importance = {} if population else study.importance()
+            self.search = Search(self.config, self.asked, self.directory, study, self._tell)
+            cpu, gpu = self.asked.cpu / self.together, self.asked.gpu / self.together
+            with open_engine(self.config, address, cpu, gpu) as engine:
+                signal = self._train(engine)
+            importance = study.importance()
         result = SweepResult(
             sweep=sweep_id,
             directory=path,
@@ -148,52 +141,56 @@ class _Sweeping:
             trials=self.asked.trials,
             records=list(self.search.records.values()),
             importance=importance,
-            signal=self.signal,
+            signal=signal,
         )
         self._write_best(result)
         return result
 
-    def _search(self, study: Study, address: str | None) -> None:
-        sweep_id, rays = self.directory.id, self.directory.path / "ray"
-        with stop_signals(self._stop), ray_running(address, named_files(self.config)):
-            self.search = Search(self.config, self.asked, self.directory, study, self._tell)
-            shutil.rmtree(rays, ignore_errors=True)  # of a sweep that was killed
-            try:
-                tune(self.asked, self.search, self._order, rays, sweep_id)
-            finally:
-                shutil.rmtree(rays, ignore_errors=True)
+    @property
+    def together(self) -> int:
+        """How many runs of a trial share what it takes; a scheduler compares all its seeds."""
+        seeds = len(self.asked.seeds)
+        return (
+            seeds
+            if self.asked.scheduler.name != "none"
+            else min(seeds, max(1, int(self.asked.cpu)))
+        )
 
-    def _stop(self, signum: int) -> None:
-        """Leave the order to stop where every trial, on whichever node, looks for it."""
-        self.signal = signum
-        self.directory.stop_file.touch()
+    def _train(self, engine: Engine) -> int | None:
+        """Train the trials; the signal that stopped them is returned."""
+        asked, trials = self.asked, {}
+        if (room := engine.room()) == 0:
+            raise SweepError(
+                f"{asked.path}: resources: a trial asks for {asked.cpu:g} cpu and {asked.gpu:g}"
+                f" gpu, but {engine.most()}"
+            )
+        with (
+            Pool(engine, room, self.search.left * len(asked.seeds)) as pool,
+            stop_signals(lambda signum: self._stop(pool, signum)),
+        ):
+            while True:
+                while pool.has_room(self.together) and (trial := self.search.ask()) is not None:
+                    for job in self._jobs(trial):
+                        trial.runs.append(run := pool.submit(job, asked.retries))
+                        trials[run] = trial
+                if not pool.running:
+                    return pool.stopped_by
+                for event in pool.events():
+                    for run in self.search.tell(trials[event.run], event):
+                        pool.stop(run)
+
+    def _stop(self, pool: Pool, signum: int) -> None:
+        pool.stop_all(signum)
         self.console.message(f"{self.directory.id}: stopping; the runs finish their step and save")
 
-    def _order(self, record: TrialRecord, cell: Cell) -> Order:
-        config, asked = cell.config.portable(), self.asked
-        scheduled = asked.scheduler.name != "none"
-        together = len(record.runs) if scheduled else max(1, int(asked.cpu))
-        classes = [config.agent.class_name, config.loop.class_name]
-        return Order(
-            cell=cell.name,
-            config=config.to_yaml(),
-            path=str(config.path.resolve()) if config.path else None,
-            overridden=[*config.overridden],
-            classes=classes,
-            runs=record.runs,
-            metric=asked.metric,
-            sign=asked.sign,
-            directory=str(Path.cwd()),
-            output=str((self.directory.path / "output").resolve()),
-            stop=str(self.directory.stop_file.resolve()),
-            argv=sys.argv,
-            together=together,
-            reports=scheduled,
-            in_step=asked.scheduler.name == "pbt",
-            retries=asked.retries,
-            resumes=self.directory.resumes,
-            code=str(config.copies.logs.resolve()) if config.copies else None,
-        )
+    def _jobs(self, trial: Trial) -> Iterator[dict[str, Any]]:
+        """What the processes of a trial's runs are told."""
+        job = describe(trial.cell.config.portable())
+        job["path"] = str(self.config.path.resolve()) if self.config.path else None
+        output = (self.directory.path / "output").resolve()
+        for seed, name in trial.record.runs.items():
+            more = {"seed": seed, "name": name, "output": str(output / f"{name}.txt")}
+            yield {**job, **more, "evaluate": True, "quiet": True}
 
     def _tell(self, record: TrialRecord) -> None:
         """One line a trial that has ended."""

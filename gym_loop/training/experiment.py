@@ -60,6 +60,7 @@ def train(
     *,
     seeds: Iterable[int],
     jobs: int | None = None,
+    ray: str | None = None,
     resume: bool = False,
     code: str | None = None,
     quiet: bool = True,
@@ -73,6 +74,7 @@ def train(
     seed: int | None = None,
     seeds: Iterable[int] | None = None,
     jobs: int | None = None,
+    ray: str | None = None,
     name: str | None = None,
     resume: str | bool = False,
     code: str | None = None,
@@ -87,7 +89,9 @@ def train(
         seeds: train one run a seed, each in a process of its own; a list of results in their
             order is returned. Without ``resume``, or with ``resume=True``, which continues the
             newest run of each seed.
-        jobs: of the processes, so many work at once; by default one a core.
+        jobs: of the seeds, so many are trained at once; by default one a core.
+        ray: address of a Ray cluster to train the seeds on; by default that of RAY_ADDRESS, else
+            processes of this machine.
         name: the run's id; by default the file's stem and a number.
         resume: True continues the newest run of this file, an id that run.
         code: ``"run"`` loads the copies of your files that the run has kept (the one that is
@@ -105,14 +109,16 @@ def train(
     if seeds is not None:
         if seed is not None or name is not None or isinstance(resume, str):
             raise UsageError("seeds are many runs: seed, name, and a run to resume are for one")
-        found = train_seeds(config, check_seeds(seeds), jobs=jobs, resume=resume, quiet=quiet)
+        wanted = check_seeds(seeds)
+        found = train_seeds(config, wanted, jobs=jobs, resume=resume, ray=ray, quiet=quiet)
         results = [one.result for one in found.outcomes if one.result is not None]
         failed = [f"seed {one.seed}: {one.error}" for one in found.outcomes if one.error]
         if failed:
             raise SeedsFailedError("\n".join(failed), results)
         return results
-    if jobs is not None:
-        raise UsageError("jobs is for many seeds: give seeds as well")
+    if jobs is not None or ray is not None:
+        what = "ray" if jobs is None else "jobs"
+        raise UsageError(f"{what} is for many seeds: give seeds as well")
     if seed is not None:
         config = load_config(config, {"seed": seed}, options={"seed": "--seed"})
     return train_config(config, Console(quiet=quiet), name=name, resume=resume)

@@ -152,10 +152,10 @@ class Pool:
         """Whether there are runs that have not ended."""
         return bool(self._begun or self._waiting)
 
-    def has_room(self) -> bool:
-        """Whether a run that is submitted now would begin at once."""
+    def has_room(self, count: int = 1) -> bool:
+        """Whether so many runs that are submitted now would begin at once, or all there are."""
         free = self.size - len(self._begun) - len(self._waiting)
-        return free > 0 and self.stopped_by is None
+        return free >= min(count, self.size) and self.stopped_by is None
 
     def submit(self, job: Mapping[str, Any], retries: int = 0) -> PooledRun:
         """Train a run as soon as there is room."""

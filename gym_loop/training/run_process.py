@@ -145,7 +145,7 @@ class LocalProcesses:
 
     def room(self) -> int:
         """How many runs this machine has room for at once."""
-        by_cpu = int(cores() / self.cpu)
+        by_cpu = int(cores() / self.cpu + 1e-9)
         if not self.gpu:
             return by_cpu
         each = len(self._free) // math.ceil(self.gpu)

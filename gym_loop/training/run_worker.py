@@ -37,7 +37,7 @@ from gym_loop.training.experiment import evaluate, train_config
 # What runs import when they need it; the process has time for it before its job comes.
 LATER = (
     "gym_loop.training.resume",
-    "gym_loop.checkpoints.array_file",
+    "gym_loop.checkpoints.files",
     "gym_loop.checkpoints.store",
     "gym_loop.loops.default_loop",
     "gymnasium.envs.classic_control",

@@ -28,6 +28,8 @@ class Skilled(BaseAgent):
             raise ValueError("boom\\nand more")
         if fate == "kill" and self.updates == 3:
             os.kill(os.getpid(), signal.SIGKILL)
+        if fate == "print" and self.updates == 3:
+            print("threads", os.environ["OMP_NUM_THREADS"])
         if fate == "once" and self.updates == 3 and not pathlib.Path("tried").exists():
             pathlib.Path("tried").touch()
             raise ValueError("boom")

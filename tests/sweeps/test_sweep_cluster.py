@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gym_loop.envs.shards import QUIET_RAY, WANTED_RAY
 from gym_loop.sweeps import sweeping
-from gym_loop.sweeps.tuning import QUIET, tune
+from gym_loop.training.ray_runs import RayRuns
 from tests.sweeps.sweeping_files import RUN, SKILL, manifests, write_files
+from tests.waiting import wait_for
 
 SLOW = {
     **RUN,
@@ -24,7 +25,7 @@ SLOW = {
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head and another node, each with room for one trial."""
-    for name, value in QUIET.items():
+    for name, value in (QUIET_RAY | WANTED_RAY).items():
         monkeypatch.setenv(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
@@ -42,6 +43,12 @@ def finished() -> dict[str, dict[str, Any]]:
     return {one["cell"]: one for one in trials if one["status"] == "finished"}
 
 
+def half_trained() -> list[str]:
+    """Runs that are training and have saved; with two of them, one is on each node."""
+    running = [run for run, facts in manifests().items() if facts["status"] == "running"]
+    return [run for run in running if any(Path("checkpoints", run).glob("step-*"))]
+
+
 @pytest.mark.learning
 def test_a_node_that_is_killed_loses_no_finished_trial(
     cluster: Any, workdir: Path, monkeypatch: pytest.MonkeyPatch
@@ -50,22 +57,21 @@ def test_a_node_that_is_killed_loses_no_finished_trial(
     seen: dict[str, Any] = {}
 
     def kill() -> None:
-        until = time.monotonic() + 120
-        while len(finished()) < 2 and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(0.3)  # in the middle of the next
+        wait_for(lambda: len(finished()) >= 2 and len(half_trained()) == 2, seconds=120.0)
         cluster.remove_node(cluster.second, allow_graceful=False)
         seen["finished"] = finished()
         seen["runs"] = manifests()
 
-    def tune_elsewhere(*arguments: Any) -> None:
-        # The nodes work with the files that travelled, whatever becomes of these.
-        Path("agent.py").write_text("raise RuntimeError('this file did not travel')")
-        killer.start()
-        tune(*arguments)
+    def begin(*arguments: Any) -> Any:
+        if not killer.ident:
+            # The nodes work with the files that travelled, whatever becomes of these.
+            Path("agent.py").write_text("raise RuntimeError('this file did not travel')")
+            killer.start()
+        return begin_really(*arguments)
 
     killer = threading.Thread(target=kill)
-    monkeypatch.setattr(sweeping, "tune", tune_elsewhere)
+    begin_really = RayRuns.begin
+    monkeypatch.setattr(RayRuns, "begin", begin)
     result = sweeping.sweep("run.yaml", "sweep.yaml", address=cluster.address)
     killer.join()
     assert [one.status for one in result.records] == ["finished"] * 6

@@ -1,4 +1,4 @@
-"""``gym-loop sweep``: Ray started and stopped by it, Ctrl-C, kill and resume."""
+"""``gym-loop sweep``: Ctrl-C, SIGTERM, kill and resume."""
 
 import json
 import os
@@ -27,12 +27,6 @@ SLOW = {
         }
     },
 }
-POPULATION = {
-    "parameters": {SKILL: {"uniform": [0.0, 100.0]}},
-    "trials": 2,
-    "searcher": "random",
-    "scheduler": {"pbt": {"interval": 1, "quantile": 0.5, "resample": 0.0}},
-}
 COMMAND = [sys.executable, "-m", "gym_loop", "sweep", "-c", "run.yaml", "-s", "sweep.yaml"]
 
 
@@ -49,22 +43,16 @@ def under_way() -> bool:
     return early and "finished" in [one["status"] for one in trials()]
 
 
-def copied() -> bool:
-    """A member of a population trains as a copy of another one."""
-    return any(".e" in run and facts["status"] == "running" for run, facts in manifests().items())
-
-
-def cut_off(signum: int, when: Callable[[], bool]) -> None:
+def cut_off(signum: int) -> None:
     """Send a sweep a signal: to all of its group as a terminal does, SIGTERM to it alone."""
     process = begin(COMMAND, stderr=subprocess.PIPE, start_new_session=True)
-    wait_for(when, seconds=120.0)
+    wait_for(under_way, seconds=120.0)
     (os.kill if signum == signal.SIGTERM else os.killpg)(process.pid, signum)
     _, said = process.communicate(timeout=60)
     if signum != signal.SIGKILL:
         assert process.returncode == 128 + signum
         assert "resume:          gym-loop sweep -c run.yaml -s sweep.yaml --resume sweep-1" in said
         assert "Traceback" not in said
-        assert "SIGTERM" not in said  # Ray's own word for it
 
 
 def resumed() -> list[dict[str, Any]]:
@@ -75,13 +63,17 @@ def resumed() -> list[dict[str, Any]]:
     return found
 
 
-killed = pytest.param(signal.SIGKILL, marks=pytest.mark.learning, id="kill")
-
-
-@pytest.mark.parametrize("signum", [pytest.param(signal.SIGINT, id="ctrl-c"), killed])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="sigterm"),
+        pytest.param(signal.SIGKILL, id="kill", marks=pytest.mark.learning),
+    ],
+)
 def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     write_files({"parameters": {SKILL: [1.0, 2.0, 3.0]}}, SLOW)
-    cut_off(signum, under_way)
+    cut_off(signum)
     over = [one for one in trials() if one["status"] == "finished"]
     before = {run: manifests()[run] for one in over for run in one["runs"].values()}
     assert [(one["value"], one["status"]) for one in resumed()] == [
@@ -90,21 +82,6 @@ def test_a_sweep_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
     after = manifests()
     assert {run: after[run] for run in before} == before
     assert any(one["resumes"] and one["resumes"][0]["step"] > 0 for one in after.values())
-
-
-@pytest.mark.parametrize("signum", [pytest.param(signal.SIGTERM, id="sigterm"), killed])
-def test_a_population_that_is_cut_off_goes_on(workdir: Path, signum: int) -> None:
-    write_files(POPULATION, SLOW)
-    cut_off(signum, copied)
-    found = resumed()
-    assert [one["status"] for one in found] == ["finished"] * 2
-    for one in found:
-        skill = one["values"][SKILL]
-        assert one["value"] == pytest.approx(skill, rel=1e-5)
-        (run,) = one["runs"]
-        facts = manifests()[run]
-        assert (facts["overrides"][SKILL], facts["steps"]) == (skill, 160)
-        assert len(list(Path("eval_logs", run).glob("step-*.json"))) == 5
 
 
 def test_a_dry_run_begins_nothing(workdir: Path, gym_loop_command: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps from files to results, Ray's part being played by a loop."""
+"""Sweeps from files to results."""
 
 import math
 import sqlite3
@@ -13,17 +13,28 @@ from gym_loop.checkpoints.tree import first_difference
 from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError, SweepError, UsageError
 from gym_loop.runs.listing import list_runs
+from gym_loop.sweeps.records import WORST
 from gym_loop.sweeps.result import SweepResult
-from gym_loop.sweeps.search import _mean
+from gym_loop.sweeps.search import mean_value
 from gym_loop.sweeps.sweeping import sweep
-from gym_loop.sweeps.trial import WORST
-from tests.sweeps.sweeping_files import SKILL, manifest, write_files
-from tests.sweeps.without_ray import InTurn
+from gym_loop.training.run_process import cores
+from tests.sweeps.sweeping_files import RUN, SKILL, manifest, write_files
+
+SLOWLY = {
+    **RUN,
+    "agent": {"class": "agent.py:Skilled", "parameters": {"seconds": 0.02}},
+    "loop": {"parameters": {"max_episodes": 9, "episodes_per_eval": 1, "eval_episodes": 1}},
+}
+ASHA = {
+    "parameters": {SKILL: [9.0, 8.0, 2.0, 1.0]},
+    "seeds": 2,
+    "scheduler": {"asha": {"grace": 1, "reduction": 2}},
+}
 
 
 @pytest.fixture(autouse=True)
-def _here(workdir: Path, in_turn: InTurn) -> None:
-    """Every test has files of its own, and no Ray."""
+def _here(workdir: Path) -> None:
+    """Every test has files of its own."""
 
 
 def swept(file: dict[str, Any], run: dict[str, Any] | None = None, **options: Any) -> SweepResult:
@@ -45,9 +56,9 @@ def state(run: str) -> Any:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_seed_that_is_no_number_makes_its_trial_the_worst(sign: float) -> None:
     """Whether the most or the least is looked for: a sampler is not to be drawn there."""
-    assert _mean([1.0, 3.0], sign) == 2.0
+    assert mean_value([1.0, 3.0], sign) == 2.0
     for values in ([math.nan], [1.0, math.nan], []):
-        assert sign * _mean(values, sign) == -WORST
+        assert sign * mean_value(values, sign) == -WORST
 
 
 class TestGrid:
@@ -178,6 +189,38 @@ class TestSearchers:
         for one in result.records:
             assert (SKILL in one.values) == (one.values["agent.parameters.size"] == 2)
             assert (one.value == 1.0) == (one.values["agent.parameters.size"] == 1)
+
+
+class TestPruning:
+    def test_bad_trials_end_early_and_a_resumed_sweep_runs_nothing_again(self) -> None:
+        first = swept(ASHA, SLOWLY)
+        found = {one.values[SKILL]: one for one in first.records}
+        assert found[9.0].status == "finished"
+        assert found[1.0].status == "pruned"
+        assert found[1.0].steps < found[9.0].steps == 36
+        assert [one["evaluation"] for one in found[9.0].reports] == list(range(1, 10))
+        assert first.ranked[0] is found[9.0]
+        before = {run: manifest(run) for one in first.records for run in one.runs.values()}
+        assert before[found[1.0].runs[0]]["status"] == "stopped"
+        second = sweep("run.yaml", "sweep.yaml", resume=True)
+        assert second.sweep == first.sweep
+        assert {run: manifest(run) for run in before} == before
+        assert second.as_dict()["trials"] == first.as_dict()["trials"]
+
+    def test_what_is_worse_than_the_median_ends(self) -> None:
+        asked = {
+            "parameters": {SKILL: [9.0, 8.0, 7.0, 1.0]},
+            "resources": {"cpu": 64},
+            "scheduler": {"median": {"grace": 2, "least_trials": 2}},
+        }
+        with pytest.raises(SweepError, match="asks for 64 cpu and 0 gpu, but this machine has"):
+            swept(asked, SLOWLY)
+        result = swept({**asked, "resources": {"cpu": cores()}}, SLOWLY)
+        found = by_value(result)
+        assert [found[skill].status for skill in (9.0, 8.0)] == ["finished"] * 2
+        assert [found[skill].status for skill in (7.0, 1.0)] == ["pruned"] * 2
+        assert [one["value"] for one in found[1.0].reports] == [1.0, 1.0]
+        assert found[1.0].value == 1.0
 
 
 class TestResume:
