@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 
-from gym_loop.schema.parameters import Field, Fraction, Parameters, PositiveInt
+from gym_loop.schema.parameters import Field, Parameters, PositiveInt
 
-SchedulerName = Literal["none", "asha", "median", "pbt"]
+SchedulerName = Literal["none", "asha", "median"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
+NO_POPULATION = (
+    "population-based training is no longer offered: write asha or median, which end bad trials"
+    " early, or leave it out and choose the searcher tpe"
+)
+
+
+def no_population(given: Any) -> Any:
+    """Refuse what an older sweep file may ask for, with what to write instead."""
+    if given == "pbt" or (isinstance(given, dict) and "pbt" in given):
+        raise ValueError(NO_POPULATION)
+    return given
 
 
 class NoScheduler(Parameters):
@@ -26,22 +37,10 @@ class Asha(Parameters):
 
 
 class Median(Parameters):
-    """A trial ends that is worse than the median of the others at its age."""
+    """A trial ends whose best evaluation is worse than the median of the others at its age."""
 
     grace: PositiveInt = Field(1, description="Evaluations before a trial may end.")
-    least_trials: PositiveInt = Field(3, description="Trials that must have come so far before.")
-
-
-class Pbt(Parameters):
-    """Population-based training."""
-
-    interval: PositiveInt = Field(2, description="Evaluations from one exchange to the next.")
-    quantile: Annotated[float, Interval(ge=0, le=0.5)] = Field(
-        0.25, description="The part of the population that copies the best."
-    )
-    resample: Fraction = Field(
-        0.25, description="How often a value is drawn anew, and not changed a little."
-    )
+    least_trials: PositiveInt = Field(3, description="Trials that must have finished before.")
 
 
 class SchedulerSection(Parameters):
@@ -50,7 +49,6 @@ class SchedulerSection(Parameters):
     none: NoScheduler | None = None
     asha: Asha | None = None
     median: Median | None = None
-    pbt: Pbt | None = None
 
     def problems(self) -> dict[str, str]:
         """One is needed, and one is enough."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from gym_loop.checkpoints.seeding import MAX_SEED
 from gym_loop.config.run_file import RunConfig, load_config
@@ -22,7 +22,13 @@ from gym_loop.schema.parameters import Field, Parameters, Section
 from gym_loop.schema.reading import Reader
 from gym_loop.schema.validation import Wording
 from gym_loop.schema.yaml_file import canonical, read_yaml_file
-from gym_loop.sweeps.scheduler_options import SchedulerName, SchedulerOptions, SchedulerSection
+from gym_loop.sweeps.scheduler_options import (
+    NO_POPULATION,
+    SchedulerName,
+    SchedulerOptions,
+    SchedulerSection,
+    no_population,
+)
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
 
 METRICS = (  # what a sweep can be judged by
@@ -57,6 +63,8 @@ class Resources(Parameters):
 class SweepFile(Section):
     """A sweep file."""
 
+    former_names: ClassVar[dict[str, str]] = {"population": NO_POPULATION}
+
     parameters: dict[Any, Any] = Field(
         {},
         description="What is varied, by dotted path: a list of values, or a range such as"
@@ -70,7 +78,7 @@ class SweepFile(Section):
     retries: Annotated[int, Interval(ge=0, le=100)] = Field(
         0, description="How often a run that fails is begun again."
     )
-    scheduler: SchedulerName | SchedulerSection = Field(
+    scheduler: Annotated[SchedulerName | SchedulerSection, BeforeValidator(no_population)] = Field(
         "none", description="What ends trials early."
     )
     searcher: Literal["grid", "random", "tpe", "cmaes"] | None = Field(
@@ -296,10 +304,6 @@ class _SweepReader(Reader):
                 f"{made.scheduler.name} judges by periodic evaluations: set"
                 " loop.parameters.episodes_per_eval in the run file, or with --set",
             )
-        if made.scheduler.name == "pbt" and made.searcher not in ("random", "grid"):
-            self.find(("searcher",), "pbt searches by itself; its population is drawn by random")
-        if made.scheduler.name == "pbt" and any(one.when for one in made.space.parameters):
-            self.find(("scheduler",), "pbt knows no conditions (`when`)")
 
     def _check_values(self, space: Space, path: Path, config: RunConfig) -> None:
         """Build the run config with every value of a choice, and with both ends of a range."""

@@ -132,8 +132,11 @@ def test_values_are_checked_as_set_checks_them() -> None:
         ({**GRID, "retries": -1}, "-1 must be from 0 to 100"),
         ({**GRID, "scheduler": "ahsa"}, "did you mean asha?"),
         ({**GRID, "scheduler": {"ahsa": {}}}, "scheduler.ahsa: unknown; did you mean asha?"),
-        ({**GRID, "scheduler": {"asha": {}, "pbt": {}}}, "scheduler: must name one of none, asha"),
+        ({**GRID, "scheduler": {"asha": {}, "median": {}}}, "must name one of none, asha"),
         ({**GRID, "seeds": [1, -1]}, "seeds.1: -1 is no seed; use an integer from 0 to"),
+        ({**GRID, "scheduler": "pbt"}, "no longer offered: write asha or median"),
+        ({**GRID, "scheduler": {"pbt": {"interval": 2}}}, "scheduler: population-based training"),
+        ({**GRID, "population": 8}, "population: population-based training is no longer offered"),
         ({**GRID, "scheduler": {"asha": {"grase": 2}}}, "unknown; did you mean grace?"),
         (
             {**GRID, "scheduler": {"asha": {"reduction": 1}}},
