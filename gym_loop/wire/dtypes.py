@@ -27,7 +27,14 @@ def is_plain(dtype: np.dtype[Any], any_machine: bool = False) -> bool:
     longest = {"f": 8, "c": 16}.get(dtype.kind, dtype.itemsize)
     if any_machine:
         return dtype.kind in "buifcUS" and dtype.itemsize <= longest
-    return dtype.names is not None or dtype.kind in "buifcUSmM"
+    return dtype.kind in "buifcUSmM" or (dtype.names is not None and _has_a_name(dtype))
+
+
+def _has_a_name(dtype: np.dtype[Any]) -> bool:
+    try:
+        return dtype_of(dtype_name(dtype)) == dtype
+    except ValueError:  # fields that overlap, or are out of order
+        return False
 
 
 def dtype_name(dtype: np.dtype[Any]) -> Any:
@@ -46,7 +53,7 @@ def dtype_of(name: Any) -> np.dtype[Any]:
     if type(name) is not list:
         raise ValueError(f"{name!r:.40} is no dtype, such as '<f4'")
     dtype = np.lib.format.descr_to_dtype([_field(field) for field in name])
-    if not is_plain(dtype):
+    if dtype.hasobject or not dtype.itemsize:
         raise ValueError(f"the dtype {dtype} is none of plain data")
     return dtype
 

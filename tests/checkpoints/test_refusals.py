@@ -27,6 +27,7 @@ from tests.checkpoints.state_things import Colour, Part, Point, Thing
         (np.ma.array([1]), "MaskedArray"),
         (memoryview(b""), "memoryview"),
         (np.array([b"x"], dtype="V1"), "dtype"),
+        (np.zeros(1, {"names": ["a", "b"], "formats": ["<i4", "<i2"], "offsets": [0, 2]}), "dtype"),
         (torch.eye(2).to_sparse(), "layout"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -27,7 +27,7 @@ def capture_array(walk: Any, value: np.ndarray[Any, Any], way: Way | None) -> Tr
     if dtype.kind == "O":
         items = walk.items(value.ravel(), (way, "items", HIDDEN))
         return Node("objects", items=items, shape=list(value.shape))
-    if dtype.kind == "V" and (dtype.names is None or dtype.hasobject):
+    if not is_plain(dtype) and dtype.kind not in "US":
         raise walk.refuse(value, way, f"an array of dtype {dtype} cannot be saved")
     if value.size and value.flags.writeable:
         owner: Any = value if value.base is None else value.base
