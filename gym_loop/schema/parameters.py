@@ -71,9 +71,7 @@ class Parameters(BaseModel):
             classes count too.
     """
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, protected_namespaces=(), validate_default=False
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
 
     former_names: ClassVar[dict[str, str]] = {}
 
@@ -159,10 +157,17 @@ def values_of(made: Parameters) -> dict[str, Any]:
     return {field.alias or name: getattr(made, name) for name, field in fields}
 
 
+def _declared(cls: Any) -> type[Parameters]:
+    declared = getattr(cls, "Parameters", None)
+    if inspect.isclass(declared) and issubclass(declared, Parameters):
+        return declared
+    return Parameters  # a user's class may mean something of its own by this name
+
+
 def derive_defaults(cls: Any) -> None:
     """Let ``get_default_parameters()`` of a class follow from the ``Parameters`` that it names."""
-    declared = vars(cls).get("Parameters")
-    if declared is not None and "get_default_parameters" not in vars(cls):
+    if "Parameters" in vars(cls) and "get_default_parameters" not in vars(cls):
+        declared = _declared(cls)
         cls.get_default_parameters = staticmethod(lambda: defaults_of(declared))
 
 
@@ -200,7 +205,7 @@ def check_parameters(cls: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any
 
 def declaration(cls: Any) -> type[Parameters]:
     """The parameters of a class: those it declares, with those it only has in its dictionary."""
-    declared: type[Parameters] = getattr(cls, "Parameters", None) or Parameters
+    declared = _declared(cls)
     docs: dict[str, ParameterDoc] = {}
     for base in reversed(cls.__mro__):
         if "Parameters" in vars(base):

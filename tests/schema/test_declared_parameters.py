@@ -215,6 +215,18 @@ def test_names_that_python_has_for_other_things() -> None:
     assert list(check_parameters(Named, {"class": 2})[1]) == ["class"]
 
 
+def test_a_class_may_mean_something_else_by_the_name() -> None:
+    class Other(BaseAgent):
+        Parameters = dict  # type: ignore[assignment]
+
+        @staticmethod
+        def get_default_parameters() -> dict[str, Any]:
+            return {"rate": 0.5}
+
+    assert check_parameters(Other, {"rate": 1}) == ({"rate": 1.0}, {})
+    assert "must be float" in check_parameters(Other, {"rate": "x"})[1]["rate"]
+
+
 class TestParameterValues:
     def test_by_key_and_by_attribute_it_is_one_object(self) -> None:
         assert DefaultLoop(Agent(), None).parameters.logdir == "./logs"
