@@ -44,7 +44,7 @@ def check_seed(seed: int, place: str = "seed") -> int:
         ConfigError: it is negative, too large or no integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"{place}: {seed!r} is no seed; use an integer from 0 to {MAX_SEED}")
+        raise ConfigError(f"{place}: {seed!r} is not a seed; use an integer from 0 to {MAX_SEED}")
     return seed
 
 

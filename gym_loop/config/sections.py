@@ -14,9 +14,9 @@ DEFAULT_AGENT = "gym_loop.agents.random_agent:RandomAgent"
 DEFAULT_LOOP = "gym_loop.loops.default_loop:DefaultLoop"
 DEFAULT_ENV = "Pendulum-v1"
 
-ClassString = Annotated[str, Wording("is no class string (package.module:Class)")]
+ClassString = Annotated[str, Wording("is not a class string (package.module:Class)")]
 RunSeed = Annotated[
-    int, Interval(ge=0, le=MAX_SEED), Wording(f"is no seed; use an integer from 0 to {MAX_SEED}")
+    int, Interval(ge=0, le=MAX_SEED), Wording(f"is not a seed; use an integer from 0 to {MAX_SEED}")
 ]
 _FORM = "package.module:Class or path/to/file.py:Class."
 _PARAMETERS = "Its parameters; those that are left out have their defaults."
@@ -52,7 +52,7 @@ class EnvSection(Section):
     max_episode_steps: Annotated[
         PositiveInt | None, Wording("must be a number of steps, or null")
     ] = Field(None, description="Time limit in steps; null keeps the registered one.")
-    name: Annotated[str, Wording(f"is no environment id, such as {DEFAULT_ENV}")] = Field(
+    name: Annotated[str, Wording(f"is not an environment id, such as {DEFAULT_ENV}")] = Field(
         DEFAULT_ENV,
         min_length=1,
         description="Its id in Gymnasium's registry; for VectorLoop also a class string.",
@@ -90,7 +90,7 @@ class RunFile(Section):
     loop: LoopSection = Field(LoopSection(), description="How: the class that drives the two.")
     seed: Annotated[
         Annotated[int, Interval(ge=0, le=MAX_SEED)] | None,
-        Wording(f"is no seed; use an integer from 0 to {MAX_SEED}, or null"),
+        Wording(f"is not a seed; use an integer from 0 to {MAX_SEED}, or null"),
     ] = Field(
         None,
         description="Decides every random number of the run; null draws one and writes it down.",

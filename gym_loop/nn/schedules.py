@@ -77,7 +77,7 @@ def schedule_problem(value: Any, low: float = -math.inf, high: float = math.inf)
     if _is_number(value):
         return _range_problem([value], low, high)
     if not isinstance(value, Mapping):
-        return f"{value!r} is no schedule; write {FORMS}"
+        return f"{value!r} is not a schedule; write {FORMS}"
     unknown = [str(key) for key in value if key not in (*KINDS, "steps")]
     if unknown:
         near = did_you_mean(unknown[0], (*KINDS, "steps"))

@@ -74,7 +74,7 @@ def unknown_names(given: Iterable[Any], known: Collection[str]) -> dict[Any, str
     }
     for name in found:
         if "\N{NO-BREAK SPACE}" in str(name):
-            found[name] = "unknown; before it stand no-break spaces, write plain ones"
+            found[name] = "unknown; no-break spaces come before it; write plain ones"
     if more := unknown[MOST_UNKNOWN:]:
         found[more[0]] = f"unknown{offer}; so are {len(more) - 1:,} more after it"
     return found
@@ -106,7 +106,8 @@ def load_class(
     module_name, colon, class_name = class_string.rpartition(":")
     if not colon or not module_name or not class_name.isidentifier():
         raise ClassLoadError(
-            f"{class_string!r} names no {kind}: write package.module:Class or path/to/file.py:Class"
+            f"{class_string!r} does not name {_a(kind)}: write package.module:Class or"
+            " path/to/file.py:Class"
         )
     module = load_module(module_name, search=search)
     found = getattr(module, class_name, None)
@@ -119,9 +120,13 @@ def load_class(
         raise WrongClassError(f"{class_string} is a {type(found).__name__}, not a class")
     if base is not None and not issubclass(found, base):
         raise WrongClassError(
-            f"{class_string} is no {kind}: it must derive from {public_name(base)}"
+            f"{class_string} is not {_a(kind)}: it must derive from {public_name(base)}"
         )
     return found
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def use_instead(files: Mapping[Path, Path]) -> None:
@@ -233,10 +238,7 @@ def _load_file(name: str, search: Sequence[Path]) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[unique]
-        raise ModuleBrokenError(
-            f"{name} failed while it was imported: {import_summary(error)}",
-            _own_traceback(error, str(place)),
-        ) from error
+        raise _broken(name, error, str(place)) from error
     note_new(before, unique)
     return module
 
@@ -255,23 +257,23 @@ def _load_installed(name: str) -> ModuleType:
     before = set(sys.modules)
     try:
         module = importlib.import_module(name)
-        note_new(before, name)
-        return module
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise ModuleMissingError(
                 f"there is no module {name}{_nearest_module(name)}"
                 " (install its package, or name a file: path/to/file.py)"
             ) from None
-        raise ModuleBrokenError(
-            f"{name} failed while it was imported: {import_summary(error)}",
-            _own_traceback(error, name),
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise ModuleBrokenError(
-            f"{name} failed while it was imported: {import_summary(error)}",
-            _own_traceback(error, name),
-        ) from error
+        raise _broken(name, error, name) from error
+    note_new(before, name)
+    return module
+
+
+def _broken(name: str, error: BaseException, place: str) -> ModuleBrokenError:
+    return ModuleBrokenError(
+        f"{name} failed while it was imported: {import_summary(error)}",
+        _own_traceback(error, place),
+    )
 
 
 def _make_importable(directory: Path) -> None:

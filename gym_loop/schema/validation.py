@@ -27,7 +27,7 @@ _WORDS: dict[Any, str] = {
 class Wording:
     """Says what a value must be, where its type and limits would not say enough.
 
-    In the annotation of a field: ``Annotated[int, Wording("is no port; use 1 to 65535")]``.
+    In the annotation of a field: ``Annotated[int, Wording("is not a port; use 1 to 65535")]``.
 
     Args:
         text: goes behind the value.

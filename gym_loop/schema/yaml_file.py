@@ -144,7 +144,9 @@ def _step(target: Any, part: str, key: str) -> Any:
     if isinstance(target, dict):
         return next((one for one in target if str(one) == part), part)  # 1 is written 1 too
     if not part.isdecimal() or int(part) >= len(target):
-        raise ConfigError(f"--set {key}: {part} is no item of the list; there are {len(target)}")
+        raise ConfigError(
+            f"--set {key}: {part} is not an item of the list; there are {len(target)}"
+        )
     return int(part)
 
 
@@ -180,7 +182,7 @@ def read_text(path: Path) -> str:
     except IsADirectoryError:
         problem = "is a directory, not a file"
     except UnicodeDecodeError as error:
-        problem = f"cannot be read: byte {error.start} is no UTF-8; save the file as UTF-8 text"
+        problem = f"cannot be read: byte {error.start} is not UTF-8; save the file as UTF-8 text"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     raise ConfigError([Finding("", problem, str(path))])
@@ -190,7 +192,7 @@ def read_yaml(text: str, source: str = "") -> Document:
     """Read one YAML document.
 
     Raises:
-        ConfigError: it is no YAML, a mapping holds the same key twice, or there are more than
+        ConfigError: not valid YAML, a mapping holds the same key twice, or there are more than
             `MAX_VALUES` values in it, those that aliases repeat included.
     """
     findings: list[Finding] = []
@@ -210,16 +212,18 @@ def read_yaml(text: str, source: str = "") -> Document:
         if "'\\t'" in problem:
             problem += "; YAML takes no tab there, write spaces"
         line = mark.line + 1 if mark else None
-        raise ConfigError([Finding("", f"this is no YAML: {problem}", source, line)]) from None
+        raise ConfigError(
+            [Finding("", f"this is not valid YAML: {problem}", source, line)]
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problem = f"this is no YAML: the character U+{error.character:04X} stands there; delete it"
+        problem = f"this is not valid YAML: delete the character U+{error.character:04X}"
         raise ConfigError([Finding("", problem, source, line)]) from None
     except RecursionError:
-        problem = "this is no YAML: nested too deeply, or in itself"
+        problem = "this is not valid YAML: nested too deeply, or in itself"
         raise ConfigError([Finding("", problem, source)]) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError([Finding("", f"this is no YAML: {error}", source)]) from None
+        raise ConfigError([Finding("", f"this is not valid YAML: {error}", source)]) from None
     if findings:
         raise ConfigError(findings)
     return Document(data, source, lines)
@@ -248,7 +252,7 @@ def _note_lines(
             way = (*path, key)
             if key in seen and not merges:
                 place = ".".join(str(part) for part in way)
-                problem = f"stands twice (first in line {seen[key]}); keep one"
+                problem = f"is given twice (first in line {seen[key]}); keep one"
                 findings.append(Finding(place, problem, source, line))
             seen[key] = line
             lines[way] = line
@@ -262,7 +266,7 @@ def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[s
     """Read ``dotted.key=value`` texts, the values in YAML syntax; a mapping is taken as it is.
 
     Raises:
-        ConfigError: there is no ``=`` in a text, or its value is no YAML.
+        ConfigError: there is no ``=`` in a text, or its value is not valid YAML.
     """
     if isinstance(overrides, Mapping):
         return list(overrides.items())
@@ -314,7 +318,7 @@ def from_json(value: Any) -> Any:
     """What `as_json` made JSON of.
 
     Raises:
-        ConfigError: it is no YAML.
+        ConfigError: it is not valid YAML.
     """
     if isinstance(value, list):
         return [from_json(item) for item in value]

@@ -36,7 +36,7 @@ MOST_FPS = 60
 
 def _checked_port(port: int) -> int:
     if not 0 <= port <= 65535:
-        raise ValueError(f"{port} is no port; use 0 (a free one) to 65535")
+        raise ValueError(f"{port} is not a port; use 0 (a free one) to 65535")
     return port
 
 

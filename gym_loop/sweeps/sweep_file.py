@@ -237,7 +237,7 @@ class _SweepReader(Reader):
         seen = set()
         for index, one in enumerate(values):
             if (text := canonical(one)) in seen:
-                self.find((*place, index), f"{one!r} is there twice; keep one")
+                self.find((*place, index), f"{one!r} is given twice; keep one")
             seen.add(text)
         return Parameter(key, "choice", tuple(values), listed, when)
 

@@ -111,7 +111,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def check_seeds(seeds: Iterable[int], place: str = "seeds") -> list[int]:
-    """The seeds as a list, if there are any, each is one, and none stands twice.
+    """The seeds as a list, if there are any, each is one, and none is given twice.
 
     Raises:
         UsageError: they are not.
@@ -122,7 +122,7 @@ def check_seeds(seeds: Iterable[int], place: str = "seeds") -> list[int]:
         raise UsageError(f"{place}: {len(checked):,} seeds; give from 1 to {MOST_SEEDS:,}")
     twice = next((seed for index, seed in enumerate(checked) if seed in checked[:index]), None)
     if twice is not None:
-        raise UsageError(f"{place}: the seed {twice} stands twice; each seed is one run")
+        raise UsageError(f"{place}: the seed {twice} is given twice; each seed is one run")
     return checked
 
 

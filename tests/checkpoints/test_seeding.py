@@ -31,7 +31,7 @@ def test_seeds(seed: int) -> None:
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.0, True, "7", None])
 def test_no_seed(seed: Any) -> None:
     with pytest.raises(
-        ConfigError, match=r"here: .* is no seed; use an integer from 0 to 4294967295"
+        ConfigError, match=r"here: .* is not a seed; use an integer from 0 to 4294967295"
     ):
         check_seed(seed, "here")
 

@@ -70,7 +70,7 @@ def test_an_option_wins_over_the_file(capsys: pytest.CaptureFixture[str], tmp_pa
     file = tmp_path / "serve.yaml"
     file.write_text("port: 5000\n")
     message = refused(capsys, "websocket", "-c", str(file), "--port", "70000")
-    assert message == "gym-loop: --port: 70000 is no port; use 0 (a free one) to 65535"
+    assert message == "gym-loop: --port: 70000 is not a port; use 0 (a free one) to 65535"
 
 
 def test_from_python_a_protocol_is_named() -> None:

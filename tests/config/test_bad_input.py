@@ -52,17 +52,17 @@ class Case:
 
 CASES = {
     "missing file": Case(None, ("run.yaml: there is no such file", "gym-loop create-default")),
-    "not yaml": Case("agent: [1\nenv: 2\n", ("run.yaml:2: this is no YAML",)),
+    "not yaml": Case("agent: [1\nenv: 2\n", ("run.yaml:2: this is not valid YAML",)),
     "no text": Case(b"\x00\xff\x00", ("run.yaml: cannot be read",)),
     "aliases of aliases": Case(
         "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
         + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdef")),
         ("run.yaml: holds more than 100,000 values, its aliases written out",),
     ),
-    "tabs": Case("env:\n\tname: x\n", ("run.yaml:2: this is no YAML", "takes no tab there, write")),
-    "a control character": Case("seed: 1\nenv: \x07\n", ("run.yaml:2: ", "U+0007 stands there",)),
+    "tabs": Case("env:\n\tname: x\n", ("run.yaml:2: this is not valid YAML", "takes no tab there")),
+    "a control character": Case("seed: 1\nenv: \x07\n", ("run.yaml:2: ", "character U+0007")),
     "no-break spaces": Case(
-        "env:\n\xa0\xa0name: x\n", ("run.yaml:2: ", "before it stand no-break spaces, write plain")
+        "env:\n\xa0\xa0name: x\n", ("run.yaml:2: ", "no-break spaces come before it; write plain")
     ),
     "a list in itself": Case("agent: &a [*a]\n", ("nested too deeply, or in itself",)),
     "plain text": Case("hello", ("run.yaml:1: must be a mapping", "not 'hello'")),
@@ -104,9 +104,9 @@ CASES = {
         "loop:\n  parameters:\n    max_episodes: 0\n",
         ("run.yaml:3: loop.parameters.max_episodes: 0 is too small; it must be at least 1",),
     ),
-    "negative seed": Case("seed: -1\n", ("run.yaml:1: seed: -1 is no seed; use an integer",)),
-    "huge seed": Case(f"seed: {2**32}\n", ("run.yaml:1: seed: 4294967296 is no seed",)),
-    "negative --seed": Case(RUN, ("-1 is no seed; use an integer from 0",), ("--seed", "-1")),
+    "negative seed": Case("seed: -1\n", ("run.yaml:1: seed: -1 is not a seed; use an integer",)),
+    "huge seed": Case(f"seed: {2**32}\n", ("run.yaml:1: seed: 4294967296 is not a seed",)),
+    "negative --seed": Case(RUN, ("-1 is not a seed; use an integer from 0",), ("--seed", "-1")),
     "misspelt --set": Case(
         RUN,
         ("--set loop.parameters.max_steeps: loop.parameters.max_steeps: unknown; did you mean",),
@@ -137,15 +137,15 @@ CASES = {
     ),
     "no agent": Case(
         "agent:\n  class: mine.py:Plain\n",
-        ("mine.py:Plain is no agent: it must derive from gym_loop.agents.BaseAgent",),
+        ("mine.py:Plain is not an agent: it must derive from gym_loop.agents.BaseAgent",),
     ),
     "no loop": Case(
         "loop:\n  class: mine.py:Plain\n",
-        ("mine.py:Plain is no loop: it must derive from gym_loop.loops.BaseLoop",),
+        ("mine.py:Plain is not a loop: it must derive from gym_loop.loops.BaseLoop",),
     ),
     "no wrapper": Case(
         "env:\n  wrappers: ['mine.py:Plain']\n",
-        ("env.wrappers.0.class: mine.py:Plain is no wrapper: it must derive from gymnasium",),
+        ("env.wrappers.0.class: mine.py:Plain is not a wrapper: it must derive from gymnasium",),
     ),
     "no class string": Case("agent:\n  class: RandomAgent\n", ("write package.module:Class",)),
     "unknown environment": Case(
@@ -335,7 +335,7 @@ class TestCreateDefault:
         ("options", "message"),
         [
             (("-a", "nope.py:A"), "agent.class: there is no file nope.py"),
-            (("-l", "gym_loop.agents.random_agent:RandomAgent"), "is no loop"),
+            (("-l", "gym_loop.agents.random_agent:RandomAgent"), "is not a loop"),
             (("-e", "CartPol-v1"), "did you mean CartPole-v1?"),
         ],
     )
@@ -360,7 +360,7 @@ class TestEvaluate:
             (("--run", "run-7"), "there is no run run-7 in logs"),
             (("--checkpoint", "nowhere"), "nowhere: there is no such checkpoint; give latest"),
             (("--episodes", "0"), "0 is too small; it must be at least 1"),
-            (("--seed", "-1"), "-1 is no seed"),
+            (("--seed", "-1"), "-1 is not a seed"),
         ],
     )
     def test_bad_options(

@@ -125,7 +125,7 @@ def test_every_finding_at_once_with_line_and_place(workdir: Path) -> None:
         "run.yaml:9: env.max_episode_steps: 'many' must be a number of steps, or null",
         "run.yaml:12: loop.parameters.max_episods: unknown; did you mean max_episodes?",
         "run.yaml:13: loop.parameters.eval_episodes: 'many' is str, but must be int",
-        "run.yaml:14: seed: -1 is no seed; use an integer from 0 to 4294967295, or null",
+        "run.yaml:14: seed: -1 is not a seed; use an integer from 0 to 4294967295, or null",
     ]
     assert found == expected
 
@@ -146,10 +146,10 @@ def test_every_finding_at_once_with_line_and_place(workdir: Path) -> None:
             "agent: must be a mapping (with the keys class, parameters), not a list",
         ),
         ("loop: {parameters: [1]}\n", "loop.parameters: must be a mapping, not a list"),
-        ("agent: {class: 3}\n", "agent.class: 3 is no class string"),
-        ("agent: {class: null}\n", "agent.class: None is no class string"),
+        ("agent: {class: 3}\n", "agent.class: 3 is not a class string"),
+        ("agent: {class: null}\n", "agent.class: None is not a class string"),
         ("env: [1]\n", "run.yaml:1: env: must be a mapping (with the keys imports,"),
-        ("env: {name: 3}\n", "env.name: 3 is no environment id"),
+        ("env: {name: 3}\n", "env.name: 3 is not an environment id"),
         ("env: {imports: nope}\n", "env.imports: 'nope' must be a list of modules or .py files"),
         ("env: {imports: [nope.py]}\n", "env.imports: there is no file nope.py"),
         ("env: {wrappers: {}}\n", None),
@@ -160,32 +160,32 @@ def test_every_finding_at_once_with_line_and_place(workdir: Path) -> None:
         ),
         (
             "env: {wrappers: [{class: null, parameters: {}}]}\n",
-            "env.wrappers.0.class: None is no class string",
+            "env.wrappers.0.class: None is not a class string",
         ),
         (
             "env: {wrappers: [{class: 'gymnasium.wrappers:ClipReward', parameters: 3}]}\n",
             "env.wrappers.0.parameters: must be a mapping, not 3",
         ),
         ("env: {max_episode_steps: 0}\n", "env.max_episode_steps: 0 must be a number of steps"),
-        ("seed: 4294967296\n", "run.yaml:1: seed: 4294967296 is no seed"),
-        ("seed: true\n", "seed: True is no seed"),
-        ("seed: 1.5\n", "seed: 1.5 is no seed"),
+        ("seed: 4294967296\n", "run.yaml:1: seed: 4294967296 is not a seed"),
+        ("seed: true\n", "seed: True is not a seed"),
+        ("seed: 1.5\n", "seed: 1.5 is not a seed"),
         ("1: 2\n", "1: unknown; known are agent, env, loop, seed"),
         ("agent: {parameters: {seed: 3}}\n", "agent.parameters.seed: is given by the runner"),
         ("agent: {parameters: {n_envs: 3}}\n", "agent.parameters.n_envs: is given by the runner"),
         ("loop: {parameters: {seed: 3}}\n", "loop.parameters.seed: unknown"),
         (
             "agent: {class: 'gym_loop.loops.default_loop:DefaultLoop'}\n",
-            "no agent: it must derive from gym_loop.agents.BaseAgent",
+            "not an agent: it must derive from gym_loop.agents.BaseAgent",
         ),
         (
             "loop: {class: 'gym_loop.agents.random_agent:RandomAgent'}\n",
-            "no loop: it must derive from gym_loop.loops.BaseLoop",
+            "not a loop: it must derive from gym_loop.loops.BaseLoop",
         ),
         (
             "env: {wrappers: ['gym_loop.agents.random_agent:RandomAgent']}\n",
-            "env.wrappers.0.class: gym_loop.agents.random_agent:RandomAgent is no wrapper: it must"
-            " derive from gymnasium.Wrapper",
+            "env.wrappers.0.class: gym_loop.agents.random_agent:RandomAgent is not a wrapper: it"
+            " must derive from gymnasium.Wrapper",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_every_wrapper_is_looked_at_and_each_finding_said_once(workdir: Path) ->
     )
     assert findings(text, workdir) == [
         "run.yaml:3: env.wrappers.0.clas: unknown; did you mean class?",
-        "run.yaml:4: env.wrappers.1.class: 4 is no class string (package.module:Class)",
+        "run.yaml:4: env.wrappers.1.class: 4 is not a class string (package.module:Class)",
         "run.yaml:5: env.wrappers.2.paramters: unknown; did you mean parameters?",
         "run.yaml:5: env.wrappers.2.class: gymnasium.wrappers has no class ClipRewrd;"
         " did you mean ClipReward?",
@@ -275,7 +275,7 @@ def test_not_a_file(workdir: Path) -> None:
     with pytest.raises(ConfigError, match=rf"^{workdir}: is a directory, not a file$"):
         load_config(workdir)
     (workdir / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ConfigError, match=r"^binary.yaml: cannot be read: byte 0 is no UTF-8"):
+    with pytest.raises(ConfigError, match=r"^binary.yaml: cannot be read: byte 0 is not UTF-8"):
         load_config("binary.yaml")
 
 
@@ -333,8 +333,8 @@ class TestOverrides:
         [
             ("seed", "--set seed: write --set dotted.key=value"),
             ("=3", "--set =3: write --set dotted.key=value"),
-            ("seed=[1", "--set seed=[1: this is no YAML"),
-            ("seed=x", "--set seed: seed: 'x' is no seed"),
+            ("seed=[1", "--set seed=[1: this is not valid YAML"),
+            ("seed=x", "--set seed: seed: 'x' is not a seed"),
             ("loop.parameters.max_episods=1", "max_episods: unknown; did you mean max_episodes?"),
             ("lop.x=1", "--set lop.x: lop: unknown; did you mean loop?"),
             ("loop.parameters.max_episodes=x", "--set loop.parameters.max_episodes: loop.param"),
@@ -352,12 +352,12 @@ class TestOverrides:
     def test_what_stands_in_the_file_is_said_of_the_file(self, workdir: Path) -> None:
         found = findings("agent:\n  paramters: {a: 1}\n", workdir, "agent.paramters.b=2", "seed=x")
         assert found == [
-            "--set seed: seed: 'x' is no seed; use an integer from 0 to 4294967295, or null",
+            "--set seed: seed: 'x' is not a seed; use an integer from 0 to 4294967295, or null",
             "run.yaml:2: agent.paramters: unknown; did you mean parameters?",
         ]
 
     def test_an_option_is_called_by_its_name(self) -> None:
-        with pytest.raises(ConfigError, match=r"^--seed: seed: 'x' is no seed"):
+        with pytest.raises(ConfigError, match=r"^--seed: seed: 'x' is not a seed"):
             load_config({}, {"seed": "x"}, options={"seed": "--seed"})
 
     def test_a_broken_file_stays_broken(self, workdir: Path) -> None:

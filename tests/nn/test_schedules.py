@@ -27,10 +27,10 @@ def test_exponential() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("fast", "'fast' is no schedule; write a number"),
-        (True, "True is no schedule"),
-        (float("nan"), "nan is no schedule"),
-        ([1, 2], r"\[1, 2\] is no schedule"),
+        ("fast", "'fast' is not a schedule; write a number"),
+        (True, "True is not a schedule"),
+        (float("nan"), "nan is not a schedule"),
+        ([1, 2], r"\[1, 2\] is not a schedule"),
         ({"liner": [1, 0], "steps": 5}, r"liner is unknown; did you mean linear\?$"),
         ({"linear": [1, 0], "step": 5}, r"step is unknown; did you mean steps\?$"),
         ({"from": 1, "to": 0}, r"from is unknown; write a number, {linear: \[first, last\], steps"),

@@ -109,7 +109,7 @@ def test_not_a_class_string(text: str) -> None:
 
 
 def test_a_class_of_no_kind_is_called_a_class() -> None:
-    with pytest.raises(ClassLoadError, match=r"^'nothing' names no class: write package"):
+    with pytest.raises(ClassLoadError, match=r"^'nothing' does not name a class: write package"):
         load_class("nothing")
 
 
@@ -200,10 +200,10 @@ def test_wrong_class(workdir: Path) -> None:
     with pytest.raises(WrongClassError, match="is a int, not a class"):
         load_class("mine.py:thing")
     with pytest.raises(
-        WrongClassError, match=r"no agent: it must derive from gym_loop.agents.BaseA"
+        WrongClassError, match=r"not an agent: it must derive from gym_loop.agents.BaseA"
     ):
         load_class("mine.py:Plain", BaseAgent, kind="agent")
-    with pytest.raises(WrongClassError, match="no agent"):
+    with pytest.raises(WrongClassError, match="not an agent"):
         load_class("gym_loop.loops.default_loop:DefaultLoop", BaseAgent, kind="agent")
 
 

@@ -28,7 +28,7 @@ from gym_loop.schema.parameters import (
 
 def _even(value: Any) -> Any:
     if isinstance(value, dict):
-        raise ValueError(f"{value!r} is no schedule")
+        raise ValueError(f"{value!r} is not a schedule")
     return value
 
 
@@ -142,7 +142,7 @@ def test_values_that_fit(name: str, value: Any, taken: Any) -> None:
         ("device", 3, '3 is int, but must be "cpu" or "cuda"'),
         ("device", "cuda", "needs a limit"),
         ("rate", -0.5, "-0.5 is too small; it must be at least 0"),
-        ("rate", {"a": 1}, "{'a': 1} is no schedule"),
+        ("rate", {"a": 1}, "{'a': 1} is not a schedule"),
         ("rate", "x", "'x' is str, but must be float or dict (A number or {linear: [1, 0]})"),
         ("hidden", 3, "3 is int, but must be list"),
         ("make", 3, "3 is int, but must be str or null"),

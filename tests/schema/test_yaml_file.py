@@ -71,7 +71,7 @@ def test_lines() -> None:
     ],
 )
 def test_not_yaml(text: str, line: int | None) -> None:
-    with pytest.raises(ConfigError, match="this is no YAML") as error:
+    with pytest.raises(ConfigError, match="this is not valid YAML") as error:
         read_yaml(text, "run.yaml")
     (finding,) = error.value.findings
     assert finding.source == "run.yaml"
@@ -89,8 +89,8 @@ def test_same_key_twice() -> None:
     with pytest.raises(ConfigError) as error:
         read_yaml(text, "run.yaml")
     assert str(error.value).splitlines() == [
-        "run.yaml:5: b.c: stands twice (first in line 3); keep one",
-        "run.yaml:6: a: stands twice (first in line 1); keep one",
+        "run.yaml:5: b.c: is given twice (first in line 3); keep one",
+        "run.yaml:6: a: is given twice (first in line 1); keep one",
     ]
 
 

@@ -68,7 +68,7 @@ def test_what_is_the_same_to_a_run_file() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: {1: a, 0x1: b}", "stands twice"),
+        ("a: {1: a, 0x1: b}", "is given twice"),
         ("a: !!omap [[1]: 1]", "unhashable"),
         ("a: 0x" + "f" * 9000, "too many digits"),
     ],
@@ -233,7 +233,7 @@ class TestSweeps:
 
     def test_the_same_value_twice(self, here: Path) -> None:
         Path("sweep.yaml").write_text("parameters:\n  env.parameters.fill: [.nan, 1, .nan]\n")
-        with pytest.raises(ConfigError, match=r"fill\.2: nan is there twice"):
+        with pytest.raises(ConfigError, match=r"fill\.2: nan is given twice"):
             load_sweep("sweep.yaml", load_config("run.yaml"))
 
     def test_records_and_facts(self, here: Path) -> None:

@@ -53,7 +53,7 @@ def test_every_finding_is_told_at_once(tmp_path: Path) -> None:
         f"{file}:2: host: 3 is int, but must be str",
         f"{file}:4: max-instances: says the same option as max_instances; keep one",
         f"{file}:5: env.0: 1 is int, but must be str",
-        f"{file}:6: port: 70000 is no port; use 0 (a free one) to 65535",
+        f"{file}:6: port: 70000 is not a port; use 0 (a free one) to 65535",
     ]
 
 

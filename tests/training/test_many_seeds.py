@@ -114,7 +114,7 @@ class TestSeeds:
             ("[0, 1]", "'\\[0' is neither"),
             ("1,,2", "'' is neither"),
             ("3..1", "3..1 runs down; write 1..3"),
-            ("1..3,2", "the seed 2 stands twice"),
+            ("1..3,2", "the seed 2 is given twice"),
             ("0..10000", "0..10000 is more than 10,000 seeds"),
             ("0..5999,6000..12000", "12,001 seeds; give from 1 to 10,000"),
         ],
@@ -126,7 +126,7 @@ class TestSeeds:
     def test_no_seeds_and_no_such_seed(self) -> None:
         with pytest.raises(UsageError, match="seeds: 0 seeds; give from 1"):
             check_seeds([])
-        with pytest.raises(ConfigError, match="--seeds 4294967296: 4294967296 is no seed"):
+        with pytest.raises(ConfigError, match="--seeds 4294967296: 4294967296 is not a seed"):
             parse_seeds("4294967296")
 
     @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ class TestHomesThatAreNotKnown:
 
 
 class TestNamesThatAreNoText:
-    """A byte that is no UTF-8, in the names of directories and files."""
+    """A byte that is not UTF-8, in the names of directories and files."""
 
     @pytest.fixture
     def place(self, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

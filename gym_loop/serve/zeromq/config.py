@@ -28,7 +28,7 @@ Period = Annotated[
     float, AllowInfNan(False), Interval(gt=0), Wording("must be a number of seconds above 0")
 ]
 Reward = Annotated[float, Wording("must be one number: rewards are scalars")] | None
-Port = Annotated[int, Interval(ge=0, le=65535), Wording("is no port; use 0 to 65535")]
+Port = Annotated[int, Interval(ge=0, le=65535), Wording("is not a port; use 0 to 65535")]
 
 
 class All(Parameters):
@@ -133,8 +133,8 @@ class CommandReceiver(Parameters):
     """Where the commands come from: the agent listens there, and this server connects."""
 
     host: str = Field(default="127.0.0.1", description="Of the agent.")
-    socket: Annotated[int, Interval(ge=1, le=65535), Wording("is no port; use 1 to 65535")] = Field(
-        default=5555, description="TCP port of the agent."
+    socket: Annotated[int, Interval(ge=1, le=65535), Wording("is not a port; use 1 to 65535")] = (
+        Field(default=5555, description="TCP port of the agent.")
     )
     time_stamp_tolerance: Seconds = Field(
         default=0.01,

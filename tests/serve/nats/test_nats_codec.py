@@ -135,7 +135,7 @@ def test_what_is_sent() -> None:
     )
     assert wire.subscribe("a.*", 3) == b"SUB a.* 3\r\n"
     assert wire.connect({"a": 1}) == b'CONNECT {"a": 1}\r\n'
-    # A subject that is no UTF-8 goes back as it came.
+    # A subject that is not UTF-8 goes back as it came.
     reader = Reader()
     reader.feed(b"MSG a 1 \xff\xfe 0\r\n\r\n")
     message = reader.next()

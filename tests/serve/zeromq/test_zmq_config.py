@@ -103,7 +103,7 @@ def test_every_finding_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     assert any("Env.final_reward" in one and "rewards are scalars" in one for one in found)
     assert f"{file}:6: EnvRuner: unknown; did you mean EnvRunner?" in found
     assert any(":10: EnvRunner.speed" in one and '"real" or "max"' in one for one in found)
-    assert any(":12: RewardSender.socket: 70000 is no port" in one for one in found)
+    assert any(":12: RewardSender.socket: 70000 is not a port" in one for one in found)
     assert any(
         ":13: CommandReceiver: must be a mapping (with the keys host" in one for one in found
     )
@@ -129,7 +129,7 @@ def test_values_are_checked_where_their_types_are_right(tmp_path: Path) -> None:
         "video_callable: 'x' is str",
         "update_interval: 0 must",
         "inter_trial_duration: -1 must",
-        "CommandReceiver.socket: 0 is no port; use 1",
+        "CommandReceiver.socket: 0 is not a port; use 1",
         "ObservationSender.update_interval: inf must",
     ):
         assert place in found
@@ -143,7 +143,11 @@ def test_keys_belong_together() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[1]", "the keys All, Env"), ("{", "no YAML"), ("All: {seed: 1, seed: 2}", "stands twice")],
+    [
+        ("[1]", "the keys All, Env"),
+        ("{", "not valid YAML"),
+        ("All: {seed: 1, seed: 2}", "is given twice"),
+    ],
 )
 def test_files_that_are_none(tmp_path: Path, text: str, words: str) -> None:
     assert words in findings(write(tmp_path / "c.json", text))[0]
