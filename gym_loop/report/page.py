@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import quote
 
@@ -50,37 +51,21 @@ def write_page(content: Content, path: Path, title: str, intro: str = "") -> str
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
         " media-src data:; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    version = versions().get("gym-loop", "")
-    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    envs = ", ".join(dict.fromkeys(run.env for run in content.runs))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="gym-loop {version}">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-<a id="skip" href="#main">Skip to the figures</a>
-<header>
-<h1>{escape(title)}</h1>
-<p class="quiet">{count_of(len(content.runs))} in {escape(envs)}, made {made} by gym-loop
-{version}</p>
-</header>
-{_legend(content)}
-<main id="main">
-{intro}{_remarks(content)}{_joined(_sections(content, path))}
-</main>
-<script type="application/json" id="data">{_data(content)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+    return Template(_static("page.html")).substitute(
+        policy=policy,
+        version=versions().get("gym-loop", ""),
+        title=escape(title),
+        style=style,
+        runs=count_of(len(content.runs)),
+        envs=escape(", ".join(dict.fromkeys(run.env for run in content.runs))),
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        legend=_legend(content),
+        intro=intro,
+        remarks=_remarks(content),
+        sections=_joined(_sections(content, path)),
+        data=_data(content),
+        script=script,
+    )
 
 
 def _static(name: str) -> str:
@@ -116,7 +101,7 @@ def _remarks(content: Content) -> str:
     if not content.remarks:
         return ""
     items = "".join(f"<li>{escape(one[0].upper() + one[1:])}.</li>" for one in content.remarks)
-    return f'<section class="card mind"><h2>Read this first</h2><ul>{items}</ul></section>\n'
+    return section("Read this first", f"<ul>{items}</ul>", "card mind") + "\n"
 
 
 def _sections(content: Content, path: Path) -> list[str]:
@@ -139,9 +124,9 @@ def _sections(content: Content, path: Path) -> list[str]:
     return [section(title, inside) for title, inside in parts.items() if inside]
 
 
-def section(title: str, inside: str) -> str:
+def section(title: str, inside: str, style: str = "card") -> str:
     """A part of the page."""
-    return f'<section class="card"><h2>{title}</h2>{inside}</section>'
+    return f'<section class="{style}"><h2>{title}</h2>{inside}</section>'
 
 
 def _charts(figures: Sequence[Figure]) -> str:

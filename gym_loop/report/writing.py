@@ -8,11 +8,11 @@ from pathlib import Path
 
 from gym_loop.errors import UsageError
 from gym_loop.report.comparing import Comparison, compare_runs
-from gym_loop.report.content import Content, make_content
-from gym_loop.report.page import write_page
+from gym_loop.report.content import make_content
+from gym_loop.report.page import section, write_page
 from gym_loop.report.paper import write_csv, write_png, write_svg
 from gym_loop.report.selection import LOGDIR, select_runs
-from gym_loop.schema.files import expanded
+from gym_loop.schema.files import expanded, replace_file
 
 _OURS = '<meta name="generator" content="gym-loop'
 _HEAD = 2_000  # characters in which a page says that it is ours
@@ -85,11 +85,11 @@ def comparison_page(found: Comparison, output: Path, force: bool = False) -> Pat
     """
     output = expanded(output)
     check_output(output, force)
-    verdict = f'<section class="card"><h2>Verdict</h2><p>{escape(found.verdict)}</p></section>\n'
+    verdict = section("Verdict", f"<p>{escape(found.verdict)}</p>") + "\n"
     if found.code:
         diffs = escape("\n\n".join(found.code.values()))
-        verdict += f'<section class="card"><h2>Code</h2><pre>{diffs}</pre></section>\n'
-    title = f"{found.names[0]} and {found.names[1]}"
+        verdict += section("Code", f"<pre>{diffs}</pre>") + "\n"
+    title = " and ".join(found.names)
     return write(output, write_page(found.content, output, title, verdict))
 
 
@@ -120,13 +120,8 @@ def check_output(path: Path, force: bool) -> None:
 
 def write(path: Path, text: str) -> Path:
     """Replace a file in one step."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     return path
-
-
-__all__ = ["Content", "compare", "comparison_page", "report"]

@@ -14,24 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.nn.threads import kernels_in_use
-from gym_loop.schema.files import read_regular
+from gym_loop.schema.files import read_regular, replace_file
 
 PACKAGES = (
-    "gym-loop",
-    "gymnasium",
-    "numpy",
-    "torch",
-    "ale-py",
-    "box2d",
-    "box2d-py",
-    "mujoco",
-    "pygame",
-    "pygame-ce",
-    "safetensors",
-    "tensorboard",
-)
-
-
+    "gym-loop", "gymnasium", "numpy", "torch", "ale-py", "box2d", "box2d-py", "mujoco", "pygame",
+    "pygame-ce", "safetensors", "tensorboard",
+)  # fmt: skip
 # Modules that are not named like their packages.
 _MODULES = {"box2d": "Box2D", "box2d-py": "Box2D", "pygame-ce": "pygame"}
 # Packages that decide nothing of what a run computes.
@@ -81,12 +69,7 @@ def _is_possible(key: str, value: Any) -> bool:
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a manifest in one step: a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, json.dumps(content, indent=2) + "\n")
 
 
 @cache
@@ -135,17 +118,16 @@ def hardware() -> dict[str, Any]:
         "cores": os.cpu_count(),
     }
     try:
-        facts["memory_gib"] = round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-        )
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        facts["memory_gib"] = round(size / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         pass
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-        facts["processor"] = models[0] if models else platform.processor()
     except OSError:
-        facts["processor"] = platform.processor()
+        models = []
+    facts["processor"] = models[0] if models else platform.processor()
     facts["matrix_products"] = kernels_in_use()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -155,20 +137,16 @@ def hardware() -> dict[str, Any]:
 
 def git_state(directory: Path) -> dict[str, Any] | None:
     """The commit checked out around a directory, and whether files differ; None outside git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(directory), *arguments]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+
     try:
-        commit = _git(directory, "rev-parse", "HEAD")
-        changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "uncommitted_changes": bool(changed)}
-
-
-def _git(directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(directory), *arguments],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=10,
-    )
-    return done.stdout.strip()

@@ -44,6 +44,20 @@ def write_new(files: Mapping[Path, str], *, force: bool = False) -> None:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file in one step: a reader sees the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old one is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _obstacle(path: Path) -> str:
     return "it is a directory" if path.is_dir() else f"there is no directory {path.parent}"
 
