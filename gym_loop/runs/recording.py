@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -102,48 +103,44 @@ class VideoRecorder:
         if not is_recorded(episode, self._record):
             return False
         self._name = f"{self._prefix}episode-{episode:06d}-step-{step:09d}.mp4"
-        try:
+        with self._or_no_video():
             self._directory.mkdir(parents=True, exist_ok=True)
             self._video = _Video(self._directory / self._name, self._fps)
-        except Exception as error:  # noqa: BLE001 - a video must not stop a training
-            self._drop(error)
-            return False
         self.capture()
         return self.recording
 
     def capture(self) -> None:
         """Take one frame of the episode."""
-        if self._video is None:
-            return
-        try:
-            self._video.write(_rendered(self._env))
-        except Exception as error:  # noqa: BLE001 - a video must not stop a training
-            self._drop(error)
+        if self._video is not None:
+            with self._or_no_video():
+                self._video.write(_rendered(self._env))
 
     def end(self) -> None:
         """Finish the episode's file."""
-        if self._video is None:
-            return
-        try:
-            self._video.finish()
-            self._video = None
-        except Exception as error:  # noqa: BLE001 - a video must not stop a training
-            self._drop(error)
+        if self._video is not None:
+            with self._or_no_video():
+                self._video.finish()
+                self._video = None
 
     close = end  # of an episode that is under way
 
-    def _drop(self, error: Exception) -> None:
-        if self._video is not None:
-            self._video.discard()
-            self._video = None
-        kind = type(error), type(error.__cause__)
-        if kind not in self._warned:
-            self._warned.add(kind)
-            reason = str(error) if isinstance(error, GymLoopError) else _described(error)
-            self._warn(
-                f"no video {self._directory / self._name}: {reason}"
-                " (later videos that fail like this are left out silently)"
-            )
+    @contextmanager
+    def _or_no_video(self) -> Iterator[None]:
+        """Drop the video if something fails, and say why once."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a video must not stop a training
+            if self._video is not None:
+                self._video.discard()
+                self._video = None
+            kind = type(error), type(error.__cause__)
+            if kind not in self._warned:
+                self._warned.add(kind)
+                reason = str(error) if isinstance(error, GymLoopError) else _described(error)
+                self._warn(
+                    f"no video {self._directory / self._name}: {reason}"
+                    " (later videos that fail like this are left out silently)"
+                )
 
 
 def check_recording(env: Any, directory: Path | None = None) -> None:
@@ -223,15 +220,11 @@ class _Video:
 
     def discard(self) -> None:
         """Leave no file behind."""
-        try:
+        with suppress(Exception):  # it has failed already, for the reason reported
             if self._container is not None:
                 self._container.close()
-        except Exception:  # noqa: BLE001, S110 - it has failed already, for the reason reported
-            pass
-        try:
+        with suppress(OSError):  # the directory is out of reach: nothing more can be done there
             self._temporary.unlink(missing_ok=True)
-        except OSError:  # the directory is out of reach: nothing more can be done there
-            pass
 
     def _open(self, shape: tuple[int, ...]) -> None:
         av = _import_av()

@@ -53,12 +53,13 @@ def watch_application(
         yield
         player.on_view = player.on_end = lambda: None  # nobody is left
 
-    routes = [
-        *(Route(path, Endpoint({"GET": file}, _refused)) for path in files),
-        Route("/live/next", Endpoint({"POST": viewer.next_episode, "*": missing}, _refused)),
-        Route("/live/views/{seen}", Endpoint({"GET": viewer.view, "*": missing}, _refused)),
-        Route("/{path:path}", Endpoint({"*": missing}, _refused)),
-    ]
+    handlers = {
+        **{key: {"GET": file} for key in files},
+        "/live/next": {"POST": viewer.next_episode, "*": missing},
+        "/live/views/{seen}": {"GET": viewer.view, "*": missing},
+        "/{path:path}": {"*": missing},
+    }
+    routes = [Route(path, Endpoint(methods, _refused)) for path, methods in handlers.items()]
     checks = Middleware(
         AccessChecks, settings=settings, rate=RateLimit(None), is_public=files.__contains__
     )

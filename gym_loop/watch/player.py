@@ -70,8 +70,8 @@ class Player:
     ) -> None:
         self.view = View(0, {"state": "waiting"}, b"")
         self.error: BaseException | None = None
-        self.on_view: Callable[[], None] = _nothing  # called in the player's thread
-        self.on_end: Callable[[], None] = _nothing  # likewise, when an error has ended it
+        self.on_view: Callable[[], None] = lambda: None  # called in the player's thread
+        self.on_end: Callable[[], None] = lambda: None  # likewise, when an error has ended it
         self._config, self._directory, self._console = config, directory, console
         self._follower = Follower(directory.path("checkpoint_dir"), console.warning)
         self._rate = fps
@@ -292,10 +292,6 @@ class Player:
         self._wanted = False
         self.view = View(self.view.number + 1, facts, jpeg)
         self.on_view()
-
-
-def _nothing() -> None:
-    """Nobody is there to be told."""
 
 
 class WatchedEnv(gymnasium.Wrapper):  # type: ignore[misc]
