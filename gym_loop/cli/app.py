@@ -12,7 +12,7 @@ import typer
 from gym_loop import __version__
 from gym_loop.cli.create_default import create_default
 from gym_loop.cli.new import new
-from gym_loop.cli.options import NEWEST, Code, Config, Json, Set, print_json, say
+from gym_loop.cli.options import NEWEST, Code, Config, Json, Set, exit_after, print_json, say
 from gym_loop.cli.report import compare, report
 from gym_loop.cli.schema import schema
 from gym_loop.cli.sweep import sweep
@@ -119,10 +119,7 @@ def evaluate(
         print_json(result.as_dict())
     elif result.episodes:
         say(evaluation_table(result))
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
-    if not result.complete:
-        raise typer.Exit(1)
+    exit_after(result.signal, not result.complete)
 
 
 app.command()(watch)
@@ -170,8 +167,8 @@ def runs(
       gym-loop runs --plot
     """
     from gym_loop.cli.output import runs_table
+    from gym_loop.runs.console import shows_sparklines
     from gym_loop.runs.listing import list_runs, return_curve
-    from gym_loop.runs.sparkline import shows_sparklines
 
     found = list_runs(directory)
     curves = []

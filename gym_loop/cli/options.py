@@ -43,6 +43,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings only.")]
 
 
+def exit_after(signal: int | None, failed: bool) -> None:
+    """End the command with the status of a signal that stopped it, or with 1 if it failed."""
+    if signal is not None:
+        raise typer.Exit(128 + signal)
+    if failed:
+        raise typer.Exit(1)
+
+
 def say(text: str, err: bool = False) -> None:
     """Print what a person reads; what it quotes from files gives the terminal no orders."""
     typer.echo(printable(text), err=err)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gym_loop
-from gym_loop.runs.console import format_count, format_duration
-from gym_loop.runs.sparkline import sparkline
+from gym_loop.runs.console import format_count, format_duration, sparkline
 from gym_loop.schema.text import aligned
 
 if TYPE_CHECKING:

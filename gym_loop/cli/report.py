@@ -106,7 +106,7 @@ def compare(
     from gym_loop.report.comparing import comparison_text
     from gym_loop.report.writing import compare as compare_groups
     from gym_loop.report.writing import comparison_page
-    from gym_loop.runs.sparkline import shows_sparklines
+    from gym_loop.runs.console import shows_sparklines
 
     found = compare_groups(first, second, logdir)
     if json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gym_loop.cli.options import NEWEST, Config, Json, Quiet, Ray, Set, print_json, say
+from gym_loop.cli.options import NEWEST, Config, Json, Quiet, Ray, Set, exit_after, print_json, say
 
 
 def sweep(
@@ -72,7 +72,4 @@ def sweep(
         print_json(result.as_dict())
     elif not quiet:
         say(sweep_summary(result, run_config, sweep_file), err=True)
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
-    if any(one.status == "failed" for one in result.records):
-        raise typer.Exit(1)
+    exit_after(result.signal, any(one.status == "failed" for one in result.records))

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from gym_loop.cli.options import NEWEST, Code, Config, Json, Quiet, Ray, Set, print_json, say
+from gym_loop.cli.options import (
+    NEWEST,
+    Code,
+    Config,
+    Json,
+    Quiet,
+    Ray,
+    Set,
+    exit_after,
+    print_json,
+    say,
+)
 from gym_loop.errors import UsageError
 
 
@@ -88,10 +99,7 @@ def train(
         say(training_summary(result, run_config), err=True)
     if text := not_saved(result):
         say(text, err=True)
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
-    if not result.complete:
-        raise typer.Exit(1)
+    exit_after(result.signal, not result.complete)
 
 
 def _train_many(
@@ -118,7 +126,6 @@ def _train_many(
     for one in result.outcomes:
         if one.result and (text := not_saved(one.result)):
             say(text, err=True)
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
-    if any(one.error or (one.result and not one.result.complete) for one in result.outcomes):
-        raise typer.Exit(1)
+    outcomes = result.outcomes
+    is_bad = any(one.error or (one.result and not one.result.complete) for one in outcomes)
+    exit_after(result.signal, is_bad)

@@ -24,7 +24,7 @@ from gym_loop.report.statistics import (
 )
 from gym_loop.runs import code
 from gym_loop.runs.bootstrap import Floats
-from gym_loop.runs.sparkline import sparkline
+from gym_loop.runs.console import sparkline
 
 SPARK = 40  # blocks
 MOST_LINES = 60  # of differing code, on a terminal

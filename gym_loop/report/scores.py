@@ -88,14 +88,11 @@ def compare_groups(groups: Sequence[Group]) -> Scores:
             everything = np.concatenate([strata[place] for strata in raw.values()])
             for strata in raw.values():
                 strata[place] = normalized(strata[place], everything.min(), everything.max())
-    return Scores(
-        what,
-        envs,
-        {
-            name: GroupScores(strata, aggregate(strata), aggregate(strata, interquartile_mean))
-            for name, strata in raw.items()
-        },
-    )
+    of = {
+        name: GroupScores(strata, aggregate(strata), aggregate(strata, interquartile_mean))
+        for name, strata in raw.items()
+    }
+    return Scores(what, envs, of)
 
 
 @dataclass
@@ -125,30 +122,23 @@ def summaries(
             runs = group.of(env)
             if not runs:
                 continue
-            scores = score.of_all(runs)
-            curves = [_known(run, metric, ends[env]) for run in runs if metric in run.curves]
-            areas = [area_under_curve(*curve) for curve in curves]
+            scores, steps = score.of_all(runs), centres(ends[env])
+            means = [run.curves[metric].mean for run in runs if metric in run.curves]
+            curves = [(steps[np.isfinite(mean)], mean[np.isfinite(mean)]) for mean in means]
+            reached = None
+            if threshold is not None and curves:
+                found = [steps_to_threshold(*curve, threshold) for curve in curves]
+                reached = survival([step for step, _ in found], [hit for _, hit in found])
             rows.append(
                 Summary(
                     group.name,
                     env,
                     (len(runs), len(scores)),
                     max(run.steps for run in runs),
-                    aggregate([scores]) if len(scores) else Estimate(math.nan),
-                    aggregate([scores], interquartile_mean) if len(scores) else Estimate(math.nan),
-                    aggregate([areas]) if areas else Estimate(math.nan),
-                    _time_to(curves, threshold) if threshold is not None and curves else None,
+                    aggregate([scores]),
+                    aggregate([scores], interquartile_mean),
+                    aggregate([[area_under_curve(*curve) for curve in curves]]),
+                    reached,
                 )
             )
     return rows
-
-
-def _known(run: RunData, metric: str, end: float) -> tuple[Floats, Floats]:
-    mean = run.curves[metric].mean
-    known = np.isfinite(mean)
-    return centres(end)[known], mean[known]
-
-
-def _time_to(curves: Sequence[tuple[Floats, Floats]], threshold: float) -> Survival:
-    found = [steps_to_threshold(*curve, threshold) for curve in curves]
-    return survival([one[0] for one in found], [one[1] for one in found])

@@ -59,15 +59,14 @@ def _find(text: str, logdir: Path) -> list[Path]:
     if path.is_file():
         return _runs_of_file(path)
     known = _known(logdir)
-    chosen = [run_id for run_id in known if run_id == text]
-    chosen = chosen or [
-        run_id for run_id in known if stem_of(run_id) == text or run_id.startswith(f"{text}.")
-    ]
-    chosen = chosen or [run_id for run_id in known if fnmatch.fnmatchcase(run_id, text)]
-    if chosen:
-        return [logdir / run_id for run_id in chosen]
-    matching = _matching(path) if any(sign in text for sign in "*?[") else []
-    if matching:
+    for is_meant in (
+        lambda run_id: run_id == text,
+        lambda run_id: stem_of(run_id) == text or run_id.startswith(f"{text}."),
+        lambda run_id: fnmatch.fnmatchcase(run_id, text),
+    ):
+        if chosen := [logdir / run_id for run_id in known if is_meant(run_id)]:
+            return chosen
+    if any(sign in text for sign in "*?[") and (matching := _matching(path)):
         return matching
     names = sorted({*known, *map(stem_of, known)})
     hint = did_you_mean(text, names)
@@ -79,12 +78,11 @@ def _find(text: str, logdir: Path) -> list[Path]:
 
 def _known(logdir: Path) -> list[str]:
     """Ids of the runs in a directory, oldest first; those that lost their manifest at the end."""
-    with_manifest = run_ids(logdir)
     try:
         entries = sorted(entry.name for entry in logdir.iterdir() if is_run(entry))
     except OSError:
         entries = []
-    return with_manifest + [name for name in entries if name not in with_manifest]
+    return list(dict.fromkeys([*run_ids(logdir), *entries]))
 
 
 def _runs_below(directory: Path) -> list[Path]:
@@ -121,8 +119,7 @@ def _logdir_of(path: Path) -> Path:
 
 def _matching(pattern: Path) -> list[Path]:
     """Runs among the directories of a pattern; of a directory of runs, all of them."""
-    start = Path(pattern.anchor) if pattern.is_absolute() else Path()
-    relative = str(pattern.relative_to(pattern.anchor)) if pattern.is_absolute() else str(pattern)
+    start, relative = Path(pattern.anchor), str(pattern.relative_to(pattern.anchor))
     found = []
     for path in sorted(start.glob(relative)):
         if path.is_dir():

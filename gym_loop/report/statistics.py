@@ -68,7 +68,7 @@ def interquartile_mean(strata: Sequence[Floats]) -> Floats:
 
 
 def aggregate(strata: Strata, statistic: Statistic = mean, resamples: int = RESAMPLES) -> Estimate:
-    """A statistic of all scores with its stratified bootstrap interval.
+    """A statistic of all scores with its stratified bootstrap interval; NaN of no scores.
 
     Args:
         strata: scores of the runs in each task.
@@ -76,6 +76,8 @@ def aggregate(strata: Strata, statistic: Statistic = mean, resamples: int = RESA
         resamples: of the bootstrap.
     """
     arrays = [np.asarray(one, np.float64) for one in strata]
+    if not any(map(len, arrays)):
+        return Estimate(math.nan)
     value = float(statistic([one[None] for one in arrays])[0])
     if max(map(len, arrays)) < 2:
         return Estimate(value)

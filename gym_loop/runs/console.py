@@ -1,4 +1,4 @@
-"""What a person sees of a run: messages, warnings and one line of progress."""
+"""What a person sees of a run: messages, warnings, one line of progress, and short forms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from gym_loop.schema.text import ERASE, printable
@@ -15,6 +15,7 @@ REDRAW_SECONDS = 0.1
 FIRST_LINE_SECONDS = 5.0  # without a terminal: the first line, then twice as long each time
 LINE_SECONDS = 30.0
 LONGEST_LEFT = 365 * 86_400.0  # seconds; beyond a year the end is anyone's guess
+LEVELS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"  # of a sparkline, low to high
 YELLOW, NO_COLOUR = "\x1b[33m", "\x1b[0m"
 
 
@@ -196,4 +197,35 @@ def _is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:  # closed
+        return False
+
+
+def sparkline(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
+    """One block a value; a gap where there is none.
+
+    Args:
+        values: NaN for a gap.
+        low: what the lowest block stands for; by default the least value.
+        high: what the highest stands for.
+    """
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return " " * len(values)
+    low = min(known) if low is None else low
+    high = max(known) if high is None else high
+    size = len(LEVELS) / (high - low) if high > low else 0.0
+    return "".join(
+        LEVELS[min(max(int((value - low) * size), 0), len(LEVELS) - 1)]
+        if math.isfinite(value)
+        else " "
+        for value in values
+    )
+
+
+def shows_sparklines(stream: TextIO) -> bool:
+    """Whether somebody looks at a stream, and its encoding has the blocks."""
+    try:
+        LEVELS.encode(getattr(stream, "encoding", None) or "ascii")
+        return stream.isatty()
+    except (LookupError, UnicodeEncodeError, ValueError):  # a closed stream has no terminal
         return False

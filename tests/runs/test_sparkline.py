@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gym_loop.cli.output import runs_table
+from gym_loop.runs.console import LEVELS, shows_sparklines, sparkline
 from gym_loop.runs.listing import list_runs, return_curve
-from gym_loop.runs.sparkline import LEVELS, shows_sparklines, sparkline
 from tests.report.written import returns, write_run
 
 
