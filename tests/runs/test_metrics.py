@@ -339,7 +339,7 @@ def test_a_run_file_adds_loggers_by_class_string(tmp_path, plug_in):
         ({"class": "x:Y", "parms": {}}, "[0]", "parms is unknown"),
         ({"class": "x:Y", "parameters": [1]}, "[0]", "parameters is no mapping"),
         ("PLUG:Plog", "[0].class", "did you mean Plug"),
-        ("gym_loop.errors:RunError", "[0].class", "no logger"),
+        ("gym_loop.errors:RunError", "[0].class", "not a logger"),
         ({"class": "PLUG:Plug", "parameters": {"sise": 1}}, "[0].parameters.sise", "size"),
         ({"class": "PLUG:Plug", "parameters": {"size": "x"}}, "[0].parameters.size", "must be int"),
     ],
