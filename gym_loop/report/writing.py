@@ -51,9 +51,9 @@ def report(
         UsageError: ``by`` is unknown, or something cannot be written.
     """
     output = expanded(output)
-    check_output(output, force)
+    _check_output(output, force)
     content = make_content(select_runs(runs or [str(logdir)], logdir), by, threshold)
-    written = [write(output, write_page(content, output, "gym-loop report"))]
+    written = [_write(output, write_page(content, output, "gym-loop report"))]
     for directory, writer in ((png, write_png), (svg, write_svg), (csv, write_csv)):
         if directory is not None:
             written += writer(content, expanded(directory))
@@ -84,21 +84,17 @@ def comparison_page(found: Comparison, output: Path, force: bool = False) -> Pat
         UsageError: it cannot be written.
     """
     output = expanded(output)
-    check_output(output, force)
+    _check_output(output, force)
     verdict = section("Verdict", f"<p>{escape(found.verdict)}</p>") + "\n"
     if found.code:
         diffs = escape("\n\n".join(found.code.values()))
         verdict += section("Code", f"<pre>{diffs}</pre>") + "\n"
     title = " and ".join(found.names)
-    return write(output, write_page(found.content, output, title, verdict))
+    return _write(output, write_page(found.content, output, title, verdict))
 
 
-def check_output(path: Path, force: bool) -> None:
-    """Refuse to overwrite what is no report of ours.
-
-    Raises:
-        UsageError: something else is there, or there is no such directory.
-    """
+def _check_output(path: Path, force: bool) -> None:
+    """Refuse to overwrite what is no report of ours."""
     if path.is_dir():
         raise UsageError(
             f"{path} is a directory; name the page with -o, such as {path}/report.html"
@@ -118,8 +114,7 @@ def check_output(path: Path, force: bool) -> None:
         )
 
 
-def write(path: Path, text: str) -> Path:
-    """Replace a file in one step."""
+def _write(path: Path, text: str) -> Path:
     try:
         replace_file(path, text)
     except OSError as error:

@@ -73,7 +73,8 @@ class RunDirectory:
             if taken:
                 run = cls(run_id, parents)
                 run.lock()
-                run._order = 1 + max(map(_order, _manifests(parents["logdir"]).values()), default=0)
+                facts = _manifests(parents["logdir"]).values()
+                run._order = 1 + max((one.get("order", 0) for one in facts), default=0)
                 return run
             if name is not None:
                 raise RunError(
@@ -208,18 +209,16 @@ def run_ids(logdir: Path) -> list[str]:
     between runs of other directories, which were counted there.
     """
     found = _manifests(logdir)
-    keys = {name: (_order(facts), facts.get("started", "")) for name, facts in found.items()}
-    return sorted(found, key=lambda name: (*keys[name], name))
+    keys = {
+        name: (facts.get("order", 0), facts.get("started", ""), name)
+        for name, facts in found.items()
+    }
+    return sorted(found, key=keys.__getitem__)
 
 
 def _manifests(logdir: Path) -> dict[str, dict[str, Any]]:
     places = [entry for entry in _entries(logdir) if os.path.lexists(entry / MANIFEST)]
     return {entry.name: read_manifest(entry / MANIFEST) for entry in places}
-
-
-def _order(facts: Mapping[str, Any]) -> int:
-    order: int = facts.get("order", 0)
-    return order
 
 
 def _entries(directory: Path) -> list[Path]:

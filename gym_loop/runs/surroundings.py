@@ -39,19 +39,8 @@ class Surroundings:
             self._note()
 
     def _note(self) -> None:
-        hardware = manifest.hardware()
-        self._noted = True
-        self._warn_of_other_kernels(hardware["matrix_products"])
-        try:
-            self._directory.note(
-                versions=manifest.versions(),
-                hardware=hardware,
-                git=manifest.git_state(self._place),
-            )
-        except OSError:
-            pass  # the directory has gone, or the disk is full: the run itself will say so
-
-    def _warn_of_other_kernels(self, now: str | None) -> None:
+        hardware, self._noted = manifest.hardware(), True
+        now = hardware["matrix_products"]
         before = (self._directory.manifest().get("hardware") or {}).get("matrix_products", now)
         if before != now:
             self._warn(
@@ -59,3 +48,8 @@ class Surroundings:
                 " close to, but not exactly, what they would have been (the processor, or"
                 " OPENBLAS_CORETYPE, is another one)"
             )
+        git = manifest.git_state(self._place)
+        try:
+            self._directory.note(versions=manifest.versions(), hardware=hardware, git=git)
+        except OSError:
+            pass  # the directory has gone, or the disk is full: the run itself will say so

@@ -246,15 +246,16 @@ class Player:
     # -- what is seen ------------------------------------------------------------------------
 
     def _common(self) -> dict[str, Any]:
-        config, checkpoint = self._config, dict(self._checkpoint or {})
-        if checkpoint:
+        config, checkpoint = self._config, None
+        if self._checkpoint:
+            checkpoint = dict(self._checkpoint)
             checkpoint["age"] = round(time.time() - checkpoint.pop("loaded"), 1)
         return {
             "run": self._directory.run_id,
             "env": config.env.name,
             "agent": config.agent.class_name.rpartition(":")[2],
             "draws": self._draws,
-            "checkpoint": checkpoint or None,
+            "checkpoint": checkpoint,
             "results": list(self._results),
         }
 
