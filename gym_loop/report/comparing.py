@@ -55,15 +55,23 @@ class EnvComparison:
 
 @dataclass
 class Comparison:
-    """What comparing two groups of runs came to."""
+    """What comparing two groups of runs came to.
 
-    names: tuple[str, str]  # of the first and the second group
-    content: Content  # the report of both
-    envs: list[EnvComparison]  # one an environment that both have runs in
-    # probability that a run of the second group scores higher, over all of them
+    Args:
+        names: of the first and the second group.
+        content: the report of both.
+        envs: one an environment that both have runs in.
+        improvement: probability that a run of the second group scores higher, over all of them.
+        verdict: the same in words.
+        code: a unified diff of each of the user's files that differs, by its name.
+    """
+
+    names: tuple[str, str]
+    content: Content
+    envs: list[EnvComparison]
     improvement: Estimate
-    verdict: str  # the same in words
-    code: Mapping[str, str]  # a unified diff of each of the user's files that differs, by its name
+    verdict: str
+    code: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``gym-loop compare --json`` prints."""
@@ -200,12 +208,7 @@ def _verdict(names: tuple[str, str], envs: Sequence[EnvComparison], chance: Esti
 
 
 def comparison_text(found: Comparison, *, plots: bool = True) -> str:
-    """What ``gym-loop compare`` prints.
-
-    Args:
-        found: the comparison.
-        plots: draw the curves.
-    """
+    """What ``gym-loop compare`` prints."""
     content = found.content
     lines = [
         f"{sign}: {name}, {count_of(len(group.runs))}"

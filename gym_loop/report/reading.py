@@ -84,9 +84,6 @@ class RunData:
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunData], dict[str, float]]:
     """Read runs, and thin their metrics to bins that all runs of an environment share.
 
-    Args:
-        paths: directories of logs.
-
     Returns:
         The runs, and by environment the step at which the last bin ends.
     """

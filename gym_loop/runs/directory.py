@@ -167,12 +167,7 @@ def is_running(logs: Path) -> bool:
 
 
 def status_of(logs: Path, facts: Mapping[str, Any]) -> str:
-    """What a manifest says became of a run, if it says so; ``killed`` if that is no longer so.
-
-    Args:
-        logs: the run's own directory of logs.
-        facts: its manifest.
-    """
+    """What a run's manifest says became of it; ``killed`` if it claims to run and does not."""
     if is_running(logs):
         return "running"
     status: str = facts.get("status", "")

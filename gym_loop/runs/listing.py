@@ -84,12 +84,7 @@ def _rows(metrics: Path) -> Iterator[dict[str, str]]:
 
 
 def return_curve(logs: Path, points: int) -> list[float]:
-    """The returns of a run's training episodes in so many equal parts, each as its mean.
-
-    Args:
-        logs: its directory of logs.
-        points: how many at most; fewer if there are fewer rows.
-    """
+    """The mean returns of a run's training episodes in at most so many equal parts."""
     cells = [row.get("train/episode_return") for row in _rows(logs / "metrics.csv")]
     numbers = [as_float(cell) for cell in cells if cell]
     returns = [value for value in numbers if math.isfinite(value)]

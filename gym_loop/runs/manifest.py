@@ -96,11 +96,7 @@ def versions_in_use() -> dict[str, str]:
 
 
 def differing_versions(then: Any) -> list[str]:
-    """What a run used and is another version now, or absent: ``numpy 1.26 (here 2.0)``.
-
-    Args:
-        then: from `versions_in_use`, as a checkpoint says.
-    """
+    """What a run used and is another version now, or absent: ``numpy 1.26 (here 2.0)``."""
     here = versions()
     return [
         f"{name} {version} (here {here.get(name, 'absent')})"

@@ -106,11 +106,7 @@ class Metrics:
         self._each(flush)
 
     def close(self, exit_reason: str) -> None:
-        """End the run.
-
-        Args:
-            exit_reason: ``finished``, ``stopped`` or ``failed``.
-        """
+        """End the run."""
         self.flush()
         self._each(lambda name, logger: logger.close(exit_reason))
 

@@ -1,4 +1,8 @@
-"""Where a run came from, and how it is found again after it was moved or copied with its file."""
+"""Where a run came from, and how it is found again after it was moved or copied with its file.
+
+Of a run, ``facts`` are its manifest and ``logs`` its own directory of logs. A ``run_file`` is None
+for a config made in Python; a run's own resolved file stands for the file that it came from.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +41,7 @@ def inherited_overrides(run_file: Path | None) -> list[str]:
 
 
 def origin(run_file: Path | None, logs: Path) -> dict[str, str | None]:
-    """What the manifest says of a run file: its path, and the way to it from the logs.
-
-    Args:
-        run_file: None for a config that was made in Python; a run's own resolved file stands for
-            the file that the run came from.
-        logs: the run's own directory of logs.
-    """
+    """What the manifest says of a run file: its path, and the way to it from the logs."""
     path = run_file.resolve() if run_file else None
     if path and (facts := own_run(path)):
         noted = origin_now(facts, path.parent)
@@ -55,13 +53,7 @@ def origin(run_file: Path | None, logs: Path) -> dict[str, str | None]:
 
 
 def is_from(facts: Mapping[str, Any], run_file: Path | None, logs: Path) -> bool:
-    """Whether a run came from this file, also if both have been moved or copied together.
-
-    Args:
-        facts: the run's manifest.
-        run_file: None for a config that was made in Python.
-        logs: the run's own directory of logs.
-    """
+    """Whether a run came from this file, also if both have been moved or copied together."""
     here = origin(run_file, logs)
     if facts.get("config") == here["config"]:
         return True
@@ -69,12 +61,7 @@ def is_from(facts: Mapping[str, Any], run_file: Path | None, logs: Path) -> bool
 
 
 def runs_from(run_file: Path | None, parents: Mapping[str, Path]) -> Iterator[RunDirectory]:
-    """The runs below a directory of logs that came from a file, the newest first.
-
-    Args:
-        run_file: None for a config that was made in Python.
-        parents: as of `RunDirectory`.
-    """
+    """The runs below a directory of logs that came from a file, the newest first."""
     for run_id in reversed(run_ids(parents["logdir"])):
         run = RunDirectory(run_id, parents)
         if is_from(run.manifest(), run_file, run.logs):
@@ -82,12 +69,7 @@ def runs_from(run_file: Path | None, parents: Mapping[str, Path]) -> Iterator[Ru
 
 
 def origin_now(facts: Mapping[str, Any], logs: Path) -> str | None:
-    """Path of the file that a run came from: beside the logs where both were moved, else as noted.
-
-    Args:
-        facts: the run's manifest.
-        logs: the run's own directory of logs.
-    """
+    """The file that a run came from: beside the logs where both were moved, else as noted."""
     noted, way = facts.get("config"), facts.get("config_from_logs")
     if not isinstance(noted, str) or not isinstance(way, str):
         return noted if isinstance(noted, str) else None
@@ -96,12 +78,7 @@ def origin_now(facts: Mapping[str, Any], logs: Path) -> str | None:
 
 
 def follow(content: Any, path: Path) -> Any:
-    """Let a run's resolved file name the ``.py`` files that it was moved or copied with.
-
-    Args:
-        content: of the file.
-        path: the file; what is no run's own is not changed.
-    """
+    """Let a run's resolved file name the ``.py`` files that it was moved or copied with."""
     if path.name != RUN_FILE:
         return content
     facts = read_manifest(path.parent / MANIFEST)
@@ -109,13 +86,7 @@ def follow(content: Any, path: Path) -> Any:
 
 
 def moved(facts: Mapping[str, Any], path: Path, logs: Path) -> Path:
-    """Where a file of a run is now, or would be: moved with the run file, else as noted.
-
-    Args:
-        facts: the run's manifest.
-        path: as noted.
-        logs: the run's own directory of logs.
-    """
+    """Where a file of a run is now, or would be: moved with the run file, else as noted."""
     before, after = _move(facts, logs)
     if before == after or path.is_file() or not str(path).startswith(before):
         return Path(_replaced(str(path), before, after))

@@ -94,10 +94,6 @@ class VideoRecorder:
         """Begin an episode, just after its reset; return whether it is recorded.
 
         Only then must ``capture`` be called after every step.
-
-        Args:
-            episode: number of the episode, from 0.
-            step: environment steps taken before it.
         """
         self.end()
         if not is_recorded(episode, self._record):
@@ -172,9 +168,7 @@ def check_recording(env: Any, directory: Path | None = None) -> None:
 class _Video:
     """One mp4 file (H.264, yuv420p, its index at the front), encoded frame by frame.
 
-    Args:
-        path: the file; until it is finished, its name begins with a dot.
-        fps: frames a second.
+    Until it is finished, its name begins with a dot.
     """
 
     def __init__(self, path: Path, fps: float) -> None:

@@ -12,11 +12,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Stopwatch:
-    """Sums the seconds that functions take, by part of the training.
-
-    Args:
-        clock: seconds, from anywhere.
-    """
+    """Sums the seconds that functions take, by part of the training."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock

@@ -31,13 +31,7 @@ PAGE = Path(__file__).with_name("static") / "watch.html"
 def watch_application(
     settings: ServeSettings, player: Player, end: Callable[[], None]
 ) -> Starlette:
-    """The application that shows what a player plays.
-
-    Args:
-        settings: who may watch.
-        player: plays, in a thread of its own.
-        end: ends the server.
-    """
+    """The application that shows what a player plays."""
     files = page_files(PAGE)
     viewer = Viewer(player)
 
