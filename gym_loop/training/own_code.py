@@ -63,7 +63,8 @@ def _registered(name: str) -> Iterator[str]:
     wrappers = [one.entry_point for one in spec.additional_wrappers]
     for entry in (spec.entry_point, spec.vector_entry_point, *wrappers):
         text = isinstance(entry, str)
-        yield entry.partition(":")[0] if text else getattr(entry, "__module__", "")
+        if module := entry.partition(":")[0] if text else getattr(entry, "__module__", ""):
+            yield module
 
 
 class CodeKeeper:
