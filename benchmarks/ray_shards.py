@@ -25,7 +25,7 @@ from gymnasium.vector import AutoresetMode
 
 from gym_loop.agents import BaseAgent
 from gym_loop.agents.acting import ActsInWorkers
-from gym_loop.envs.shards import ShardsEnv
+from gym_loop.envs.ray_workers import ShardsEnv
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.loops.vector_loop import VectorLoop
 

@@ -28,9 +28,9 @@ from gym_loop.checkpoints.seeding import (
 )
 from gym_loop.checkpoints.tree import capture, capture_attributes, first_difference, restore
 from gym_loop.checkpoints.tree.classes import known_to
-from gym_loop.envs.answers import as_flags, as_reward, own_copy
 from gym_loop.envs.making import close_quietly
 from gym_loop.envs.spaces import with_lasting_spaces
+from gym_loop.envs.step_results import as_flags, as_reward, own_copy
 from gym_loop.errors import ContractError, StateError
 from gym_loop.schema.parameters import check_parameters
 

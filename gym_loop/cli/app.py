@@ -19,7 +19,7 @@ from gym_loop.cli.sweep import sweep
 from gym_loop.cli.train import train
 from gym_loop.cli.watch import watch
 from gym_loop.errors import GymLoopError
-from gym_loop.schema.text import short_warning
+from gym_loop.schema.printable import short_warning
 
 app = typer.Typer(
     name="gym-loop",
@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _failed(error: Exception) -> int:
     """Say what happened: in one line where that is enough, else with the traceback."""
     from gym_loop.cli.output import output_problem, place_problem, their_traceback
-    from gym_loop.schema.former import explained_call
+    from gym_loop.schema.old_code import explained_call
 
     if problem := place_problem(error):
         say(f"gym-loop: {problem}", err=True)

@@ -51,7 +51,7 @@ def scaffold(kind: str, path: Path) -> dict[Path, str]:
         UsageError: the kind is unknown, or the path is no ``.py`` file.
     """
     from gym_loop.errors import UsageError
-    from gym_loop.schema.class_strings import did_you_mean
+    from gym_loop.schema.suggestions import did_you_mean
 
     if kind not in KINDS:
         raise UsageError(f"{kind!r} is none of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")

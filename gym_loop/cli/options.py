@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gym_loop.schema.text import printable
+from gym_loop.schema.printable import printable
 
 NEWEST = "the newest run of the file"  # what --resume without a value stands for
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import gym_loop
 from gym_loop.runs.console import format_count, format_duration, sparkline
-from gym_loop.schema.text import aligned
+from gym_loop.schema.printable import aligned
 
 if TYPE_CHECKING:
     from gym_loop.runs.listing import RunSummary

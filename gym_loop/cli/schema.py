@@ -22,7 +22,7 @@ def schema(
     """
     from gym_loop.config.json_schema import model_schema, run_schema
     from gym_loop.errors import UsageError
-    from gym_loop.schema.class_strings import did_you_mean
+    from gym_loop.schema.suggestions import did_you_mean
 
     if file == "run":
         found = run_schema()

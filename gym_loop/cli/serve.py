@@ -13,7 +13,7 @@ import typer
 
 from gym_loop.errors import UsageError
 from gym_loop.schema.parameters import ParameterDoc, defaults_of, documentation
-from gym_loop.schema.text import printable
+from gym_loop.schema.printable import printable
 from gym_loop.serve.serving import load, run, settings_class
 
 app = typer.Typer(

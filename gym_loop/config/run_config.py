@@ -14,7 +14,7 @@ from gym_loop.runs.origin import inherited_overrides, stem
 from gym_loop.schema.class_strings import absolute_files
 from gym_loop.schema.own_files import Copies
 from gym_loop.schema.parameters import documentation
-from gym_loop.schema.text import encodable
+from gym_loop.schema.printable import encodable
 from gym_loop.schema.yaml_file import as_json, plain, write_yaml
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 
 from gym_loop.agents.base_agent import BaseAgent
-from gym_loop.config.contract import RUNNER_PARAMETERS, check_contract
+from gym_loop.config.class_checks import RUNNER_PARAMETERS, check_contract
 from gym_loop.config.run_config import ClassConfig, RunConfig, flatten, value_at
 from gym_loop.config.sections import AgentSection, EnvSection, LoopSection, RunFile, WrapperSection
 from gym_loop.envs.making import EnvSpec, WrapperSpec, check_registered, import_env_modules
@@ -24,7 +24,7 @@ from gym_loop.runs.code import read_copies
 from gym_loop.runs.origin import follow, own_run
 from gym_loop.schema.class_strings import load_class
 from gym_loop.schema.files import expanded
-from gym_loop.schema.former import moved
+from gym_loop.schema.old_code import moved
 from gym_loop.schema.own_files import Copies
 from gym_loop.schema.parameters import check_parameters
 from gym_loop.schema.reading import Reader, unshared

@@ -14,8 +14,8 @@ from typing import Any
 
 from gym_loop.config.run_file import load_config
 from gym_loop.errors import ConfigError, Finding, UsageError
-from gym_loop.schema.class_strings import did_you_mean
-from gym_loop.schema.text import printable_line
+from gym_loop.schema.printable import printable_line
+from gym_loop.schema.suggestions import did_you_mean
 from gym_loop.schema.yaml_file import Document, read_yaml_file
 
 LONGEST_TEXT = 2_000  # characters of a dict(...) that is read as a literal

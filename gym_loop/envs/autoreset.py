@@ -12,8 +12,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
 from gym_loop.checkpoints.seeding import seed_spaces
-from gym_loop.envs.answers import own_copy
 from gym_loop.envs.state.layers import layers_of
+from gym_loop.envs.step_results import own_copy
 from gym_loop.errors import EnvError
 
 Rows = npt.NDArray[np.intp]

@@ -27,8 +27,9 @@ from gym_loop.errors import (
     RenderError,
 )
 from gym_loop.schema.arguments import as_asked
-from gym_loop.schema.class_strings import did_you_mean, load_class, load_module, nearest
-from gym_loop.schema.former import explained_kind, refused_object
+from gym_loop.schema.class_strings import load_class, load_module
+from gym_loop.schema.old_code import explained_kind, refused_object
+from gym_loop.schema.suggestions import did_you_mean, nearest
 
 # What registers a namespace's environments only when it is imported, and the package it is in.
 _REGISTERED_BY = {"ALE": ("ale_py", "ale-py"), "gym_loop": ("gym_loop.envs.remote", "gym-loop")}

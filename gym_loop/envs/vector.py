@@ -13,7 +13,6 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from gym_loop.envs.answers import WatchedCopy
 from gym_loop.envs.autoreset import skips_rows
 from gym_loop.envs.making import (
     EnvSpec,
@@ -26,12 +25,13 @@ from gym_loop.envs.making import (
     refusals,
     registered,
 )
-from gym_loop.envs.shards import ShardsEnv
+from gym_loop.envs.ray_workers import ShardsEnv
 from gym_loop.envs.spaces import with_lasting_spaces
+from gym_loop.envs.step_results import WatchedCopy
 from gym_loop.envs.workers import WorkerCopy, WorkersEnv
 from gym_loop.errors import EnvError, EnvParametersError
 from gym_loop.schema.arguments import as_asked
-from gym_loop.schema.former import explained_kind
+from gym_loop.schema.old_code import explained_kind
 from gym_loop.schema.own_files import carried
 
 MODES = ("auto", "native", "sync", "async", "ray")

@@ -26,7 +26,7 @@ from gym_loop.envs.state.keeper import METHODS, ways
 from gym_loop.envs.state.layers import Tree
 from gym_loop.envs.state.methods import EnvState
 from gym_loop.errors import EnvError, EnvWorkerError, StateError
-from gym_loop.schema.text import how_ended
+from gym_loop.schema.printable import how_ended
 
 # A signal to a whole job reaches the workers too, while their state is still to be saved.
 SECONDS_AFTER_SIGTERM = 60

@@ -10,14 +10,14 @@ from typing import Any
 from gym_loop.agents.transition import Transition
 from gym_loop.checkpoints.seeding import isolated
 from gym_loop.checkpoints.tree import saved_count, saved_number
-from gym_loop.envs.answers import OwnObservations, as_flags, as_reward
+from gym_loop.envs.step_results import OwnObservations, as_flags, as_reward
 from gym_loop.errors import EnvError
 from gym_loop.loops.base_loop import BaseLoop
 from gym_loop.loops.loop_parameters import LoopParameters
 from gym_loop.loops.progress import EvaluationProgress
 from gym_loop.runs.results import EpisodeResult
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.schema.former import explained_reset
+from gym_loop.schema.old_code import explained_reset
 
 # Half the time of Transition(...), which passes through a function written in Python.
 _transition = partial(tuple.__new__, Transition)

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from gym_loop.agents.acting import as_acting, load_whole_state
 from gym_loop.checkpoints.seeding import seed_everything
 from gym_loop.checkpoints.tree import capture
-from gym_loop.envs.shards import ShardsEnv
+from gym_loop.envs.ray_workers import ShardsEnv
 from gym_loop.errors import ConfigError, EnvParametersError, StateError
 from gym_loop.schema.class_strings import absolute_files, class_string, load_class
 

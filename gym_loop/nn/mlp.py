@@ -10,7 +10,7 @@ import numpy as np
 
 from gym_loop.errors import ConfigError, StateError
 from gym_loop.nn.workspace import Layout, Weights, Workspace
-from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.suggestions import did_you_mean
 
 Array = np.ndarray[Any, Any]
 ACTIVATIONS = ("tanh", "relu")

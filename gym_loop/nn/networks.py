@@ -12,8 +12,9 @@ import numpy as np
 from gym_loop.errors import ConfigError
 from gym_loop.nn.arrays import Array, Shapes, flat_size
 from gym_loop.nn.threads import limit_threads
-from gym_loop.schema.class_strings import did_you_mean, load_class
+from gym_loop.schema.class_strings import load_class
 from gym_loop.schema.parameters import Field, Parameters, PositiveInt
+from gym_loop.schema.suggestions import did_you_mean
 
 
 class NetworkParameters(Parameters):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from gym_loop.errors import ConfigError
-from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.suggestions import did_you_mean
 
 KINDS = ("linear", "exponential")
 FORMS = (

@@ -10,7 +10,7 @@ from typing import Any
 from gym_loop.errors import UsageError
 from gym_loop.report.reading import RunData
 from gym_loop.report.selection import stem_of
-from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.suggestions import did_you_mean
 
 MISSING = "-"
 # What may differ without changing what a run computes, and what is told apart anyway.

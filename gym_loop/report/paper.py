@@ -15,7 +15,7 @@ from gym_loop.report.content import Content
 from gym_loop.report.figures import Chart, Figure, Rows
 from gym_loop.report.grouping import differing_keys
 from gym_loop.report.svg import COLOURS, DASHES, standalone
-from gym_loop.schema.text import as_cell
+from gym_loop.schema.printable import as_cell
 
 DPI = 200
 LEGEND_INSIDE = 3  # groups; the legend of more is below the figure

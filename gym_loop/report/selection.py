@@ -12,8 +12,8 @@ from gym_loop.errors import RunError
 from gym_loop.runs.directory import MANIFEST, RUN_FILE, run_ids
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.runs.origin import is_from
-from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.files import expanded
+from gym_loop.schema.suggestions import did_you_mean
 from gym_loop.schema.yaml_file import read_yaml_file
 
 LOGDIR = Path("logs")

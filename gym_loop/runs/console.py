@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from gym_loop.schema.text import ERASE, printable
+from gym_loop.schema.printable import ERASE, printable
 
 REDRAW_SECONDS = 0.1
 FIRST_LINE_SECONDS = 5.0  # without a terminal: the first line, then twice as long each time

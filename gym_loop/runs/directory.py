@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from gym_loop.errors import RunError, RunLockedError
 from gym_loop.runs.manifest import read_manifest, write_manifest
-from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.files import expanded, open_regular
+from gym_loop.schema.suggestions import did_you_mean
 
 try:
     import fcntl

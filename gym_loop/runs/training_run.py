@@ -28,15 +28,15 @@ from gym_loop.checkpoints.tree.classes import known_to
 from gym_loop.envs.fresh import made_again
 from gym_loop.envs.making import close_quietly, frame_source
 from gym_loop.errors import StateError
+from gym_loop.runs.compatibility import check_fits, near, spaces_of
 from gym_loop.runs.console import Console
-from gym_loop.runs.fitting import check_fits, near, spaces_of
 from gym_loop.runs.manifest import differing_versions, versions_in_use
 from gym_loop.runs.metrics import Metrics
 
 if TYPE_CHECKING:
     from gym_loop.checkpoints.store import Checkpoint, CheckpointStore
+    from gym_loop.runs.compatibility import FreshAgent
     from gym_loop.runs.directory import RunDirectory
-    from gym_loop.runs.fitting import FreshAgent
     from gym_loop.runs.recording import VideoRecorder
     from gym_loop.runs.results import EvaluationResult
     from gym_loop.runs.stopwatch import Stopwatch
@@ -361,7 +361,7 @@ class TrainingRun:
             agent.load_state_dict(restore(None, tree, tuple_types=known_to(type(agent))))
 
     def check_fits(self, loop: Any, checkpoint: Checkpoint) -> None:
-        """See `gym_loop.runs.fitting.check_fits`; other versions than its are warned of."""
+        """See `gym_loop.runs.compatibility.check_fits`; other versions than its are warned of."""
         check_fits(checkpoint, loop, self.environment_info)
         if other := differing_versions(checkpoint.info.get("versions")):
             self.console.warning(

@@ -6,7 +6,6 @@ class" are three different errors, because they have three different remedies.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -14,7 +13,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +27,7 @@ from gym_loop.errors import (
 )
 from gym_loop.schema import own_files
 from gym_loop.schema.files import expanded
-from gym_loop.schema.former import OLD_MODULES
+from gym_loop.schema.old_code import OLD_MODULES
 from gym_loop.schema.own_files import (
     FILE_MODULE,
     Source,
@@ -36,6 +35,7 @@ from gym_loop.schema.own_files import (
     copies_in_use,
     note_new,
 )
+from gym_loop.schema.suggestions import did_you_mean
 
 # What to do about a module that is missing most often.
 _REMEDIES = {
@@ -44,40 +44,7 @@ _REMEDIES = {
 }
 
 
-MOST_UNKNOWN = 20  # unknown names that are each told apart
 _travelled: dict[Path, Path] = {}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like this one, or an empty string."""
-    folded = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), folded)
-    return folded[near[0]] if near else ""
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean x?"`` for the nearest known name, or an empty string."""
-    near = nearest(name, known)
-    return f"; did you mean {near}?" if near else ""
-
-
-def unknown_names(given: Iterable[Any], known: Collection[str]) -> dict[Any, str]:
-    """What is wrong with each name that is not known.
-
-    Of very many only the first are looked at closely, and the next one says how many more there
-    are: to compare each with the known ones would take minutes.
-    """
-    unknown = [name for name in given if name not in known]
-    offer = f"; known are {', '.join(sorted(known))}" if known else "; there are no parameters"
-    found = {
-        name: f"unknown{did_you_mean(str(name), known) or offer}" for name in unknown[:MOST_UNKNOWN]
-    }
-    for name in found:
-        if "\N{NO-BREAK SPACE}" in str(name):
-            found[name] = "unknown; no-break spaces come before it; write plain ones"
-    if more := unknown[MOST_UNKNOWN:]:
-        found[more[0]] = f"unknown{offer}; so are {len(more) - 1:,} more after it"
-    return found
 
 
 def load_class(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.suggestions import did_you_mean
 
 
 class ParameterValues(dict[str, Any]):

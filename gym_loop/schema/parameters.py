@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from gym_loop.schema.arguments import with_tuples
-from gym_loop.schema.class_strings import unknown_names
+from gym_loop.schema.suggestions import unknown_names
 from gym_loop.schema.validation import Way, branches_of, fields_of, problems_of, words_of
 
 __all__ = [

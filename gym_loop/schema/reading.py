@@ -8,9 +8,10 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from gym_loop.errors import ConfigError, Finding
+from gym_loop.schema.overrides import read_overrides
 from gym_loop.schema.parameters import Parameters, read
 from gym_loop.schema.validation import Way
-from gym_loop.schema.yaml_file import Document, read_overrides
+from gym_loop.schema.yaml_file import Document
 
 _M = TypeVar("_M", bound=Parameters)
 

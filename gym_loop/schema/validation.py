@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from gym_loop.schema.class_strings import did_you_mean, unknown_names
+from gym_loop.schema.suggestions import did_you_mean, unknown_names
 
 Way: TypeAlias = "tuple[Any, ...]"  # keys and indices that lead to a value
 

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,28 +260,6 @@ def _note_lines(
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(loader, item, (*path, index), lines, findings, source)
-
-
-def read_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Read ``dotted.key=value`` texts, the values in YAML syntax; a mapping is taken as it is.
-
-    Raises:
-        ConfigError: there is no ``=`` in a text, or its value is not valid YAML.
-    """
-    if isinstance(overrides, Mapping):
-        return list(overrides.items())
-    pairs = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {text}: write --set dotted.key=value")
-        try:
-            pairs.append((key, read_yaml(value).data))
-        except ConfigError as error:
-            shown = text if len(text) <= 80 else f"{text[:77]}..."
-            raise ConfigError(f"--set {shown}: {error.findings[0].problem}") from None
-    return pairs
 
 
 def is_plain(value: Any) -> bool:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from gym_loop.envs.making import describe
-from gym_loop.schema.text import how_ended
+from gym_loop.schema.printable import how_ended
 from gym_loop.wire.problems import EnvFailed, Problem
 
 _PATIENCE = 2.0  # seconds that a process has to end after its environment was closed

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.errors import UsageError
-from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.parameters import Parameters
+from gym_loop.schema.suggestions import did_you_mean
 from gym_loop.serve.settings import load_settings
 
 # A protocol's settings class and the function that serves them.

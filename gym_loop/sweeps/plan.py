@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gym_loop.config.run_file import RunConfig
-from gym_loop.schema.text import aligned
+from gym_loop.schema.printable import aligned
 from gym_loop.sweeps.result import short_names, shown
 from gym_loop.sweeps.search import planned_cells
 from gym_loop.sweeps.space import Parameter

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.runs.console import format_duration
-from gym_loop.schema.text import aligned
+from gym_loop.schema.printable import aligned
 from gym_loop.sweeps.records import WORST, TrialRecord
 
 _ORDER = ("finished", "pruned", "running", "stopped", "failed")

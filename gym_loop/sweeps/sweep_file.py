@@ -16,10 +16,10 @@ from gym_loop.checkpoints.seeding import MAX_SEED
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.config.sections import RunSeed
 from gym_loop.errors import ConfigError
-from gym_loop.schema.class_strings import did_you_mean
 from gym_loop.schema.files import expanded
 from gym_loop.schema.parameters import Field, Parameters, Section
 from gym_loop.schema.reading import Reader
+from gym_loop.schema.suggestions import did_you_mean
 from gym_loop.schema.validation import Wording
 from gym_loop.schema.yaml_file import canonical, read_yaml_file
 from gym_loop.sweeps.scheduler_options import (

@@ -20,11 +20,11 @@ from gym_loop.errors import (
     SpaceError,
     StateError,
 )
+from gym_loop.runs.compatibility import fresh_agent
 from gym_loop.runs.directory import directories
-from gym_loop.runs.fitting import fresh_agent
 from gym_loop.runs.training_run import TrainingRun
 from gym_loop.schema.class_strings import import_summary
-from gym_loop.schema.former import explained
+from gym_loop.schema.old_code import explained
 
 
 class Experiment:

@@ -16,15 +16,15 @@ from gymnasium.spaces import Box
 from gym_loop.agents.transition import Transition, VectorTransition
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.config.run_file import RunConfig, load_config
-from gym_loop.envs.answers import as_flags, as_reward
 from gym_loop.envs.autoreset import Copies
 from gym_loop.envs.making import close_quietly
+from gym_loop.envs.step_results import as_flags, as_reward
 from gym_loop.errors import ConfigError, EnvError, GymLoopError
 from gym_loop.runs import manifest
 from gym_loop.runs.directory import directories, obstacle_to
 from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.training_run import TrainingRun
-from gym_loop.schema.former import explained_call, explained_reset
+from gym_loop.schema.old_code import explained_call, explained_reset
 from gym_loop.training.building import Experiment, check_visible, shown
 
 

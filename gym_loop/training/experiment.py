@@ -14,9 +14,9 @@ from gym_loop.checkpoints.tree import saved_count
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.envs.state.proof import Verdict
 from gym_loop.errors import SeedsFailedError, UsageError
+from gym_loop.runs.compatibility import NOT_HELD
 from gym_loop.runs.console import Console
 from gym_loop.runs.directory import RunDirectory, directories, refuse_obstacles
-from gym_loop.runs.fitting import NOT_HELD
 from gym_loop.runs.metrics import logger_classes
 from gym_loop.runs.results import EvaluationResult, TrainingResult, write_evaluation
 from gym_loop.runs.signals import stop_signals

@@ -18,8 +18,9 @@ from gym_loop.runs.directory import RunDirectory, run_ids
 from gym_loop.runs.origin import origin, own_run, runs_from
 from gym_loop.schema.class_strings import file_module
 from gym_loop.schema.files import expanded
+from gym_loop.schema.overrides import read_overrides
 from gym_loop.schema.own_files import Copies, Source, source_of, sources_of
-from gym_loop.schema.yaml_file import read_overrides, read_yaml_file
+from gym_loop.schema.yaml_file import read_yaml_file
 
 
 def own_sources(config: RunConfig, also: Iterable[str] = ()) -> list[Source]:

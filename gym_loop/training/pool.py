@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from gym_loop.config.run_file import RunConfig
-from gym_loop.schema.text import how_ended
+from gym_loop.schema.printable import how_ended
 from gym_loop.training.run_process import LocalProcesses, Tell, threads_of_a_run
 
 LOOK = 0.2  # seconds that the pool waits for something to happen

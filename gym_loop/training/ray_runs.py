@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_loop.config.run_file import RunConfig
-from gym_loop.envs.shards import QUIET_RAY, WANTED_RAY, environment, start_ray
+from gym_loop.envs.ray_workers import QUIET_RAY, WANTED_RAY, environment, start_ray
 from gym_loop.errors import RunError
 from gym_loop.training.run_process import RunProcess, Tell, cores
 

@@ -14,7 +14,7 @@ from gym_loop.checkpoints.seeding import (
 )
 from gym_loop.checkpoints.store import Checkpoint, CheckpointStore, read_checkpoint
 from gym_loop.checkpoints.tree import capture, first_difference
-from gym_loop.config.contract import learns_nothing
+from gym_loop.config.class_checks import learns_nothing
 from gym_loop.config.run_file import RunConfig, flatten, load_config, value_at
 from gym_loop.errors import CheckpointMissingError, ConfigError, Finding, RunError, UsageError
 from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories, run_ids

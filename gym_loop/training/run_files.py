@@ -21,9 +21,9 @@ from gym_loop.runs.origin import origin, origin_now
 from gym_loop.runs.results import TrainingResult
 from gym_loop.runs.signals import stop_signals
 from gym_loop.runs.stopwatch import Stopwatch
-from gym_loop.runs.surroundings import Surroundings
-from gym_loop.schema.former import explained
-from gym_loop.schema.text import encodable
+from gym_loop.runs.system_info import Surroundings
+from gym_loop.schema.old_code import explained
+from gym_loop.schema.printable import encodable
 from gym_loop.training.building import Experiment
 from gym_loop.training.own_code import CodeKeeper
 from gym_loop.training.resume import with_new_parameters

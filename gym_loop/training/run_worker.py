@@ -29,7 +29,7 @@ from gym_loop.runs.directory import RUN_FILE, RunDirectory, directories
 from gym_loop.runs.origin import runs_from
 from gym_loop.runs.results import EvaluationResult, TrainingResult, evaluation_scalars
 from gym_loop.schema.class_strings import use_instead
-from gym_loop.schema.text import short_warning
+from gym_loop.schema.printable import short_warning
 from gym_loop.schema.yaml_file import read_yaml
 from gym_loop.training.building import Experiment
 from gym_loop.training.experiment import evaluate, train_config

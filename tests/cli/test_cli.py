@@ -12,7 +12,7 @@ import pytest
 
 from gym_loop import __version__
 from gym_loop.config.run_file import load_config
-from gym_loop.schema.text import short_warning
+from gym_loop.schema.printable import short_warning
 
 SMALL = ("--set", "loop.parameters.max_episodes=2", "--seed", "1")
 

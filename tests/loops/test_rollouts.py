@@ -21,7 +21,7 @@ from gym_loop.agents.ppo import PPO
 from gym_loop.checkpoints.seeding import Seeds
 from gym_loop.checkpoints.store import CheckpointStore
 from gym_loop.checkpoints.tree import capture, first_difference, restore
-from gym_loop.envs import shards
+from gym_loop.envs import ray_workers as shards
 from gym_loop.errors import ConfigError, ContractError, EnvParametersError, EnvWorkerError
 from gym_loop.loops.vector_loop import VectorLoop
 from gym_loop.runs.training_run import TrainingRun

@@ -12,7 +12,7 @@ from gym_loop.errors import RunError
 from gym_loop.runs.loggers import csv_logger
 from gym_loop.runs.loggers.csv_logger import CsvLogger
 from gym_loop.runs.metrics import Metrics
-from gym_loop.schema.text import from_cell
+from gym_loop.schema.printable import from_cell
 from tests.runs.full_disk import largest_file
 from tests.runs.made_up_training import HYPERPARAMETERS, kill, scalars_at, train
 

@@ -19,13 +19,13 @@ from gym_loop.schema import class_strings as class_loader
 from gym_loop.schema.class_strings import (
     absolute_files,
     class_string,
-    did_you_mean,
     find_file,
     load_class,
     load_module,
     public_name,
     use_instead,
 )
+from gym_loop.schema.suggestions import did_you_mean
 
 AGENT = "from gym_loop.agents import BaseAgent\nclass MyAgent(BaseAgent):\n    pass\n"
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gym_loop.errors import ConfigError
-from gym_loop.schema.yaml_file import is_plain, read_overrides, read_yaml, write_yaml
+from gym_loop.schema.overrides import read_overrides
+from gym_loop.schema.yaml_file import is_plain, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gym_loop.envs.shards import QUIET_RAY, WANTED_RAY
+from gym_loop.envs.ray_workers import QUIET_RAY, WANTED_RAY
 from gym_loop.sweeps import sweeping
 from gym_loop.training.ray_runs import RayRuns
 from tests.sweeps.sweeping_files import RUN, SKILL, manifests, write_files

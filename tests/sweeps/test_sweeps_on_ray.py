@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gym_loop import train
-from gym_loop.envs.shards import QUIET_RAY, WANTED_RAY, environment, start_ray
+from gym_loop.envs.ray_workers import QUIET_RAY, WANTED_RAY, environment, start_ray
 from gym_loop.errors import SweepError
 from gym_loop.runs.listing import list_runs
 from gym_loop.sweeps.result import SweepResult

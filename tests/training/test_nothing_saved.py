@@ -13,7 +13,7 @@ from gym_loop.agents.dqn import DQN
 from gym_loop.agents.ppo import PPO
 from gym_loop.agents.random_agent import RandomAgent
 from gym_loop.checkpoints.store import CheckpointStore
-from gym_loop.config.contract import learns_nothing
+from gym_loop.config.class_checks import learns_nothing
 from gym_loop.errors import ConfigError, StateError, UsageError
 from gym_loop.training.check import check
 from tests.small_runs import checkpoints, manifest, write_files

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.errors import UsageError
-from gym_loop.schema.class_strings import did_you_mean
+from gym_loop.schema.suggestions import did_you_mean
 from gym_loop.schema.yaml_file import read_yaml
 
 ENDING = ".yaml"

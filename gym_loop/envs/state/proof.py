@@ -27,7 +27,7 @@ from gym_loop.envs.state.layers import classes_of, layers_of
 from gym_loop.envs.state.methods import AttributesState
 from gym_loop.envs.state.replay import ReplayState
 from gym_loop.errors import EnvError, SpaceError, StateError
-from gym_loop.schema.former import explained_call, explained_reset
+from gym_loop.schema.old_code import explained_call, explained_reset
 
 # Wall-clock times in an info dictionary; no two runs agree on them.
 TIMES = frozenset({"t", "time", "elapsed", "elapsed_time", "wall_time", "duration", "fps"})

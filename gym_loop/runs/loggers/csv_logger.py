@@ -14,7 +14,7 @@ from gym_loop.errors import RunError
 from gym_loop.runs.loggers.append_file import AppendFile
 from gym_loop.runs.loggers.base import BaseLogger
 from gym_loop.schema.files import open_regular
-from gym_loop.schema.text import as_cell
+from gym_loop.schema.printable import as_cell
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING_ROWS = 500_000  # about 50 MB, while a full disk refuses them

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gym_loop.schema.overrides import read_overrides
 from gym_loop.schema.parameters import Field, Parameters
-from gym_loop.schema.yaml_file import read_overrides
 from gym_loop.serve.settings import load_settings
 from gym_loop.serve.zeromq.config import ZeroMQConfig, load_config
 

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 import gym_loop
 from gym_loop.checkpoints.store import CheckpointStore
 from gym_loop.checkpoints.tree import first_difference
-from gym_loop.envs.shards import ShardsEnv, start_ray
+from gym_loop.envs.ray_workers import ShardsEnv, start_ray
 from gym_loop.errors import ConfigError, EnvWorkerError, UsageError
 
 

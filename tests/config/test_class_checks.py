@@ -6,11 +6,11 @@ import gymnasium
 import pytest
 
 from gym_loop.agents import BaseAgent
-from gym_loop.config.contract import check_contract
+from gym_loop.config.class_checks import check_contract
 from gym_loop.errors import WrongClassError
 from gym_loop.loops import BaseLoop
 from gym_loop.loops.default_loop import DefaultLoop
-from gym_loop.schema.former import explained, moved
+from gym_loop.schema.old_code import explained, moved
 
 
 class Whole(BaseAgent):

@@ -16,7 +16,7 @@ from gym_loop.agents.ppo import PPO
 from gym_loop.agents.sac import SAC
 from gym_loop.agents.td3 import TD3
 from gym_loop.agents.transition import Transition
-from gym_loop.envs.answers import own_copy
+from gym_loop.envs.step_results import own_copy
 from gym_loop.errors import EnvError
 from gym_loop.loops.default_loop import DefaultLoop
 from gym_loop.training.check import check
@@ -334,7 +334,7 @@ def test_a_transition_of_default_loop_is_of_no_copies() -> None:
 
 @pytest.mark.parametrize("reward", ["none", "text", "vector"])
 def test_check_finds_rewards_that_are_no_numbers(workdir: Path, reward: str) -> None:
-    gymnasium.register("Odd-v0", "tests.loops.test_answers:odd", disable_env_checker=True)
+    gymnasium.register("Odd-v0", "tests.envs.test_step_results:odd", disable_env_checker=True)
     config = {"env": {"name": "Odd-v0", "parameters": {"kind": reward}}, "seed": 0}
     errors = [one.text for one in check(config) if one.level == "error"]
     assert len(errors) == 1
@@ -343,7 +343,7 @@ def test_check_finds_rewards_that_are_no_numbers(workdir: Path, reward: str) -> 
 
 
 def test_check_takes_an_array_of_one(workdir: Path) -> None:
-    gymnasium.register("Odd-v0", "tests.loops.test_answers:odd", disable_env_checker=True)
+    gymnasium.register("Odd-v0", "tests.envs.test_step_results:odd", disable_env_checker=True)
     config = {"env": {"name": "Odd-v0", "parameters": {"kind": "one"}}, "seed": 0}
     assert not [one.text for one in check(config) if one.level == "error"]
 

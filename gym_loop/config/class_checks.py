@@ -9,7 +9,7 @@ from typing import Any
 from gym_loop.agents.base_agent import BaseAgent
 from gym_loop.errors import WrongClassError
 from gym_loop.loops.base_loop import BaseLoop
-from gym_loop.schema.former import former_arguments, former_methods
+from gym_loop.schema.old_code import former_arguments, former_methods
 
 RUNNER_PARAMETERS = ("observation_space", "action_space", "n_envs", "seed")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import gym_loop
-from gym_loop.schema.text import as_cell, from_cell, printable, printable_line
+from gym_loop.schema.printable import as_cell, from_cell, printable, printable_line
 
 
 @pytest.mark.parametrize(
