@@ -108,7 +108,7 @@ def evaluation_table(result: EvaluationResult) -> str:
 
 
 def runs_table(runs: Sequence[RunSummary], curves: Sequence[Sequence[float]] = ()) -> str:
-    """One line a run: what it was, how it stands, when it began; a sparkline of its curve, if any."""
+    """One line a run: what it was, how it stands, when it began; its curve as a sparkline."""
     rows = [["run", "status", "agent", "environment", "seed", "steps", "last", "best", "age"]]
     for one in runs:
         seed = "" if one.seed is None else str(one.seed)

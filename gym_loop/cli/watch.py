@@ -53,23 +53,18 @@ def watch(
 
 
 def _say_where(run: str, address: str) -> None:
+    import getpass
+    import socket
     from urllib.parse import urlsplit
 
     from gym_loop.envs.remote.addresses import is_loopback
 
     parts = urlsplit(address)
-    lines = [f"{run} is at play at {address}; Ctrl-C ends it"]
+    say(f"{run} is at play at {address}; Ctrl-C ends it", err=True)
     if is_loopback(parts.hostname):
-        lines.append(f"from another machine: {_tunnel(parts.port or 0)}, then open {address}")
-    say("\n".join(lines), err=True)
-
-
-def _tunnel(port: int) -> str:
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # this user has no name here
-        user = "USER"
-    return f"ssh -L {port}:127.0.0.1:{port} {user}@{socket.gethostname()}"
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # this user has no name here
+            user = "USER"
+        tunnel = f"ssh -L {parts.port}:127.0.0.1:{parts.port} {user}@{socket.gethostname()}"
+        say(f"from another machine: {tunnel}, then open {address}", err=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gym_loop.errors import RunError, UsageError
 from gym_loop.report.content import Content, make_content
+from gym_loop.report.grouping import environments
 from gym_loop.report.scores import curve_metric, score_of
 from gym_loop.report.statistics import (
     Estimate,
@@ -108,12 +109,11 @@ def compare_runs(
         raise UsageError(f"{min(twice).name} is on both sides; leave it out of one")
     if names[0] == names[1]:
         names = (f"{names[0]} (first)", f"{names[1]} (second)")
-    both = list(zip(names, (first, second), strict=True))
-    content = make_content([*first, *second], groups=both)
+    groups = ((names[0], first), (names[1], second))
+    content = make_content([*first, *second], groups=groups)
     envs = _environments(content)
-    improvement = probability_of_improvement(
-        [one.ours for one in envs], [one.theirs for one in envs]
-    )
+    ours, theirs = [one.ours for one in envs], [one.theirs for one in envs]
+    improvement = probability_of_improvement(ours, theirs)
     verdict = _verdict(names, envs, improvement)
     # The comparison cannot count runs whose returns are all NaN, for example.
     score = score_of(content.runs)
@@ -144,7 +144,7 @@ def _environments(content: Content) -> list[EnvComparison]:
     first, second = content.groups
     score = score_of(content.runs)
     found = []
-    common = [env for env in dict.fromkeys(run.env for run in first.runs) if second.of(env)]
+    common = [env for env in environments(first.runs) if second.of(env)]
     for env in common:
         theirs, ours = (score.of_all(group.of(env)) for group in (first, second))
         if not len(ours) or not len(theirs):
@@ -154,14 +154,10 @@ def _environments(content: Content) -> list[EnvComparison]:
         curves = _curves(content, env, curve_metric(content.runs))
         found.append(EnvComparison(env, ours, theirs, curves, improvement, test))
     if not found:
-        theirs_in, ours_in = (
-            ", ".join(dict.fromkeys(run.env for run in group.runs)) for group in (first, second)
-        )
-        reason = (
-            "no run of one of them has a score yet"
-            if common
-            else f"{first.name} ran in {theirs_in}, {second.name} in {ours_in}"
-        )
+        reason = "no run of one of them has a score yet"
+        if not common:
+            one, other = (", ".join(environments(group.runs)) for group in (first, second))
+            reason = f"{first.name} ran in {one}, {second.name} in {other}"
         raise RunError(f"{first.name} and {second.name} cannot be compared: {reason}")
     return found
 
@@ -219,11 +215,9 @@ def comparison_text(found: Comparison, *, plots: bool = True) -> str:
         lines += ["", f"{one.env}, {content.score}", *_scores(one, plots)]
         lines.append(f"  B scores higher than A with probability {_chance(one.improvement)}")
         if one.test is not None:
-            difference = one.test.difference
-            lines.append(
-                f"  B - A, means: {difference.value:+.4g} ({difference.low:+.4g} to"
-                f" {difference.high:+.4g}), Welch's p = {one.test.p:.2g}"
-            )
+            value, low, high = (f"{part:+.4g}" for part in one.test.difference)
+            p = f"Welch's p = {one.test.p:.2g}"
+            lines.append(f"  B - A, means: {value} ({low} to {high}), {p}")
     if len(found.envs) > 1:
         count = len(found.envs)
         lines += ["", f"over {count} environments, the same: {_chance(found.improvement)}"]

@@ -21,6 +21,7 @@ _COSMETIC = {
     "loop.parameters.steps_per_checkpoint", "loop.parameters.time_per_checkpoint",
 }  # fmt: skip
 _LONGEST_NAME = 60
+_PLAIN = ("agent", "env", "file")  # what runs are grouped by beside keys
 
 
 @dataclass
@@ -103,18 +104,16 @@ def _keys_within(runs: Sequence[RunData]) -> list[str]:
 
 
 def _resolved(key: str, runs: Sequence[RunData]) -> str:
-    if key in ("agent", "env", "file"):
+    if key in _PLAIN:
         return key
     known = sorted({one for run in runs for one in run.config})
-    matching = [one for one in known if one == key] or [
-        one for one in known if one.endswith(f".{key}")
-    ]
+    matching = [key] if key in known else [one for one in known if one.endswith(f".{key}")]
     if len(matching) == 1:
         return matching[0]
     if matching:
         raise UsageError(f"--by {key} may be {' or '.join(matching)}; write the one that is meant")
     lasts = [one.rpartition(".")[2] for one in known]
-    hint = did_you_mean(key, [*known, *lasts, "agent", "env", "file"])
+    hint = did_you_mean(key, [*known, *lasts, *_PLAIN])
     raise UsageError(f"--by {key}: no run has such a key{hint or '; try agent, env or file'}")
 
 
@@ -134,16 +133,14 @@ def _names(
     """A name for each combination of values; numbered where two would have the same."""
     if not keys:
         return [short_class(runs[0].agent)] * len(values)
-    plain = ("agent", "env", "file")
-    names = [
-        ", ".join(
-            value if key in plain else f"{key.rpartition('.')[2]}={short_class(value)}"
+    names = []
+    for row in values:
+        parts = [
+            value if key in _PLAIN else f"{key.rpartition('.')[2]}={short_class(value)}"
             for key, value in zip(keys, row, strict=True)
             if value != MISSING
-        )
-        for row in values
-    ]
-    names = [textwrap.shorten(name, _LONGEST_NAME, placeholder=" ...") for name in names]
+        ]
+        names.append(textwrap.shorten(", ".join(parts), _LONGEST_NAME, placeholder=" ..."))
     taken = {name for name in names if names.count(name) > 1}
     return [
         f"{name or 'group'} #{number}" if name in taken or not name else name

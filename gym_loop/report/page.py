@@ -165,15 +165,14 @@ def _videos(content: Content, page: Path) -> str:
             continue
         video = run.videos[-1]
         try:
-            size = video.lstat().st_size
-            film = read_regular(video, left) if size <= left else b""
+            film = read_regular(video, left) if video.lstat().st_size <= left else b""
         except OSError:
             continue
         whole = base64.b64encode(film).decode()
         link = quote(os.path.relpath(video.resolve(), page.resolve().parent))
         name = f'{escape(run.run)}: <a href="{link}">{escape(video.name)}</a>'
         if whole:
-            left -= size
+            left -= len(film)
             label = escape(f"Video of {run.run}", quote=True)
             name = (
                 f'<video controls muted loop preload="metadata" aria-label="{label}"'

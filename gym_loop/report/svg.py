@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -137,14 +138,14 @@ def ranges(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
     return (x_low, x_high if x_high > x_low else x_low + 1), (low - air, high + air)
 
 
-class _Scale:
+class _Scale(NamedTuple):
     """From values to the drawing's units."""
 
-    def __init__(self, values: tuple[float, float], places: tuple[float, float]) -> None:
-        self.values, self.places = values, places
+    values: tuple[float, float]
+    places: tuple[float, float]
 
     def __call__(self, value: Floats | float) -> Floats:
-        (low, high), (start, end) = self.values, self.places
+        (low, high), (start, end) = self
         part = (np.asarray(value, np.float64) - low) / (high - low)
         return np.asarray(start + part * (end - start))
 

@@ -80,9 +80,8 @@ class MLflowLogger(BaseLogger):
             run = client.create_run(self._experiment(client), run_name=self.run_id)
             self._mlflow_run = run.info.run_id
             names: dict[str, str] = {}
-            params = [
-                Param(_named(names, key), str(value)) for key, value in hyperparameters.items()
-            ]
+            pairs = hyperparameters.items()
+            params = [Param(_named(names, key), str(value)) for key, value in pairs]
             for first in range(0, len(params), MAX_PARAMS):
                 client.log_batch(self._mlflow_run, params=params[first : first + MAX_PARAMS])
         except MlflowException as error:
@@ -94,20 +93,16 @@ class MLflowLogger(BaseLogger):
 
         now = time.time_ns() // 1_000_000
         for name, value in scalars.items():
-            key = self._names.get(name) or self._new_name(name)
+            if (key := self._names.get(name)) is None:
+                key = _named(self._names, name)
+                if key != name:
+                    text = f"MLflow takes no metric named {name!r}: it is {key!r} there"
+                    warnings.warn(text, stacklevel=2)
             if step > self._sent.get(key, -1):
                 self._waiting.append(Metric(key, value, now, step))
         if seconds >= self._flush_at or len(self._waiting) >= MAX_METRICS:
             self._flush_at = seconds + FLUSH_SECONDS
             self.flush()
-
-    def _new_name(self, name: str) -> str:
-        key = _named(self._names, name)
-        if key != name:
-            warnings.warn(
-                f"MLflow takes no metric named {name!r}: it is {key!r} there", stacklevel=2
-            )
-        return key
 
     def flush(self) -> None:
         """Send the waiting values."""
@@ -141,9 +136,8 @@ class MLflowLogger(BaseLogger):
                 history = client.get_metric_history(run_id, key)
                 self._sent[key] = max(metric.step for metric in history)
         except MlflowException as error:
-            raise RunError(
-                f"MLflow has no run {run_id} to go on with ({error}); a new one begins"
-            ) from error
+            problem = f"MLflow has no run {run_id} to go on with ({error}); a new one begins"
+            raise RunError(problem) from error
         self._mlflow_run = run_id
         self._names = dict(state.get("names", {}))
 
