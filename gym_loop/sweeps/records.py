@@ -14,7 +14,7 @@ from gym_loop.runs.directory import RunDirectory, refuse_obstacles, run_ids
 from gym_loop.runs.manifest import now
 from gym_loop.runs.results import Statistics
 from gym_loop.schema.yaml_file import as_json, canonical, from_json
-from gym_loop.sweeps.cells import Cell
+from gym_loop.sweeps.space import Cell
 
 SWEEPS = Path("sweeps")
 WORST = 1e30  # stands for an evaluation that is no number: pruners compare it with others
@@ -38,6 +38,7 @@ class TrialRecord:
         steps: mean of the environment steps.
         error: why it failed.
         reports: what was reported before the end.
+        notes: what Optuna's sampler and pruner have noted of it, in numbers.
         began: time.
     """
 
@@ -52,6 +53,7 @@ class TrialRecord:
     seconds: float = 0.0
     error: str | None = None
     reports: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
     began: str = ""
 
     @property

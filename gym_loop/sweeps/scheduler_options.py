@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge
 
 from gym_loop.schema.parameters import Field, Parameters, PositiveInt
+
+if TYPE_CHECKING:
+    import optuna
 
 SchedulerName = Literal["none", "asha", "median"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
@@ -28,19 +29,41 @@ def no_population(given: Any) -> Any:
 class NoScheduler(Parameters):
     """No trial ends early."""
 
+    name: ClassVar[str] = "none"
 
-class Asha(Parameters):
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """What says whether a trial ends."""
+        from optuna.pruners import NopPruner
+
+        return NopPruner()
+
+
+class Asha(NoScheduler):
     """Asynchronous successive halving."""
 
+    name = "asha"
     grace: PositiveInt = Field(1, description="Evaluations before a trial may end.")
     reduction: Annotated[int, Ge(2)] = Field(3, description="One trial in so many goes on.")
 
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """What says whether a trial ends."""
+        from optuna.pruners import SuccessiveHalvingPruner
 
-class Median(Parameters):
+        return SuccessiveHalvingPruner(min_resource=self.grace, reduction_factor=self.reduction)
+
+
+class Median(NoScheduler):
     """A trial ends whose best evaluation is worse than the median of the others at its age."""
 
+    name = "median"
     grace: PositiveInt = Field(1, description="Evaluations before a trial may end.")
     least_trials: PositiveInt = Field(3, description="Trials that must have finished before.")
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """What says whether a trial ends."""
+        from optuna.pruners import MedianPruner
+
+        return MedianPruner(n_startup_trials=self.least_trials, n_warmup_steps=self.grace)
 
 
 class SchedulerSection(Parameters):
@@ -56,23 +79,9 @@ class SchedulerSection(Parameters):
         return {} if one else {"": f"must name one of {', '.join(SCHEDULERS)}"}
 
 
-@dataclass(frozen=True)
-class SchedulerOptions:
-    """A scheduler and its options.
-
-    Args:
-        name: one of `SCHEDULERS`.
-        options: all of them.
-    """
-
-    name: str = "none"
-    options: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, given: SchedulerName | SchedulerSection) -> SchedulerOptions:
-        """What a file says: a name, or a section of which one key is given."""
-        if isinstance(given, str):
-            given = SchedulerSection.model_validate({given: {}})
-        name = next(iter(given.model_fields_set), "none")
-        chosen = getattr(given, name)
-        return cls(name, {} if chosen is None else chosen.model_dump())
+def scheduler_of(given: SchedulerName | SchedulerSection) -> NoScheduler:
+    """What a file says: a name, or a section of which one key is given."""
+    if isinstance(given, str):
+        given = SchedulerSection.model_validate({given: {}})
+    found = [one for one in (given.asha, given.median) if one is not None]
+    return found[0] if found else NoScheduler()

@@ -13,9 +13,8 @@ import numpy as np
 from gym_loop.config.run_file import RunConfig
 from gym_loop.errors import ConfigError
 from gym_loop.schema.yaml_file import canonical
-from gym_loop.sweeps.cells import Cell, make_cell
 from gym_loop.sweeps.records import WORST, SweepDirectory, TrialRecord
-from gym_loop.sweeps.space import Values
+from gym_loop.sweeps.space import Cell, Values, make_cell
 from gym_loop.sweeps.study import Study
 from gym_loop.sweeps.sweep_file import Sweep
 from gym_loop.training.pool import Event, PooledRun
@@ -135,9 +134,7 @@ class Search:
                 continue
             cell = make_cell(self.config, record.values, str(self.sweep.path))
             trial = self._restored[record.cell]
-            if record.status == "failed":
-                trial = self.study.begin(record.values)  # Optuna keeps that it has failed
-                record.number = trial.number
+            assert trial is not None
             record.status, record.error = "running", None
             self.directory.write(record)
             yield Trial(record, cell, trial)
@@ -221,8 +218,8 @@ class Search:
         self._keep(trial.optuna, record)
 
     def _keep(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        self.directory.write(record)
         self.study.tell(trial, record)
+        self.directory.write(record)
         self._tell(record)
 
 

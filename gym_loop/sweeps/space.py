@@ -1,7 +1,8 @@
-"""What a sweep varies: parameters by their dotted paths, each a list or a range."""
+"""What a sweep varies: parameters by their dotted paths, and the cells that their values make."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from gym_loop.config.run_file import RunConfig, load_config
 from gym_loop.schema.yaml_file import as_json, canonical
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Values: TypeAlias = dict[str, Any]  # by dotted path
 Random: TypeAlias = "np.random.Generator"
 
+NAME_LENGTH = 10  # of a cell
 RANGES = ("uniform", "log_uniform", "int_uniform", "log_int")
 KINDS = (*RANGES, "choice")
 
@@ -95,6 +98,17 @@ class Parameter:
     def decode(self, code: Any) -> Any:
         """The value that Optuna's stands for."""
         return self.values[self.codes().index(code)] if self.kind == "choice" else code
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        """What Optuna calls it."""
+        from optuna import distributions
+
+        if self.kind == "choice":
+            return distributions.CategoricalDistribution(self.codes())
+        low, high = self.values
+        if self.is_integer:
+            return distributions.IntDistribution(low, high, log=self.is_log)
+        return distributions.FloatDistribution(low, high, log=self.is_log)
 
     def suggest(self, trial: optuna.Trial) -> Any:
         """The value that Optuna chooses for a trial."""
@@ -173,3 +187,39 @@ class Space:
                 waiting += by_path[path].when.items()
         for value in one.values:
             yield {**needed, one.path: value}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One choice of values, and the config that it gives.
+
+    Args:
+        values: by dotted path.
+        config: with these values; its seed counts for nothing.
+        name: hash of the config's content.
+    """
+
+    values: Mapping[str, Any]
+    config: RunConfig
+    name: str
+
+
+def make_cell(config: RunConfig, values: Mapping[str, Any], where: str) -> Cell:
+    """Put values into a config.
+
+    Args:
+        config: what the run file says.
+        values: by dotted path.
+        where: what messages name as their source.
+
+    Raises:
+        ConfigError: the values do not go together.
+    """
+    changed = load_config(config, values, options=dict.fromkeys(values, where))
+    return Cell(values, changed, content_hash(changed))
+
+
+def content_hash(config: RunConfig) -> str:
+    """A name for everything that the config says but the seed."""
+    content = {key: value for key, value in config.as_dict().items() if key != "seed"}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:NAME_LENGTH]

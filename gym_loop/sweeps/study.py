@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from gym_loop.errors import SweepError
 from gym_loop.sweeps.records import TrialRecord
-from gym_loop.sweeps.scheduler_options import SchedulerOptions
 from gym_loop.sweeps.space import Values
 from gym_loop.sweeps.sweep_file import Sweep
 
@@ -67,31 +66,50 @@ class Study:
             study_name=name,
             direction="maximize" if sweep.mode == "max" else "minimize",
             sampler=optuna.samplers.RandomSampler(),  # asked for nothing: values are given to it
-            pruner=_pruner(sweep.scheduler),
+            pruner=sweep.scheduler.pruner(),
         )
-        self._before: list[optuna.trial.FrozenTrial] = []
 
     def close(self) -> None:
         """Close the storage; the study is of no use from then on."""
         self._database.remove_session()
         self._database.engine.dispose()
 
-    def restore(self, record: TrialRecord) -> optuna.Trial:
-        """Begin a trial again as it is known: what it has reported, and how it ended."""
-        trial = self.begin(record.values)
-        for number, report in enumerate(record.reports, start=1):
-            trial.report(report["value"], number)
-            trial.should_prune()  # notes how it compares with those before it
-        record.number = trial.number
-        self.tell(trial, record)
-        if record.status == "finished":
-            self._before.append(self._study.trials[-1])
-        return trial
+    def restore(self, record: TrialRecord) -> optuna.Trial | None:
+        """Note a trial of before; one that has not come to its end is begun again."""
+        from optuna.trial import create_trial
+
+        reports = {number: one["value"] for number, one in enumerate(record.reports, start=1)}
+        if not record.is_over:
+            trial = self.begin(record.values)
+            for number, value in reports.items():
+                trial.report(value, number)
+                trial.should_prune()  # notes how it compares with those before it
+            record.number = trial.number
+            if record.is_impossible:
+                self.tell(trial, record)
+            return trial
+        record.number = len(self._study.get_trials(deepcopy=False))
+        finished = record.status == "finished"
+        self._study.add_trial(
+            create_trial(
+                state=self._states.COMPLETE if finished else self._states.PRUNED,
+                value=record.value if finished else None,
+                params=self._codes(record.values),
+                distributions={path: self._by_path[path].distribution() for path in record.values},
+                intermediate_values=reports,
+                system_attrs={
+                    key: value for key, value in record.notes.items() if not isinstance(value, str)
+                },
+            )
+        )
+        return None
+
+    def _codes(self, values: Mapping[str, Any]) -> Values:
+        return {path: self._by_path[path].code(value) for path, value in values.items()}
 
     def begin(self, values: Mapping[str, Any]) -> optuna.Trial:
         """Begin a trial with these values."""
-        codes = {path: self._by_path[path].code(value) for path, value in values.items()}
-        self._study.enqueue_trial(codes)
+        self._study.enqueue_trial(self._codes(values))
         trial = self._study.ask()
         self._space.choose(lambda one: one.suggest(trial))
         return trial
@@ -100,15 +118,23 @@ class Study:
         """Begin a trial with values that the sampler chooses by the results so far.
 
         Each trial has a sampler of its own, seeded by how many there were before: a sweep that
-        goes on chooses as one that was never stopped.
+        goes on does not propose the same once more.
         """
         count = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = _sampler(self._sweep, count, self._before)
+        self._study.sampler = _sampler(self._sweep, count)
         trial = self._study.ask()
         return trial, self._space.choose(lambda one: one.suggest(trial))
 
     def tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        """Close a trial; one that is cut off stays open."""
+        """Close a trial; one that is cut off stays open.
+
+        What a sampler or a pruner has noted of it goes to the record, as far as it is numbers:
+        the generation that CMA-ES counts it to, the values that successive halving compares.
+        """
+        known_of_it = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+        record.notes = {
+            key: value for key, value in known_of_it.items() if isinstance(value, (int, float))
+        }
         states = self._states
         known = {"finished": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
         if (state := known.get(record.status)) is not None:
@@ -141,33 +167,13 @@ class Study:
         return {path: share for path, share in found.items() if math.isfinite(share)}
 
 
-def _sampler(
-    sweep: Sweep, count: int, before: list[optuna.trial.FrozenTrial]
-) -> optuna.samplers.BaseSampler:
+def _sampler(sweep: Sweep, count: int) -> optuna.samplers.BaseSampler:
     from optuna import samplers
 
     seed = (sweep.seed + count) % 2**32
     if sweep.searcher == "tpe":
         return samplers.TPESampler(seed=seed, constant_liar=True)
-    # What it had learnt before a resume is lost with its state; the trials of then show it where.
-    return samplers.CmaEsSampler(
-        seed=seed, warn_independent_sampling=False, source_trials=before or None
-    )
-
-
-def _pruner(scheduler: SchedulerOptions) -> optuna.pruners.BasePruner:
-    from optuna import pruners
-
-    given = scheduler.options
-    if scheduler.name == "asha":
-        return pruners.SuccessiveHalvingPruner(
-            min_resource=int(given["grace"]), reduction_factor=int(given["reduction"])
-        )
-    if scheduler.name == "median":
-        return pruners.MedianPruner(
-            n_startup_trials=int(given["least_trials"]), n_warmup_steps=int(given["grace"])
-        )
-    return pruners.NopPruner()
+    return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
 class _Connection(sqlite3.Connection):

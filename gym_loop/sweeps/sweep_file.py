@@ -24,10 +24,11 @@ from gym_loop.schema.validation import Wording
 from gym_loop.schema.yaml_file import canonical, read_yaml_file
 from gym_loop.sweeps.scheduler_options import (
     NO_POPULATION,
+    NoScheduler,
     SchedulerName,
-    SchedulerOptions,
     SchedulerSection,
     no_population,
+    scheduler_of,
 )
 from gym_loop.sweeps.space import KINDS, RANGES, Parameter, Space
 
@@ -121,7 +122,7 @@ class Sweep:
     mode: str
     trials: int
     searcher: str
-    scheduler: SchedulerOptions
+    scheduler: NoScheduler
     cpu: float
     gpu: float
     retries: int
@@ -156,7 +157,7 @@ class _SweepReader(Reader):
             mode=file.mode,
             trials=self._trials(file.trials, space, searcher),
             searcher=searcher,
-            scheduler=SchedulerOptions.of(file.scheduler),
+            scheduler=scheduler_of(file.scheduler),
             cpu=file.resources.cpu,
             gpu=file.resources.gpu,
             retries=file.retries,

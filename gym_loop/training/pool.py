@@ -97,7 +97,10 @@ class PooledRun:
         final: the evaluation of the final agent, by name, if the job asks for one.
         error: why it failed.
         ended: whether nothing more will come.
-        stopping: whether it was asked to stop.
+        stopping: whether it is to stop.
+        asked: whether its process was told so.
+        process: that trains it.
+        losses: how often its node was lost.
     """
 
     job: dict[str, Any]
@@ -110,6 +113,7 @@ class PooledRun:
     error: str | None = None
     ended: bool = False
     stopping: bool = False
+    asked: bool = False
     process: Process | None = None
     losses: int = 0
 
@@ -165,10 +169,10 @@ class Pool:
         return run
 
     def stop(self, run: PooledRun, signum: int = signal.SIGTERM) -> None:
-        """Let a run save and end."""
-        run.stopping = True
-        if run.process is not None:
-            run.process.signal(signum)
+        """Let a run save and end. It is asked once: a second signal would cut it off."""
+        if not run.stopping:
+            run.stopping = True
+            self._ask_to_stop(run, signum)
 
     def stop_all(self, signum: int) -> None:
         """Let every run save and end, and begin no other; may be called in a signal's handler."""
@@ -199,16 +203,22 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is not None:
-            self.stop_all(signal.SIGINT)
+        for run in self._begun if kind is not None else ():
+            if run.process is not None:
+                run.process.signal(signal.SIGINT)
         for run in self._begun:
             self.engine.end(run.process)
 
     def _begin(self, run: PooledRun) -> None:
         self._begun.append(run)
         run.process = self.engine.begin(run.job, lambda told: self._messages.put((run, told)))
-        if self.stopped_by is not None:  # the signal came between the two lines above
-            self.stop(run, self.stopped_by)
+        if run.stopping:  # a signal came while it was begun
+            self._ask_to_stop(run, self.stopped_by or signal.SIGTERM)
+
+    def _ask_to_stop(self, run: PooledRun, signum: int) -> None:
+        if run.process is not None and not run.asked:
+            run.asked = True
+            run.process.signal(signum)
 
     def _hear(self, run: PooledRun, told: dict[str, Any]) -> Iterator[Event]:
         run.steps = told.get("steps", run.steps)

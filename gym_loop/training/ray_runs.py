@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import signal
 import tempfile
 import threading
 import warnings
@@ -138,7 +137,6 @@ class RunActor:
 
     def train(self, job: dict[str, Any], files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
         """Begin the process, and pass on what it tells, until it has ended."""
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         with tempfile.TemporaryDirectory(prefix="gym-loop-") as place:
             job["files"] = unpack(files, Path(place))

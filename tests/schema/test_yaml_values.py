@@ -13,9 +13,8 @@ from gym_loop.config.run_file import flatten, load_config, value_at
 from gym_loop.errors import ConfigError
 from gym_loop.runs.manifest import read_manifest
 from gym_loop.schema.yaml_file import as_json, canonical, from_json, read_yaml, write_yaml
-from gym_loop.sweeps.cells import make_cell
 from gym_loop.sweeps.records import SweepDirectory
-from gym_loop.sweeps.space import Parameter, Space
+from gym_loop.sweeps.space import Parameter, Space, make_cell
 from gym_loop.sweeps.sweep_file import load_sweep
 
 TEXTS = [

@@ -65,7 +65,7 @@ def test_everything_can_be_said() -> None:
         }
     )
     assert list(sweep.seeds) == [3, 7]
-    assert sweep.scheduler.options == {"grace": 2, "reduction": 4}
+    assert sweep.scheduler.model_dump() == {"grace": 2, "reduction": 4}
     assert (sweep.cpu, sweep.gpu, sweep.sign) == (2.0, 0.5, -1.0)
     assert sweep.space.parameters[3].when == {"agent.parameters.fate": ("none",)}
 

@@ -234,6 +234,27 @@ class TestResume:
         together = swept({**asked, "trials": 4})
         assert [one.cell for one in together.records] == [one.cell for one in second.records]
 
+    @pytest.mark.parametrize("searcher", ["tpe", "cmaes"])
+    def test_a_search_by_results_goes_on_with_what_it_knows(self, searcher: str) -> None:
+        asked = {
+            "parameters": {
+                SKILL: {"uniform": [0.0, 9.0]},
+                "agent.parameters.size": {"int_uniform": [1, 99]},
+            },
+            "searcher": searcher,
+            "resources": {"cpu": cores()},
+        }
+        first = swept({**asked, "trials": 3})
+        second = swept({**asked, "trials": 5}, resume=True)
+        assert [one.cell for one in second.records[:3]] == [one.cell for one in first.records]
+        assert second.count("finished") == len({one.cell for one in second.records}) == 5
+        if searcher == "cmaes":  # the generation that a trial belongs to
+            assert [one.notes for one in second.records[1:]] == [{"cma:generation": 0}] * 4
+        with sqlite3.connect(second.directory / "study.db") as database:
+            (stored,) = database.execute("select count(*) from trial_values").fetchone()
+        database.close()
+        assert stored == 5
+
     def test_other_files_are_refused_with_what_differs(self) -> None:
         swept({"parameters": {SKILL: [1.0]}})
         with pytest.raises(ConfigError, match=r"parameters: the sweep has .*1\.0.* the file"):
