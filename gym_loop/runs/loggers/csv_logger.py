@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,11 +42,13 @@ class CsvLogger(BaseLogger):
         self._rows_on_disk = 0
         self._waiting: list[str] = []  # rows that are not on disk yet
         self._flush_at = 0.0
-        self._layout = functools.lru_cache(MAX_LAYOUTS)(self._new_layout)
+        # names in the order of a log call -> (format of a row, names in column order)
+        self._layouts: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
 
     def log(self, step: int, scalars: Mapping[str, float], seconds: float) -> None:
         """Add one row; it is on disk about a second later at most."""
-        row, ordered = self._layout(tuple(scalars))
+        names = tuple(scalars)
+        row, ordered = self._layouts.get(names) or self._add_layout(names)
         self._waiting.append(row % (step, seconds, *map(scalars.__getitem__, ordered)))
         if seconds >= self._flush_at:
             self._flush_at = seconds + FLUSH_SECONDS
@@ -109,15 +110,18 @@ class CsvLogger(BaseLogger):
                 "checkpoint; it goes on from there, copy the missing rows from a backup"
             )
 
-    def _new_layout(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """The format of a row with these metrics, and their names in the order of columns."""
+    def _add_layout(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         added = [name for name in names if name not in self._columns]
         if added:
             self._columns += added
             self._waiting = [row + "," * len(added) for row in self._waiting]
-            self._layout.cache_clear()
+            self._layouts.clear()
+        if len(self._layouts) >= MAX_LAYOUTS:
+            self._layouts.clear()
         cells = [",%r" if name in names else "," for name in self._columns]
-        return "%d,%.3f" + "".join(cells), tuple(one for one in self._columns if one in names)
+        ordered = tuple(name for name in self._columns if name in names)
+        self._layouts[names] = "%d,%.3f" + "".join(cells), ordered
+        return self._layouts[names]
 
     def _rewrite(self, kept: Iterable[bytes], added: bytes = b"") -> None:
         """Write the whole file anew under another name, then put it in place."""

@@ -41,8 +41,8 @@ class TensorBoardLogger(BaseLogger):
         self._file: AppendFile | None = None  # opened by the first log call
         self._waiting: list[bytes] = []  # framed events that are not on disk yet
         self._flush_at = 0.0
-        # An event is built once for each set of metrics: building costs four times filling.
-        self._event = functools.lru_cache(MAX_LAYOUTS)(_new_event)
+        # names of a log call -> an event with these tags, and its values
+        self._layouts: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
     def start(self, hyperparameters: Mapping[str, bool | int | float | str]) -> None:
         """Keep the hyperparameters; they are written with the first metrics."""
@@ -50,7 +50,9 @@ class TensorBoardLogger(BaseLogger):
 
     def log(self, step: int, scalars: Mapping[str, float], seconds: float) -> None:
         """Add one event; it is on disk about a second later at most."""
-        event, values = self._event(tuple(scalars))
+        names = tuple(scalars)
+        # An event is built once for each set of metrics: building costs four times filling.
+        event, values = self._layouts.get(names) or self._add_layout(names)
         event.step = step
         event.wall_time = self._started_at + seconds
         for value, scalar in zip(values, scalars.values(), strict=True):
@@ -126,6 +128,17 @@ class TensorBoardLogger(BaseLogger):
             f"checkpoint; the curve goes on in {self._name}, copy the missing part from a backup"
         )
 
+    def _add_layout(self, names: tuple[str, ...]) -> tuple[Any, Any]:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        if len(self._layouts) >= MAX_LAYOUTS:
+            self._layouts.clear()
+        event = Event()
+        for name in names:
+            event.summary.value.add(tag=name)
+        self._layouts[names] = event, list(event.summary.value)
+        return self._layouts[names]
+
     def _first_events(self) -> bytes:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
@@ -146,16 +159,6 @@ class TensorBoardLogger(BaseLogger):
         status = known.get(exit_reason, api_pb2.STATUS_UNKNOWN)
         session = SessionEndInfo(status=status, end_time_secs=time.time())
         return _hparams_event("session_end_info", session, time.time())
-
-
-def _new_event(names: tuple[str, ...]) -> tuple[Any, list[Any]]:
-    """An event with these tags, and its values."""
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    event = Event()
-    for name in names:
-        event.summary.value.add(tag=name)
-    return event, list(event.summary.value)
 
 
 def _hparams_event(kind: str, session: Any, wall_time: float) -> bytes:
