@@ -57,6 +57,7 @@ class RunProcess:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.gpus: list[str] = []
+        self._is_heard = False  # then its streams are closed by the thread that reads them
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, "\n".join(sys.path)],
             stdin=subprocess.PIPE,
@@ -76,6 +77,7 @@ class RunProcess:
                 and ``{"ended": exit status}``.
         """
         self._send(json.dumps(job))
+        self._is_heard = True
         threading.Thread(target=self._listen, args=(tell,), daemon=True).start()
 
     def signal(self, signum: int) -> None:
@@ -89,8 +91,10 @@ class RunProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        for stream in streams[:1] if self._is_heard else streams:
+            assert stream is not None
+            stream.close()
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
