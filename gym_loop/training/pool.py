@@ -21,13 +21,6 @@ LOOK = 0.2  # seconds that the pool waits for something to happen
 MOST_LOSSES = 5  # how often a run may lose its node
 
 
-class Process(Protocol):
-    """One run's process, wherever it is."""
-
-    def signal(self, signum: int) -> None:
-        """Send a signal: the first lets the run finish its step and save."""
-
-
 class Engine(Protocol):
     """Where runs are: `LocalProcesses`, or `gym_loop.training.ray_runs.RayRuns`."""
 
@@ -41,7 +34,7 @@ class Engine(Protocol):
         """Get ready for so many more runs."""
 
     def begin(self, job: Mapping[str, Any], tell: Tell) -> Any:
-        """Begin a run; its process is returned."""
+        """Begin a run; its process is returned, which takes signals: ``signal(signum)``."""
 
     def end(self, process: Any) -> None:
         """Take back what a process had; it has ended, or is to end at once."""
@@ -114,7 +107,7 @@ class PooledRun:
     ended: bool = False
     stopping: bool = False
     asked: bool = False
-    process: Process | None = None
+    process: Any = None
     losses: int = 0
 
 

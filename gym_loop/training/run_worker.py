@@ -40,9 +40,14 @@ LATER = (
     "gym_loop.checkpoints.files",
     "gym_loop.checkpoints.store",
     "gym_loop.loops.default_loop",
+    "gym_loop.runs.loggers.csv_logger",
+    "gym_loop.runs.loggers.tensorboard_logger",
+    "gym_loop.runs.recording",
     "gymnasium.envs.classic_control",
     "tensorboard.compat.proto.event_pb2",
     "tensorboard.plugins.hparams.plugin_data_pb2",
+    "importlib.metadata",
+    "numpy.ma",
     "threadpoolctl",
 )
 LOCK_PATIENCE = 60.0  # seconds that the run's last process, on another node, has to save and end
