@@ -160,7 +160,7 @@ def surroundings(*packages: str) -> str:
         f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f}\n"
         f"Python {platform.python_version()}; "
         + "; ".join(map(version, packages))
-        + (f"; {kernels_in_use()}" if "numpy" in packages else "")
+        + (f"; {kernels_in_use()}" if "numpy" in sys.modules else "")
     )
 
 

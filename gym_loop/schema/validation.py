@@ -106,7 +106,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> di
         inner = _Place.at(model, above).model
         said = unknown_names(names, fields_of(inner))
         for name in names:
-            problems[(*above, name)] = _former(inner, name) or said.get(name, "")
+            way = (*above, name)
+            problems[way] = _former(inner, name) or said.get(name, "")
     for way, one in found:
         # What is missing may be what is misspelt.
         if way[:-1] not in unknown or one["type"] not in ("extra_forbidden", "missing"):
