@@ -231,7 +231,7 @@ def test_very_many_unknown_keys_are_counted(
         compared.append(name)
         return []
 
-    monkeypatch.setattr("gym_loop.schema.class_strings.difflib.get_close_matches", compare)
+    monkeypatch.setattr("gym_loop.schema.suggestions.difflib.get_close_matches", compare)
     found = findings(text, workdir)
     assert len(found) == len(compared) + 1 < 30
     assert f"{place}key_0: unknown" in found[0]
