@@ -53,7 +53,6 @@ class BaseLoop:
         episode_log: writes the rows of the logs; ``episode_log.last_returns`` has the last 100.
         checkpoint_schedule: says when a checkpoint is due.
         progress: shows how far the training is, and measures its speed.
-        attention_at: the step count at which the loop calls `look_up` next.
     """
 
     Parameters: ClassVar[type[schema.Parameters] | None] = None
@@ -75,7 +74,6 @@ class BaseLoop:
         self.progress = Progress(self.run.console, self.parameters, copies or 1)
         self.episode_log = EpisodeLog(self.run, agent, self.progress, copies)
         self.checkpoint_schedule = CheckpointSchedule(self.parameters)
-        self.attention_at: float = 0
         self._attention_at_episode: float = 0
         self._evaluation_pending = False  # one was cut short
         self.run.on_stop(self._look_up_soon)
@@ -193,19 +191,21 @@ class BaseLoop:
 
     def limit(self) -> str | None:
         """The parameter whose budget is used up; None while there is some left of both."""
-        for name, done in (("max_steps", self.steps), ("max_episodes", self.episode)):
-            most = self.parameters.get(name)
-            if most is not None and done >= most:
-                return name
+        most_steps = self.parameters.get("max_steps")
+        if most_steps is not None and self.steps >= most_steps:
+            return "max_steps"
+        most_episodes = self.parameters.get("max_episodes")
+        if most_episodes is not None and self.episode >= most_episodes:
+            return "max_episodes"
         return None
 
     def look_up(self) -> None:
         """Between two steps: show the progress, and save if it is time."""
-        now = time.monotonic()
-        if self.steps < self.attention_at and not self.progress.is_due(now):
+        now, progress = time.monotonic(), self.progress
+        if self.steps < progress.attention_at and not progress.is_due(now):
             return
-        self.progress.look(self.steps, now)
-        self.progress.show(self.steps, self.episode, self.episode_log.last_returns, now)
+        progress.look(self.steps, now)
+        progress.show(self.steps, self.episode, self.episode_log.last_returns, now)
         if self.checkpoint_schedule.due(self.steps, self.episode, now):
             self.save("periodic")
         self._plan_look_up()
@@ -286,12 +286,17 @@ class BaseLoop:
         returns = self.episode_log.last_returns
         self.progress.show(self.steps, self.episode, returns, now, last=True)
 
+    @property
+    def attention_at(self) -> float:
+        """The step count at which the loop calls `look_up` next."""
+        return self.progress.attention_at
+
     def _look_up_soon(self) -> None:
-        self.attention_at = 0
+        self.progress.attention_at = 0
 
     def _plan_look_up(self) -> None:
         most = self.parameters.get("max_steps")
-        self.attention_at = min(
+        self.progress.attention_at = min(
             self.steps + self.progress.chunk,
             self.checkpoint_schedule.next_step(self.steps),
             float("inf") if most is None else most,

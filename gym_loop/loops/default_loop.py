@@ -77,7 +77,7 @@ class DefaultLoop(BaseLoop):
             Whether the episode ended.
         """
         # Local names: an attribute access a step is what a loop's cost consists of.
-        agent, env, episode = self.agent, self.env, self.episode
+        agent, env, progress, episode = self.agent, self.env, self.progress, self.episode
         act, observe, update, step = agent.act, agent.observe, agent.update, env.step
         if episode < self.parameters["random_episodes"]:
             act, update = self._random_action, _no_update
@@ -90,7 +90,7 @@ class DefaultLoop(BaseLoop):
         ob, total, length, steps = self.ob, self.episode_return, self.episode_length, self.steps
         over = False
         try:
-            while not over and steps < self.attention_at:
+            while not over and steps < progress.attention_at:
                 # The agent chooses,
                 action = act(ob, episode)
                 # the world answers;
@@ -102,7 +102,8 @@ class DefaultLoop(BaseLoop):
                     if type(terminated) is not bool or type(truncated) is not bool:
                         terminated, truncated = as_flags(terminated, truncated)
                     over = terminated or truncated
-                if not isinstance(reward, float):  # np.float64 is one; others lose digits in sums
+                if type(reward) is not float and not isinstance(reward, float):
+                    # np.float64 is one; others lose digits in sums
                     reward = as_reward(reward)
                 # the agent remembers, then learns.
                 observe(_transition((ob, action, reward, terminated, truncated, next_ob, info)))

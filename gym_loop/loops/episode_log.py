@@ -91,32 +91,30 @@ class EpisodeLog:
 
     def _write(self, step: int, episode: int, scalars: dict[str, float]) -> None:
         scalars["train/steps_per_second"] = self._progress.steps_per_second
-        metrics = self._agent_metrics(episode)
-        for name, value in metrics.items():
-            scalars["agent/" + name] = value
-        updates = as_number(metrics.get("updates"))
-        if updates is not None:
-            speed = self._progress.updates_per_second(updates)
-            if speed is not None:
-                scalars["train/updates_per_second"] = speed
+        if metrics := self._agent.metrics(episode):  # None is easily returned
+            self._add_metrics(metrics, scalars)
         if self._run.stopwatch is not None:
             scalars.update(self._run.stopwatch.lap())
         self._run.log(step, scalars)
 
-    def _agent_metrics(self, episode: int) -> Mapping[str, Any]:
-        metrics = self._agent.metrics(episode) or {}  # None is easily returned
+    def _add_metrics(self, metrics: Any, scalars: dict[str, float]) -> None:
         name = type(self._agent).__name__
         if not isinstance(metrics, Mapping):
             raise ContractError(
                 f"metrics() of {name} must return numbers by name, in a dictionary, not {metrics!r}"
             )
-        for key in metrics:
+        for key, value in metrics.items():
             if not isinstance(key, str):
                 raise ContractError(
                     f"metrics() of {name} must return numbers by name, and the name {key!r} is no"
                     " text"
                 )
-        return metrics
+            scalars["agent/" + key] = value
+        updates = as_number(metrics.get("updates"))
+        if updates is not None:
+            speed = self._progress.updates_per_second(updates)
+            if speed is not None:
+                scalars["train/updates_per_second"] = speed
 
     def state_dict(self) -> dict[str, Any]:
         """The returns shown, and a row half full."""

@@ -28,12 +28,16 @@ class Progress:
     Attributes:
         steps_per_second: over the last one to two seconds.
         chunk: steps that the loop may take until it looks up again.
+        attention_at: the step count at which it does. A loop reads it in every step, which is
+            quick here: Python is slower with an object whose attributes are looked at as a whole,
+            as those of a loop are by a checkpoint.
     """
 
     def __init__(self, console: Console, parameters: Mapping[str, Any], copies: int = 1) -> None:
         self._console, self._parameters = console, parameters
         self._most_steps = LOOK_UP_STEPS * copies
         self._endless = EndlessEpisodes(console.warning, copies)
+        self.attention_at: float = 0
         self.start(0)
 
     def start(self, steps: int) -> None:

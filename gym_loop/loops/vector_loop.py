@@ -191,7 +191,7 @@ class VectorLoop(BaseLoop):
     def play(self) -> None:
         """Step all copies until something is due."""
         # Local names: an attribute access a step is what a loop's cost consists of.
-        agent, copies, returns = self.agent, self.copies, self.returns
+        agent, copies, returns, progress = self.agent, self.copies, self.returns, self.progress
         act, observe, update, step = agent.act, agent.observe, agent.update, copies.step
         sample = self.env.action_space.sample
         if self.rollouts is not None:
@@ -201,7 +201,7 @@ class VectorLoop(BaseLoop):
         random_episodes = self.parameters["random_episodes"]
         everyone, takers = self._everyone, self._takers
         over = None if copies.over is None else copies.over.nonzero()[0]
-        while self.steps < self.attention_at:
+        while self.steps < progress.attention_at:
             episode, last_ob = self.episode, self.ob
             warming_up = episode < random_episodes
             # The agent chooses,
