@@ -93,7 +93,7 @@ def encode_plain(value: Any) -> Any:
     """
     document, arrays = encode(value)
     if arrays:
-        raise StateError(f"{next(iter(arrays))}: an array stands where only plain values may be")
+        raise StateError(f"{next(iter(arrays))} is an array, and only plain values may be there")
     return document
 
 
