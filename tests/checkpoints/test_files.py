@@ -129,7 +129,7 @@ def test_nesting_without_end_is_refused() -> None:
 
 def test_arrays_have_no_place_in_plain_values() -> None:
     assert files.encode_plain({"a": math.inf}) == {"a": {"$f": "inf"}}
-    with pytest.raises(StateError, match="a: an array stands where"):
+    with pytest.raises(StateError, match="a is an array, and only plain values"):
         files.encode_plain({"a": np.ones(1)})
 
 
