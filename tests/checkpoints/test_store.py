@@ -206,6 +206,6 @@ def test_a_large_state_is_streamed(store: CheckpointStore, monkeypatch: pytest.M
 def test_what_is_no_data_is_an_error_and_nothing_is_written(store: CheckpointStore) -> None:
     with pytest.raises(StateError, match=r"agent\.file: "):
         store.save(1, {"agent": {"file": object()}}, {})
-    with pytest.raises(StateError, match=r"versions: an array"):
+    with pytest.raises(StateError, match=r"versions is an array"):
         store.save(1, {}, {"versions": np.ones(2)})
     assert store.steps() == []
