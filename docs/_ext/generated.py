@@ -4,10 +4,8 @@ The run file's page comes from the default config, ``get_default_parameters()`` 
 docstrings; the commands' page from the command tree. Neither can say what the code does not.
 """
 
-import importlib
 import inspect
 import json
-import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from gym_loop.cli import app as cli
 from gym_loop.cli import serve as cli_serve
 from gym_loop.config import run_file as config
 from gym_loop.config import sections
+from gym_loop.config.json_schema import classes_in
 from gym_loop.loops import BaseLoop
 from gym_loop.runs.loggers.base import BaseLogger
 from gym_loop.schema.parameters import documentation
@@ -41,21 +40,7 @@ FAMILIES: dict[str, tuple[str, type, str]] = {
 
 def classes() -> dict[str, list[Any]]:
     """Every class that a run file can name, by package: ``{package: [class, ...]}``."""
-    found = {}
-    for package, (_, base, _) in FAMILIES.items():
-        home = importlib.import_module(package)
-        found[package] = [
-            value
-            for module in pkgutil.iter_modules(home.__path__, f"{package}.")
-            for value in vars(importlib.import_module(module.name)).values()
-            if inspect.isclass(value)
-            and issubclass(value, base)
-            and value is not base
-            and not inspect.isabstract(value)
-            and value.__module__ == module.name
-            and not value.__name__.startswith("_")
-        ]
-    return found
+    return {package: classes_in(package, base) for package, (_, base, _) in FAMILIES.items()}
 
 
 def run_file_keys() -> dict[str, Any]:

@@ -37,26 +37,28 @@ class _Plain(GenerateJsonSchema):
         raise PydanticOmit
 
 
+def classes_in(package: str, base: type[Any]) -> list[type[Any]]:
+    """The public classes below ``base`` that the modules of a package define."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    return [
+        value
+        for module in modules
+        for value in vars(importlib.import_module(module.name)).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value is not base
+        and not inspect.isabstract(value)
+        and value.__module__ == module.name
+        and not value.__name__.startswith("_")
+    ]
+
+
 def built_in_classes() -> dict[str, list[type[Any]]]:
     """The agents and the loops that come with gym-loop, by section of the run file."""
-    found: dict[str, list[type[Any]]] = {}
-    for section, package, base in (
-        ("agent", "gym_loop.agents", BaseAgent),
-        ("loop", "gym_loop.loops", BaseLoop),
-    ):
-        modules = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
-        found[section] = [
-            value
-            for module in modules
-            for value in vars(importlib.import_module(module.name)).values()
-            if inspect.isclass(value)
-            and issubclass(value, base)
-            and value is not base
-            and not inspect.isabstract(value)
-            and value.__module__ == module.name
-            and not value.__name__.startswith("_")
-        ]
-    return found
+    return {
+        "agent": classes_in("gym_loop.agents", BaseAgent),
+        "loop": classes_in("gym_loop.loops", BaseLoop),
+    }
 
 
 def run_schema() -> dict[str, Any]:
